@@ -55,7 +55,13 @@ def network_inputs(rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     The encoder gets L* of the picture, the extractor its luma (Baldassarre et al. 2017). These differ where a
     picture is colourful: pure blue has L* 32.3, its gray photograph only 10.8. Training, test and use all pass here.
     """
-    return norm_L(rgb_to_lab(rgb)[:, :1]), luma(rgb)
+    return training_pair(rgb)[0], luma(rgb)
+
+
+def training_pair(rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(N,3,H,W) sRGB -> the network's input L_norm (N,1,H,W) and its target ab_norm (N,2,H,W), both scaled."""
+    L, ab = rgb_to_lab(rgb).split((1, 2), dim=1)
+    return norm_L(L), norm_ab(ab)
 
 
 def to_rgb(L_norm: torch.Tensor, ab_norm: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,222 @@
+"""The training loop: Adam, a halving learning rate, half-resolution losses; it can stop and go on at any moment.
+
+Nothing random is carried over between steps: the order of an epoch follows from (seed, epoch) and the learning
+rate from the epoch, so a state is only weights, optimizer, position and the sums so far.
+"""
+
+import contextlib
+import dataclasses
+import signal
+import time
+import warnings
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from koala import checkpoint, lab
+from koala import device as devices
+from koala.errors import KoalaError
+
+
+@dataclasses.dataclass
+class Batches:
+    """Photographs and features by row number: images (N,S,S,3) uint8, features (N,D), each where it fits."""
+
+    images: torch.Tensor
+    features: torch.Tensor
+    device: torch.device
+
+    def __call__(self, rows: np.ndarray):
+        """rgb (n,3,S,S) uint8 and features (n,D) float32, on the device."""
+        index = torch.from_numpy(rows)
+        rgb = self.images[index.to(self.images.device)].to(self.device).permute(0, 3, 1, 2)  # (n, 3, S, S)
+        return rgb, self.features[index.to(self.features.device)].to(self.device, torch.float32)
+
+
+@dataclasses.dataclass
+class Job:
+    """What a training step needs. micro_batch is set once memory has run out."""
+
+    model: torch.nn.Module
+    loss: object
+    batches: Batches
+    config: object
+    precision: str
+    micro_batch: int = 0
+
+
+def make_batches(images: np.ndarray, features: np.ndarray, device: torch.device) -> Batches:
+    """Data on the GPU as uint8 when it takes under half of the free memory, else read from the memory map."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        pixels, vectors = torch.from_numpy(np.asarray(images)), torch.from_numpy(np.asarray(features))
+    if device.type == "cuda" and pixels.nbytes + vectors.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+        pixels, vectors = pixels.to(device), vectors.to(device)
+    return Batches(pixels, vectors, device)
+
+
+def make_optimizer(model, lr: float) -> torch.optim.Optimizer:
+    return torch.optim.Adam(model.parameters(), lr=lr, fused=next(model.parameters()).device.type in ("cuda", "cpu"))
+
+
+def learning_rate(config, epoch: int) -> float:
+    """config.lr, multiplied by config.lr_decay every config.lr_step epochs (epochs count from 0)."""
+    return config.lr * config.lr_decay ** (epoch // config.lr_step)
+
+
+def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The training rows in the order of this epoch: a permutation that (seed, epoch) alone decide."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict]:
+    """Train to config.epochs; returns the history: epoch, lr, train_loss, val_loss a row.
+
+    rows: row numbers of "train" and "val". folder: where checkpoints go; with config.resume a good one there is
+    continued. on_epoch(history) after each epoch; progress(photographs done, in all, text) at every step.
+    train_loss is the mean over the epoch while the weights move, val_loss the mean afterwards, both per photograph.
+    SIGTERM or an interrupt writes a checkpoint and raises KoalaError: the same call goes on from there.
+    """
+    config, optimizer = job.config, make_optimizer(job.model, job.config.lr)
+    state = (_restore(job, optimizer, folder) if config.resume else None) or _fresh()
+    with _stop_signals() as stopped:
+        while state["epoch"] < config.epochs:
+            epoch = state["epoch"]
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, epoch)
+            for _ in _steps(job, optimizer, rows["train"], state, progress):
+                if stopped() or time.monotonic() - state["saved"] > 60 * config.checkpoint_minutes:
+                    _save(job, optimizer, folder, state)
+                if stopped():
+                    raise KoalaError(f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on.")
+            losses = {"train_loss": _finite(state["sum"].item() / len(rows["train"]), epoch), "val_loss": mean_loss(job, rows["val"])}
+            state["history"].append({"epoch": epoch + 1, "lr": learning_rate(config, epoch), **losses})
+            state.update(_fresh(), epoch=epoch + 1, history=state["history"])
+            _save(job, optimizer, folder, state)
+            if on_epoch:
+                on_epoch(state["history"])
+    return state["history"]
+
+
+def _steps(job, optimizer, rows, state, progress):
+    """The rest of this epoch, a step an iteration; `state` holds the position and the sum of the losses so far."""
+    job.model.train()
+    size, epochs = job.config.batch_size, job.config.epochs
+    order = epoch_order(rows, job.config.seed, state["epoch"])
+    state["sum"] = state["sum"].to(job.batches.device)
+    for start in range(state["step"] * size, len(order), size):
+        chunk = order[start : start + size]
+        state["sum"] += train_step(job, optimizer, chunk).double() * len(chunk)
+        state["step"] += 1
+        if progress:
+            seen = state["epoch"] * len(order) + start + len(chunk)
+            progress(seen, epochs * len(order), f"epoch {state['epoch'] + 1} of {epochs}")
+        yield
+
+
+def train_step(job: Job, optimizer, rows) -> torch.Tensor:
+    """One step of the optimizer on these rows; returns the mean loss without waiting for the device.
+
+    Out of memory halves the micro-batch and takes the step again with the same effective batch."""
+    while True:
+        micro = job.micro_batch or len(rows)
+        try:
+            optimizer.zero_grad(set_to_none=True)
+            value = _accumulate(job, rows, micro)
+            break
+        except torch.OutOfMemoryError:
+            if micro == 1:
+                raise KoalaError("one photograph does not fit the device's memory: use a smaller image_size.") from None
+            job.micro_batch = -(-micro // 2)
+            print(f"out of memory: going on with micro-batches of {job.micro_batch}.")
+    optimizer.step()
+    return value
+
+
+def _accumulate(job, rows, micro) -> torch.Tensor:
+    """Gradients of the mean loss over `rows`, `micro` photographs at a time."""
+    value = torch.zeros((), device=job.batches.device)
+    for start in range(0, len(rows), micro):
+        part = rows[start : start + micro]
+        share = batch_loss(job, part) * (len(part) / len(rows))
+        share.backward()
+        value += share.detach()
+    return value
+
+
+def batch_loss(job: Job, rows) -> torch.Tensor:
+    """Mean loss of these rows: Lab in float32, the network in the job's precision, the loss in float32."""
+    rgb, features = job.batches(rows)
+    L_norm, ab_norm = lab.training_pair(rgb)  # (n, 1, S, S), (n, 2, S, S)
+    with devices.autocast(job.batches.device, job.precision):
+        output = job.model.half(L_norm, features)  # (n, C, S/2, S/2)
+    return job.loss.compute(output, ab_norm)
+
+
+@torch.no_grad()
+def mean_loss(job: Job, rows) -> float:
+    """Mean loss per photograph over `rows`, in eval mode and without gradients."""
+    job.model.eval()
+    total = torch.zeros((), dtype=torch.float64, device=job.batches.device)
+    for part in chunks(rows, job.config.batch_size):
+        total += batch_loss(job, part).double() * len(part)
+    return total.item() / len(rows)
+
+
+@torch.no_grad()
+def predict(job: Job, rows) -> tuple[torch.Tensor, torch.Tensor]:
+    """The photographs (n,3,S,S) uint8 and their predicted a*b* (n,2,S,S) in physical units, in eval mode."""
+    job.model.eval()
+    rgb, features = job.batches(rows)
+    L_norm, _ = lab.network_inputs(rgb)
+    with devices.autocast(job.batches.device, job.precision):
+        output = job.model.half(L_norm, features)  # (n, C, S/2, S/2)
+    ab_norm = F.interpolate(job.loss.decode(output.float()), scale_factor=2, mode="nearest")  # (n, 2, S, S)
+    return rgb, lab.denorm_ab(ab_norm)
+
+
+def chunks(rows: np.ndarray, size: int):
+    """`rows` in consecutive pieces of at most `size`."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def _fresh() -> dict:
+    return {"epoch": 0, "step": 0, "sum": torch.zeros((), dtype=torch.float64), "history": [], "saved": time.monotonic()}
+
+
+def _finite(value: float, epoch: int) -> float:
+    if not np.isfinite(value):
+        raise KoalaError(f"the training loss is {value} in epoch {epoch + 1}: lower the learning rate or use precision=fp32.")
+    return value
+
+
+def _save(job, optimizer, folder, state) -> None:
+    weights = {"model": job.model.state_dict(), "optimizer": optimizer.state_dict()}
+    checkpoint.save(folder, {**state, **weights, "sum": state["sum"].cpu()})
+    state["saved"] = time.monotonic()
+
+
+def _restore(job, optimizer, folder) -> dict | None:
+    state = checkpoint.load(folder)
+    if state is None:
+        return None
+    job.model.load_state_dict(state.pop("model"))
+    optimizer.load_state_dict(state.pop("optimizer"))
+    print(f"going on from a checkpoint: epoch {state['epoch'] + 1}, step {state['step']} done.")
+    return {**state, "saved": time.monotonic()}
+
+
+@contextlib.contextmanager
+def _stop_signals():
+    """A function that says whether SIGTERM or an interrupt came; the handlers from before are put back."""
+    caught = []
+    before = {}
+    with contextlib.suppress(ValueError):  # signals reach the main thread only: elsewhere checkpoints must do
+        for name in (signal.SIGTERM, signal.SIGINT):
+            before[name] = signal.signal(name, lambda *_: caught.append(True))
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
