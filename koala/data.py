@@ -1,0 +1,145 @@
+"""Prepared photographs: find or prepare a data set, load it, and know that it is what it was.
+
+data/NAME/ holds images.npy (N, S, S, 3) uint8, files.csv (a line for every file found) and meta.json. Rows are in
+the order of a seeded hash of each file's bytes: any leading part of them is a random sample.
+"""
+
+import dataclasses
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from koala.decode import FITS
+from koala.errors import KoalaError
+from koala.paths import data_dir, read_json, sha256_file
+from koala.prepare import FORMAT, build, only_one
+from koala.sources import expand, signature
+from koala.split import SPLITS
+
+_verified = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """A prepared data set. images: (N, S, S, 3) uint8, memory-mapped; files: the used rows, files.iloc[i] is
+    images[i]; fingerprint: hash of the photographs, their order, split, size and fit."""
+
+    name: str
+    folder: Path
+    images: np.memmap
+    files: pd.DataFrame
+    meta: dict
+    fingerprint: str
+
+    def __len__(self):
+        return len(self.files)
+
+    def rows(self, split: str, n: int | None = None) -> np.ndarray:
+        """Rows of one split (train, validation or test) as int64, ascending; only those below n where given."""
+        if split not in SPLITS:
+            raise KoalaError(f"there is no split '{split}': choose from {', '.join(SPLITS)}.")
+        rows = np.flatnonzero((self.files["split"] == split).to_numpy())
+        return rows if n is None else rows[rows < n]
+
+
+def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: int = 0, keep_gray: bool = False,
+            progress=None, workers: int | None = None) -> Photos:
+    """Prepare `source` (see koala.sources) as data/NAME/, or load it where nothing has changed since.
+
+    progress(done, total, what) is called now and then; workers: processes (None or 0: one a core)."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name == "features":
+        raise KoalaError(f"'{name}' cannot name a data set: use letters, digits, dots, '-' and '_' ('features' is taken).")
+    if fit not in FITS:
+        raise KoalaError(f"fit must be one of {', '.join(FITS)}, not '{fit}'.")
+    if not 8 <= int(image_size) <= 4096:
+        raise KoalaError(f"image_size must lie between 8 and 4096 pixels, not {image_size}.")
+    parameters = {"source": str(source), "image_size": int(image_size), "fit": fit, "seed": int(seed),
+                  "keep_gray": bool(keep_gray)}
+    with only_one(name):
+        if not _is_current(name, parameters):
+            build(parameters, name, progress, workers)
+    return load(name)
+
+
+def _is_current(name: str, parameters: dict) -> bool:
+    wanted = parameters | {"source": ", ".join(map(str, expand(parameters["source"]))), "format": FORMAT}
+    try:
+        meta = read_json(data_dir() / name / "meta.json")
+        if any(meta.get(key) != value for key, value in wanted.items()):
+            return False
+        return meta.get("signature") == signature(parameters["source"]) and not _damage(data_dir() / name, meta)
+    except (OSError, ValueError):
+        return False
+
+
+def load(name: str) -> Photos:
+    """A prepared data set by name. Raises KoalaError where there is none or where a stored byte has changed."""
+    folder = data_dir() / name
+    if not (folder / "meta.json").is_file():
+        raise KoalaError(f"there is no prepared data set '{name}' in {data_dir()}; {_known()}.")
+    try:
+        meta = read_json(folder / "meta.json")
+    except ValueError as error:
+        raise KoalaError(f"{folder / 'meta.json'} is damaged: prepare '{name}' again.") from error
+    damaged = _damage(folder, meta)
+    if damaged:
+        raise KoalaError(f"{folder / damaged} is not what was written: prepare '{name}' again.")
+    files = pd.read_csv(folder / "files.csv", dtype={"category": "category", "split": "category", "group": "string"},
+                        keep_default_na=False, na_values={"row": [""], "chroma": [""]})
+    files = files[files["row"].notna()].astype({"row": "int64"}).sort_values("row").reset_index(drop=True)
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    return Photos(name, folder, images, files, meta, meta["fingerprint"])
+
+
+def _damage(folder: Path, meta: dict) -> str:
+    """Name of a file whose bytes are not those that were written, or "". Read once a process and change of file."""
+    for name, wanted in meta.get("sha256", {}).items():
+        try:
+            status = (folder / name).stat()
+            key = (str(folder / name), status.st_mtime_ns, status.st_size, wanted)
+            if key not in _verified:
+                _verified[key] = sha256_file(folder / name) == wanted
+        except OSError:
+            return name
+        if not _verified[key]:
+            return name
+    return "" if "sha256" in meta else "meta.json"
+
+
+def prepared() -> list[str]:
+    """Names of the prepared data sets."""
+    return sorted(path.parent.name for path in data_dir().glob("*/meta.json") if not path.parent.name.startswith("."))
+
+
+def _known() -> str:
+    return "prepared are: " + ", ".join(prepared()) if prepared() else "nothing is prepared yet"
+
+
+def find(dataset: str, image_size: int, progress=None) -> Photos:
+    """The data set that a user means: a prepared name, `photos`, or folders and archives; prepared where it is not.
+
+    A data set that is prepared at another size is prepared again from the same source under NAME-SIZE."""
+    if dataset in prepared():
+        meta = read_json(data_dir() / dataset / "meta.json")
+        if meta["image_size"] == image_size:
+            return load(dataset)
+        return prepare(meta["source"], f"{dataset}-{image_size}", image_size, meta["fit"], meta["seed"],
+                       meta["keep_gray"], progress)
+    try:
+        places = expand(dataset)
+    except KoalaError as error:
+        raise KoalaError(f"there is no data set '{dataset}': no prepared one of that name ({_known()}), it is not "
+                         f"'photos', and {error}") from error
+    name = dataset if dataset == "photos" else slug(places)
+    if name in prepared() and read_json(data_dir() / name / "meta.json")["image_size"] != image_size:
+        name += f"-{image_size}"
+    return prepare(dataset, name, image_size, progress=progress)
+
+
+def slug(places) -> str:
+    """A readable name for unnamed sources: the first one's, and a short hash of all their paths."""
+    first = re.sub(r"[^A-Za-z0-9]+", "-", Path(places[0]).name.split(".")[0]).strip("-")[:40] or "data"
+    return f"{first.lower()}-{hashlib.sha256('|'.join(map(str, places)).encode()).hexdigest()[:8]}"

@@ -1,0 +1,147 @@
+"""Decoding in parallel: every 256 files become one file of pictures and facts, written atomically.
+
+A run that was killed finds the finished ones and goes on; what they hold depends on the source and the parameters
+alone, so the result is the same to the bit.
+"""
+
+import hashlib
+import json
+import os
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from koala.decode import square
+from koala.errors import KoalaError
+from koala.lab import rgb_to_lab
+from koala.paths import atomic_path
+from koala.sources import read
+
+FILES = 256  # in a shard
+GRAY = 5.0  # a photograph with no |a*| or |b*| above this counts as achromatic (Zhang et al. 2016)
+MANY = 2000  # files: fewer are not worth the start of other processes
+
+
+class Shards:
+    """The shards of one preparation. `listing` is a file with one JSON entry a line, `starts` the byte where the
+    lines of each shard begin. A map-style data set: item i makes shard i and gives its number of files."""
+
+    def __init__(self, folder: Path, listing: Path, starts: list, image_size: int, fit: str, keep_gray: bool):
+        self.folder, self.listing, self.starts = folder, listing, starts
+        self.image_size, self.fit, self.keep_gray = image_size, fit, keep_gray
+
+    def __len__(self):
+        return len(self.starts)
+
+    def path(self, i: int) -> Path:
+        return self.folder / f"{i:06d}.npz"
+
+    def entries(self, i: int) -> list[dict]:
+        with open(self.listing, "rb") as file:
+            file.seek(self.starts[i])
+            return [json.loads(line) for line, _ in zip(file, range(FILES), strict=False)]
+
+    def __getitem__(self, i: int) -> int:
+        entries = self.entries(i)
+        pictures, facts = [], []
+        for entry in entries:
+            picture, fact = examine(entry, self.image_size, self.fit)
+            facts.append(fact)
+            if picture is not None:
+                pictures.append(picture)
+        decoded = [fact for fact in facts if fact["status"] == "used"]
+        if pictures:
+            pictures = np.stack(pictures)  # (n, S, S, 3)
+            measure(pictures, decoded)
+            if not self.keep_gray:
+                pictures = pictures[[fact["status"] == "used" for fact in decoded]]
+        else:
+            pictures = np.zeros((0, self.image_size, self.image_size, 3), np.uint8)
+        with atomic_path(self.path(i)) as temporary, open(temporary, "wb") as file:
+            np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), pictures=pictures)
+        return len(entries)
+
+    def facts(self, i: int) -> list[dict]:
+        return json.loads(self._load(i, "facts").tobytes())
+
+    def pictures(self, i: int) -> np.ndarray:
+        return self._load(i, "pictures")
+
+    def _load(self, i: int, what: str):
+        with np.load(self.path(i), allow_pickle=False) as shard:
+            return shard[what]  # checked against the CRC-32 that the zip inside keeps
+
+    def complete(self, progress=None, workers=None, text="reading photographs"):
+        """Make every shard that is missing. workers: processes, None or 0 for one a core; few files use none."""
+        missing = [i for i in range(len(self)) if not self.path(i).exists()]
+        total = len(self) * FILES
+        done = total - len(missing) * FILES
+        count = workers or cores()
+        if count <= 1 or len(missing) * FILES < MANY:
+            made = (self[i] for i in missing)
+        else:
+            made = torch.utils.data.DataLoader(self, batch_size=None, sampler=missing, num_workers=count)
+        for _ in made:
+            done += FILES
+            if progress:
+                progress(min(done, total), total, text)
+
+    def check(self, progress=None, workers=None):
+        """Make again what a flipped byte or a full disk has spoiled."""
+        spoiled = False
+        for i in range(len(self)):
+            try:
+                self.facts(i)
+                self.pictures(i)
+            except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
+                self.path(i).unlink(missing_ok=True)
+                spoiled = True
+        if spoiled:
+            self.complete(progress, workers)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def examine(entry: dict, image_size: int, fit: str):
+    """(picture (S, S, 3) uint8 or None, facts) of one listed file. Never raises for a bad file."""
+    fact = {"status": "refused", "reason": entry["problem"], "sha256": "", "width": 0, "height": 0, "chroma": None}
+    if entry["problem"]:
+        return None, fact
+    try:
+        data = read(entry)
+    except (OSError, EOFError, zlib.error) as error:
+        fact["reason"] = f"unreadable ({getattr(error, 'strerror', None) or error})"
+        return None, fact
+    box = entry["where"] if entry["kind"] == "file" else []
+    digest = hashlib.sha256(data)
+    if box:
+        digest.update(repr(box).encode())  # crops of one file are different photographs
+    fact["sha256"] = digest.hexdigest()
+    try:
+        picture, notes, (fact["width"], fact["height"]) = square(data, image_size, fit, box)
+    except KoalaError as error:
+        fact["reason"] = str(error)
+        return None, fact
+    fact["status"], fact["reason"] = "used", "; ".join(notes)
+    return picture, fact
+
+
+def measure(pictures: np.ndarray, facts: list[dict]) -> None:
+    """Fill in the mean chroma sqrt(a*^2 + b*^2) (over every few pixels of large pictures) and who is gray.
+
+    pictures (n, S, S, 3) uint8; facts: one dict a picture, changed in place."""
+    step = max(1, pictures.shape[1] // 32)
+    ab = rgb_to_lab(torch.from_numpy(pictures[:, ::step, ::step]).permute(0, 3, 1, 2))[:, 1:]  # (n, 2, ~32, ~32)
+    chroma = ab.square().sum(1).sqrt().mean((1, 2)).tolist()
+    strongest = ab.abs().amax((1, 2, 3)).tolist()
+    for picture, fact, mean, most in zip(pictures, facts, chroma, strongest, strict=True):
+        fact["chroma"] = round(mean, 3)
+        if most <= GRAY and step > 1:  # no colour in the sample: look at every pixel
+            most = rgb_to_lab(torch.from_numpy(picture[None]).permute(0, 3, 1, 2))[:, 1:].abs().max().item()
+        if most <= GRAY:
+            fact["status"] = "gray"
