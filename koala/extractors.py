@@ -21,6 +21,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 LITE = ((127 / 255,) * 3, (128 / 255,) * 3)  # (x - 127) / 128 on 0..255: what the Lite weights were trained with
 LAYERS = ("logits", "probabilities", "features")
 SEED = 0  # of untrained weights
+NOWHERE = Origin()
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Row:
     mode: str = "bilinear"
     features: int | None = None  # width before the classifier
     logits: int = 1000
-    origin: Origin = Origin()
+    origin: Origin = NOWHERE
 
 
 def _lite(i: int, size: int) -> Row:
@@ -115,7 +116,7 @@ def build(backbone: str, weights: str = "auto", layer: str = "logits",
 def width(backbone: str, layer: str = "logits") -> int:
     """Width of a backbone's layer without building its weights: 0 for `none`. KoalaError as in `build`."""
     if layer not in LAYERS:
-        raise KoalaError(f"unknown layer '{layer}'{_nearest(layer, LAYERS)}; there are {', '.join(LAYERS)}.")
+        raise KoalaError(f"unknown layer '{layer}'{_nearest(layer, LAYERS) or ";"} there are {', '.join(LAYERS)}.")
     if backbone == "none":
         return 0
     row = _row(backbone)
@@ -136,8 +137,8 @@ def _row(backbone: str) -> Row:
     import timm
 
     if not timm.is_model(str(backbone)):
-        near = _nearest(backbone, [*ROWS, "none"]) or _nearest(backbone, timm.list_models())
-        raise KoalaError(f"unknown backbone '{backbone}'{near}; there are {', '.join(ROWS)}, none and timm's models.")
+        near = _nearest(backbone, [*ROWS, "none"]) or _nearest(backbone, timm.list_models()) or ";"
+        raise KoalaError(f"unknown backbone '{backbone}'{near} there are {', '.join(ROWS)}, none and timm's models.")
     cfg = timm.get_pretrained_cfg(backbone)
     if cfg is None or not cfg.num_classes or cfg.input_size[0] != 3:
         raise KoalaError(f"timm's '{backbone}' has no classifier for colour pictures, so it cannot be a backbone.")
@@ -148,7 +149,7 @@ def _row(backbone: str) -> Row:
 
 
 def _nearest(name, names) -> str:
-    near = difflib.get_close_matches(str(name), list(names), 1, 0.5)
+    near = difflib.get_close_matches(str(name), list(names), 1, 0.7)
     return f", did you mean '{near[0]}'?" if near else ""
 
 
@@ -194,7 +195,7 @@ def _fill(extractor, backbone, choice, progress) -> tuple[str, str]:
             reason = str(error)
     elif choice != "untrained":
         if not choice.endswith((".pth", ".safetensors")):
-            raise KoalaError(f"unknown weights '{choice}'{_nearest(choice, ('auto', 'imagenet', 'untrained'))}; "
+            raise KoalaError(f"unknown weights '{choice}'{_nearest(choice, ('auto', 'imagenet', 'untrained')) or ';'} "
                              "there are auto, imagenet, untrained, or a .pth or .safetensors file.")
         _load(extractor, _weights.read(choice), choice)
         return f"file {choice.rsplit('/', 1)[-1]}", ""
