@@ -116,7 +116,7 @@ def build(backbone: str, weights: str = "auto", layer: str = "logits",
 def width(backbone: str, layer: str = "logits") -> int:
     """Width of a backbone's layer without building its weights: 0 for `none`. KoalaError as in `build`."""
     if layer not in LAYERS:
-        raise KoalaError(f"unknown layer '{layer}'{_nearest(layer, LAYERS) or ";"} there are {', '.join(LAYERS)}.")
+        raise KoalaError(f"unknown layer '{layer}'{_nearest(layer, LAYERS)} there are {', '.join(LAYERS)}.")
     if backbone == "none":
         return 0
     row = _row(backbone)
@@ -137,7 +137,7 @@ def _row(backbone: str) -> Row:
     import timm
 
     if not timm.is_model(str(backbone)):
-        near = _nearest(backbone, [*ROWS, "none"]) or _nearest(backbone, timm.list_models()) or ";"
+        near = _nearest(backbone, [*ROWS, "none"], timm.list_models())
         raise KoalaError(f"unknown backbone '{backbone}'{near} there are {', '.join(ROWS)}, none and timm's models.")
     cfg = timm.get_pretrained_cfg(backbone)
     if cfg is None or not cfg.num_classes or cfg.input_size[0] != 3:
@@ -148,9 +148,12 @@ def _row(backbone: str) -> Row:
                logits=cfg.num_classes, origin=Origin(url=url, hub=cfg.hf_hub_id))
 
 
-def _nearest(name, names) -> str:
-    near = difflib.get_close_matches(str(name), list(names), 1, 0.7)
-    return f", did you mean '{near[0]}'?" if near else ""
+def _nearest(name, *tables) -> str:
+    for names in tables:
+        near = difflib.get_close_matches(str(name), list(names), 1, 0.7)
+        if near:
+            return f", did you mean '{near[0]}'?"
+    return ";"
 
 
 def _create(row: Row) -> nn.Module:
@@ -195,7 +198,7 @@ def _fill(extractor, backbone, choice, progress) -> tuple[str, str]:
             reason = str(error)
     elif choice != "untrained":
         if not choice.endswith((".pth", ".safetensors")):
-            raise KoalaError(f"unknown weights '{choice}'{_nearest(choice, ('auto', 'imagenet', 'untrained')) or ';'} "
+            raise KoalaError(f"unknown weights '{choice}'{_nearest(choice, ('auto', 'imagenet', 'untrained'))} "
                              "there are auto, imagenet, untrained, or a .pth or .safetensors file.")
         _load(extractor, _weights.read(choice), choice)
         return f"file {choice.rsplit('/', 1)[-1]}", ""
