@@ -36,7 +36,7 @@ class Batches:
 
 @dataclasses.dataclass
 class Job:
-    """What a training step needs. micro_batch is set once memory has run out."""
+    """What a training step needs. micro_batch is set once memory has run out; seconds counts training time."""
 
     model: torch.nn.Module
     loss: object
@@ -44,6 +44,7 @@ class Job:
     config: object
     precision: str
     micro_batch: int = 0
+    seconds: float = 0.0
 
 
 def make_batches(images: np.ndarray, features: np.ndarray, device: torch.device) -> Batches:
@@ -92,7 +93,7 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
                     raise KoalaError(f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on.")
             losses = {"train_loss": _finite(state["sum"].item() / len(rows["train"]), epoch), "val_loss": mean_loss(job, rows["val"])}
             state["history"].append({"epoch": epoch + 1, "lr": learning_rate(config, epoch), **losses})
-            state.update(_fresh(), epoch=epoch + 1, history=state["history"])
+            state.update(epoch=epoch + 1, step=0, sum=torch.zeros((), dtype=torch.float64))
             _save(job, optimizer, folder, state)
             if on_epoch:
                 on_epoch(state["history"])
@@ -192,9 +193,11 @@ def _finite(value: float, epoch: int) -> float:
 
 
 def _save(job, optimizer, folder, state) -> None:
+    now = time.monotonic()
+    job.seconds += now - state["saved"]
     weights = {"model": job.model.state_dict(), "optimizer": optimizer.state_dict()}
-    checkpoint.save(folder, {**state, **weights, "sum": state["sum"].cpu()})
-    state["saved"] = time.monotonic()
+    checkpoint.save(folder, {**state, **weights, "sum": state["sum"].cpu(), "seconds": job.seconds})
+    state["saved"] = now
 
 
 def _restore(job, optimizer, folder) -> dict | None:
@@ -203,6 +206,7 @@ def _restore(job, optimizer, folder) -> dict | None:
         return None
     job.model.load_state_dict(state.pop("model"))
     optimizer.load_state_dict(state.pop("optimizer"))
+    job.seconds = state["seconds"]
     print(f"going on from a checkpoint: epoch {state['epoch'] + 1}, step {state['step']} done.")
     return {**state, "saved": time.monotonic()}
 

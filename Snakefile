@@ -1,0 +1,107 @@
+# A study as a graph: data -> features -> runs -> analysis -> reports. Every node is a papermill call.
+#   snakemake --cores 2 --config study=demo               on a GPU machine: --resources gpu=NUMBER_OF_GPUS
+# Run it again to go on: finished nodes are skipped, interrupted runs resume from their checkpoints, failed ones are
+# tried again. A failed run does not stop the others: it stands in the index as failed, and the last rule exits with 1.
+import shlex
+import sys
+from pathlib import Path
+
+from koala import paths, study as studies
+
+STUDY = studies.load(config.get("study", "demo"))
+PYTHON = shlex.quote(sys.executable)
+PAPERMILL = f"{PYTHON} -m papermill --log-level WARNING --no-progress-bar"
+FOLDER, REPORTS = STUDY.folder, STUDY.reports
+RUNS = [f"{experiment}-s{seed}" for experiment, seed in STUDY.runs()]
+FEATURES = studies.extractors(STUDY)
+
+if workflow.is_main_process:  # a failed run's result file would count as done
+    studies.forget_failures(STUDY)
+
+
+def arguments(values):
+    return " ".join(map(shlex.quote, studies.command_line(values)))
+
+
+def run_parameters(wildcards):
+    experiment, seed = wildcards.run.rsplit("-s", 1)
+    overrides = studies.parameters(STUDY, experiment, int(seed))
+    return f"-f params/experiments/{experiment}.yaml {arguments(overrides)}"
+
+
+wildcard_constraints:
+    run="[^/]+-s[0-9]+",
+
+
+rule all:
+    input:
+        REPORTS / "index.html",
+    shell:
+        "{PYTHON} -m koala.report verdict {STUDY.name}"
+
+
+rule data:
+    output:
+        FOLDER / "data.json",
+    log:
+        FOLDER / "data.ipynb",
+    params:
+        arguments=arguments(STUDY.data),
+        meta=paths.data_dir() / STUDY.data.get("name", "photos") / "meta.json",
+    threads: workflow.cores
+    shell:
+        "{PAPERMILL} notebooks/data.ipynb {log:q} {params.arguments} && cp {params.meta:q} {output:q}"
+
+
+rule features:
+    input:
+        FOLDER / "data.json",
+    output:
+        touch(FOLDER / "features-{extractor}.done"),
+    log:
+        FOLDER / "features-{extractor}.ipynb",
+    params:
+        arguments=lambda wildcards: arguments(FEATURES[wildcards.extractor]),
+    resources:
+        gpu=1,
+    shell:  # where this fails, each run that needs it fails with the reason
+        "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/features.ipynb {log:q} {params.arguments} || true"
+
+
+rule train:
+    input:
+        FOLDER / "data.json",
+        [FOLDER / f"features-{name}.done" for name in FEATURES],
+    output:
+        FOLDER / "{run}.json",
+    log:
+        FOLDER / "{run}.ipynb",
+    params:
+        arguments=run_parameters,
+    threads: max(1, workflow.cores // len(RUNS))
+    resources:
+        gpu=1,
+    shell:
+        "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/train.ipynb {log:q} {params.arguments} "
+        "-p result_file {output:q} || {PYTHON} -m koala.study {log:q} {output:q}"
+
+
+rule analysis:
+    input:
+        expand(FOLDER / "{run}.json", run=RUNS),
+    output:
+        FOLDER / "analysis.json",
+    log:
+        FOLDER / "analysis.ipynb",
+    shell:
+        "{PAPERMILL} notebooks/analysis.ipynb {log:q} -p study {STUDY.name:q} "
+        """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study {log:q} {output:q}"""
+
+
+rule report:
+    input:
+        FOLDER / "analysis.json",
+    output:
+        REPORTS / "index.html",
+    shell:
+        "{PYTHON} -m koala.report render {STUDY.name:q}"

@@ -1,0 +1,125 @@
+"""One run from its configuration to its artefacts: what train.ipynb does between its pictures."""
+
+import contextlib
+import fcntl
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from koala import controls, data, evaluation, extractors, features, lab, losses, paths, results, training
+from koala import device as devices
+from koala.errors import KoalaError
+from koala.model import Koala
+
+
+def load_photos(config, progress=None) -> data.Photos:
+    """The prepared data set that `config.dataset` names, prepared now if need be. A wrong backbone stops here first."""
+    extractors.width(config.backbone, config.layer)
+    return data.find(config.dataset, config.image_size, progress=progress)
+
+
+def split_rows(config, photos) -> dict[str, np.ndarray]:
+    """Row numbers of train, val and test among the first max_images rows (all where it is 0)."""
+    count = min(config.max_images or len(photos.files), len(photos.files))
+    rows = {split: photos.rows(split, count) for split in ("train", "val", "test")}
+    for split, members in rows.items():
+        if not len(members):
+            raise KoalaError(f"max_images={config.max_images} leaves no photograph in the {split} split of '{photos.name}': use more.")
+    return rows
+
+
+def load_features(config, photos, rows, device, progress=None) -> tuple[np.ndarray, dict, dict]:
+    """(matrix (n, D) float16 in row order, what the extractor was, what the controls did to its output)."""
+    count = 1 + max(members.max() for members in rows.values())
+    cached = features.compute(photos, config.backbone, config.weights, count, config.layer, device, progress=progress)
+    if config.backbone == "none":
+        return cached.array[:count], cached.info, {}
+    matrix, chosen = controls.apply(
+        cached.array[:count], rows, config.feature_source, config.feature_dims, config.feature_reduction, config.seed
+    )
+    return matrix, cached.info, chosen
+
+
+def make_job(config, photos, rows, matrix, device) -> training.Job:
+    """Network, loss and data on the device. The seed decides the weights, and nothing outside is disturbed."""
+    batches = training.make_batches(photos.images[: len(matrix)], matrix, device)
+    loss = make_loss(config, lambda: count_colours(batches, rows["train"]))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = Koala(matrix.shape[1], loss.bins, config.init)  # on the CPU: the same weights on every device
+    model = model.to(device, memory_format=torch.channels_last)
+    return training.Job(model, loss, batches, config, devices.pick_precision(config.precision, device))
+
+
+def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progress=None) -> results.Run:
+    """Train and evaluate, or read back what is finished; an unfinished run goes on from its checkpoint."""
+    precision = devices.pick_precision(config.precision, device)
+    name = results.run_id(config, photos.fingerprint, info["sha256"], photos.name)
+    folder = paths.runs_dir() / name
+    with _only_one(folder):
+        if config.resume and results.is_finished(folder):
+            print(f"run {name} is finished: reading it back (resume=false trains it again).")
+            return results.load(folder)
+        if not config.resume:
+            results.clear(folder)
+        environment = results.environment({**info, **chosen}, photos, devices.describe(device), precision)
+        results.start(config, environment, name)
+        job = make_job(config, photos, rows, matrix, device)
+        history = training.fit(job, rows, folder, on_epoch, progress)
+        _finish(job, folder, photos, rows, history, progress)
+    return results.load(folder)
+
+
+def _finish(job, folder, photos, rows, history, progress) -> None:
+    baselines = evaluation.fit_baselines(job, rows["train"])
+    started = time.monotonic()
+    table = evaluation.per_image(job, rows["test"], photos.files, baselines, progress)
+    selections = {"drawn": evaluation.drawn(rows["test"]), **evaluation.ranked(table)}
+    pictures = {f"{name}_rows": members for name, members in selections.items()}
+    pictures |= {name: evaluation.pictures(job, members) for name, members in selections.items()}
+    summary = {
+        "train_seconds": round(job.seconds, 1),
+        "evaluation_seconds": round(time.monotonic() - started, 1),
+        "train_photographs_per_second": round(len(rows["train"]) * job.config.epochs / max(job.seconds, 1e-9), 1),
+        "photographs": {split: len(members) for split, members in rows.items()},
+        "last_val_loss": history[-1]["val_loss"],
+        "micro_batch": job.micro_batch or job.config.batch_size,
+        "test": {method: values.to_dict() for method, values in results.means(table).iterrows()},
+    }
+    results.finish(folder, job.model, history, table, pictures, summary)
+
+
+def make_loss(config, histogram) -> losses.Loss:
+    """The loss that `config` names; histogram() is called where the loss weighs classes by the training colours."""
+    return losses.build(
+        config.loss, histogram=histogram, n_bins=config.bins, sigma=config.sigma, neighbours=config.neighbours,
+        lam=config.rebalance, temperature=config.temperature,
+    )  # fmt: skip
+
+
+def count_colours(batches, train_rows) -> torch.Tensor:
+    """How many training pixels fall into each cell of the a*b* gamut, (Q,)."""
+    return sum(losses.count_bins(lab.rgb_to_lab(batches(part)[0])[:, 1:]) for part in training.chunks(train_rows, 256))
+
+
+def write_result(config, run: results.Run) -> None:
+    """The run's summary at config.result_file, where a study looks for it."""
+    if config.result_file:
+        weights = {key: run.env["weights"].get(key) for key in ("weights", "trained", "sha256")}
+        paths.write_json(config.result_file, {**run.result, "config": run.config, "weights": weights, "folder": str(run.folder)})
+
+
+@contextlib.contextmanager
+def _only_one(folder: Path):
+    """Two processes never train the same run: the second is told so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise KoalaError(f"run {folder.name} is being trained by another process: wait for it, or change a parameter.") from None
+        yield
+
+

@@ -1,0 +1,139 @@
+"""What the notebooks display: banners, tables and pictures from a run's artefacts. HTML that loads nothing."""
+
+import html
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import HTML, display
+
+from koala import lab, metrics, plots, results
+
+METRICS = {  # column of per_image.csv -> heading
+    "ciede2000": "CIEDE2000 ↓",
+    "ab_rmse": "a*b* RMSE ↓",
+    "psnr": "PSNR, dB ↑",
+    "ssim": "SSIM ↑",
+    "auc": "AuC ↑",
+    "colourfulness": "colourfulness",
+    "chroma_ratio": "chroma / true chroma",
+}
+DIGITS = {"ssim": 3, "auc": 3, "chroma_ratio": 2, "colourfulness": 1}
+METHODS = {**metrics.BASELINES, "truth": "the photographs themselves"}
+
+jpeg, svg = plots.show_jpeg, plots.show_svg
+
+
+def table(rows, formats: dict | None = None) -> HTML:
+    """Rows (a DataFrame or a list of dicts) as a plain table; formats: column -> "{:.2f}"-like text."""
+    frame = pd.DataFrame(rows)
+    formatters = {name: text.format for name, text in (formats or {}).items()}
+    return HTML(frame.to_html(index=False, formatters=formatters, na_rep="", border=0, classes="koala-table"))
+
+
+def banner(text: str, colour: str = "#b00020") -> HTML:
+    """A box across the page that nobody overlooks."""
+    style = f"background:{colour};color:white;padding:14px 18px;font-size:18px;font-weight:600;border-radius:4px"
+    return HTML(f'<div class="koala-banner" style="{style}">{html.escape(text)}</div>')
+
+
+def extractor(info: dict, chosen: dict, matrix: np.ndarray) -> None:
+    """What the extractor was, with a banner where its weights are not trained, and how its outputs spread."""
+    if is_untrained(info):
+        why = f"no ImageNet weights could be had for {info['backbone']}" if info.get("reason") else "as asked"
+        display(banner(
+            f"UNTRAINED extractor ({why}): its features are a random function of the picture, {info['weights']}. "
+            "Every figure and table of this run says untrained."
+        ))  # fmt: skip
+        print(info.get("reason", ""))
+    print(f"extractor: {info['backbone']}, weights: {info['weights']}, sha256 {info['sha256'][:12] or '-'}")
+    settings = {k: v for k, v in chosen.items() if not isinstance(v, list | dict | np.ndarray)}
+    print(f"features: {matrix.shape[0]:,} x {matrix.shape[1]:,}", *(f"{k} {v}" for k, v in settings.items()), sep=", ")
+    if matrix.shape[1]:
+        sample = np.asarray(matrix[:2000], np.float32)
+        print(f"mean {sample.mean():.3g}, standard deviation between photographs {sample.std(0).mean():.3g}")
+
+
+def is_untrained(info: dict) -> bool:
+    """Whether an extractor's description names weights that were never trained."""
+    return info["backbone"] != "none" and not info["trained"]
+
+
+class Live:
+    """Calls figure(history) after each epoch and replaces the one picture shown."""
+
+    def __init__(self, figure):
+        self.figure, self.handle = figure, None
+
+    def __call__(self, history: list[dict]) -> None:
+        picture = svg(self.figure(pd.DataFrame(history)))
+        if self.handle is None:
+            self.handle = display(picture, display_id=True)
+        else:
+            self.handle.update(picture)
+
+
+def method_rows(run: results.Run, name: str) -> list[dict]:
+    """Held-out means of the trivial baselines, of the run (`name`) and of the truth: one dict a method."""
+    mean = results.means(run.per_image)
+    truth = {"colourfulness": mean.loc["model", "colourfulness_true"], "chroma_ratio": 1.0, "ciede2000": 0.0, "ab_rmse": 0.0, "ssim": 1.0, "auc": 1.0}
+    lines = [(METHODS[key], mean.loc[key]) for key in metrics.BASELINES]
+    lines += [(name, mean.loc["model"]), (METHODS["truth"], truth)]
+    return [{"method": label, **{head: _number(values, key) for key, head in METRICS.items()}} for label, values in lines]
+
+
+def methods(run: results.Run) -> HTML:
+    """Table of the run beside the trivial baselines, on the held-out photographs."""
+    note = f"{run.result['photographs']['test']:,} photographs of the test split; each value is the mean of one value per photograph."
+    return HTML(table(method_rows(run, run_label(run))).data + f"<p>{note}</p>")
+
+
+def run_label(run: results.Run) -> str:
+    """Readable name of a run that never hides an untrained extractor."""
+    config = run.config
+    parts = [config["backbone"] if config["backbone"] != "none" else "no extractor", config["loss"]]
+    if config["feature_dims"]:
+        parts.append(f"{config['feature_dims']} dimensions")
+    if config["feature_source"] != "image":
+        parts.append(f"{config['feature_source']} features")
+    return ", ".join(parts) + (" (untrained)" if run.untrained else "")
+
+
+def ranked_grid(run: results.Run, photos):
+    """Gray, model and truth for the run's best, median and worst photographs: a figure."""
+    shown = results.load_pictures(run)
+    error = run.per_image[run.per_image.method == "model"].set_index("row")["ciede2000"]
+    names = [name for name in ("best", "median", "worst") for _ in shown[f"{name}_rows"]]
+    numbers = np.concatenate([shown[f"{name}_rows"] for name in ("best", "median", "worst")])
+    truth = np.asarray(photos.images[numbers])
+    pictures = np.concatenate([shown[name] for name in ("best", "median", "worst")])
+    columns = {"input": gray(truth), run_label(run): pictures, "truth": truth}
+    return plots.grid(columns, [f"{name}, dE {error[number]:.1f}" for name, number in zip(names, numbers, strict=True)], "Held-out photographs by rank")
+
+
+def gray(images: np.ndarray) -> np.ndarray:
+    """(N,S,S,3) uint8 -> the same photographs with a* = b* = 0, which is what the encoder sees."""
+    Lab = lab.rgb_to_lab(torch.from_numpy(images).permute(0, 3, 1, 2))
+    Lab[:, 1:] = 0
+    return lab.lab_to_rgb(Lab).permute(0, 2, 3, 1).numpy()
+
+
+def strongest_classes(outputs: np.ndarray, files: pd.DataFrame, layer: str, count: int = 3) -> list[dict]:
+    """The ImageNet classes that the extractor finds strongest in each photograph (none where it hands on features)."""
+    if layer == "features" or outputs.shape[1] != 1000:
+        return [{"photograph": path, "classes": "this layer has no class names"} for path in files.path]
+    from torchvision.models import EfficientNet_B0_Weights
+
+    names = EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
+    scores = torch.from_numpy(np.asarray(outputs, np.float32))
+    shares = scores if layer == "probabilities" else scores.softmax(1)
+    rows = []
+    for path, share in zip(files.path, shares, strict=True):
+        value, index = share.topk(count)
+        rows.append({"photograph": path, "classes": ", ".join(names[i] for i in index), "share": value[0].item()})
+    return rows
+
+
+def _number(values, key: str) -> str:
+    value = values.get(key) if hasattr(values, "get") else None
+    return "" if value is None or not np.isfinite(value) else f"{value:.{DIGITS.get(key, 2)}f}"
