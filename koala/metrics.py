@@ -1,0 +1,223 @@
+"""How good is a colorization? One value per image; averages, intervals and tables come later.
+
+What is judged is the picture that a viewer sees: lightness of the truth with the predicted a*b*, clipped to sRGB and
+rounded to uint8 (`judged`). So every number covers the clipping, too. Means over images should skip NaN, which
+stands where a value has no meaning (the chroma ratio of a gray photograph, the error of a hue that is not there).
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import stats
+
+from koala import lab
+from koala.errors import KoalaError
+
+BASELINES = {"gray": "gray (no colour)", "mean": "mean colour", "lightness": "colour by lightness"}
+# Hue sectors: lower end of the CIELAB hue angle in degrees, upper end = the next one's lower end. sRGB's own red lies
+# at 40, yellow at 103, green at 136, cyan at 196, blue at 306, magenta at 328; skin and wood near 55, sky near 265.
+HUES = {"red": 0, "orange": 45, "yellow": 75, "green": 110, "cyan": 180, "blue": 230, "purple": 310}
+MIN_CHROMA = 10  # below it a hue angle is noise
+AUC_THRESHOLDS = 151  # t = 0, 1, ..., 150 (Zhang, Isola & Efros 2016)
+
+
+def judged(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """rgb_true (N,3,H,W) uint8, ab_pred (N,2,H,W) in units of a*b* -> (rgb_pred uint8, lab_true, lab_pred), all
+    (N,3,H,W): the picture as shown, and both in Lab. KoalaError where the two do not belong together."""
+    if not isinstance(rgb_true, torch.Tensor) or rgb_true.dtype != torch.uint8:
+        raise KoalaError(f"rgb_true must be a uint8 tensor, got {getattr(rgb_true, 'dtype', type(rgb_true).__name__)}.")
+    lab_true = lab.rgb_to_lab(rgb_true)
+    if ab_pred.shape != lab_true[:, 1:].shape:
+        raise KoalaError(f"ab_pred must have the shape {tuple(lab_true[:, 1:].shape)}, got {tuple(ab_pred.shape)}.")
+    rgb_pred = lab.lab_to_rgb(torch.cat([lab_true[:, :1], ab_pred.float()], 1))
+    return rgb_pred, lab_true, lab.rgb_to_lab(rgb_pred)
+
+
+def evaluate(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
+    """rgb_true (N,3,H,W) uint8, ab_pred (N,2,H,W) in units of a*b* -> one value per image, float32 (N,), for each of
+
+    ciede2000 mean over pixels · psnr, ssim on RGB · ab_rmse over pixels and both channels · auc in [0, 1] ·
+    colourfulness (of the prediction), colourfulness_true · chroma_ratio mean chroma of the prediction over that of
+    the truth, NaN for a truth below 1 · a_shift, b_shift mean a*, b* of the prediction minus the truth's (b < 0: too
+    blue, a < 0: too green)."""
+    rgb_pred, lab_true, lab_pred = judged(rgb_true, ab_pred)
+    difference = lab_pred[:, 1:] - lab_true[:, 1:]  # (N, 2, H, W)
+    chroma_true, chroma_pred = (torch.hypot(x[:, 1], x[:, 2]).mean((1, 2)) for x in (lab_true, lab_pred))
+    a_shift, b_shift = difference.mean((2, 3)).unbind(1)
+    return {
+        "ciede2000": ciede2000(lab_true, lab_pred).mean((1, 2)),
+        "psnr": psnr(rgb_true, rgb_pred),
+        "ssim": ssim(rgb_true, rgb_pred),
+        "ab_rmse": difference.square().mean((1, 2, 3)).sqrt(),
+        "auc": auc(lab_true[:, 1:], lab_pred[:, 1:]),
+        "colourfulness": colourfulness(rgb_pred),
+        "colourfulness_true": colourfulness(rgb_true),
+        "chroma_ratio": torch.where(chroma_true < 1, math.nan, chroma_pred / chroma_true.clamp_min(1e-3)),
+        "a_shift": a_shift,
+        "b_shift": b_shift,
+    }
+
+
+def ciede2000(lab1: torch.Tensor, lab2: torch.Tensor) -> torch.Tensor:
+    """Lab (N,3,...) and Lab (N,3,...) -> colour difference (N,...), in the inputs' precision.
+
+    Sharma, Wu & Dalal 2005, kL = kC = kH = 1; the comments name their equations."""
+    L1, a1, b1 = lab1.unbind(1)
+    L2, a2, b2 = lab2.unbind(1)
+    G = 0.5 * (1 - _chroma_weight((torch.hypot(a1, b1) + torch.hypot(a2, b2)) / 2))  # (4)
+    a1, a2 = a1 * (1 + G), a2 * (1 + G)  # (5)
+    C1, C2 = torch.hypot(a1, b1), torch.hypot(a2, b2)  # (6)
+    h1, h2 = torch.atan2(b1, a1) % math.tau, torch.atan2(b2, a2) % math.tau  # (7)
+    coloured = C1 * C2 != 0
+
+    dh = h2 - h1  # (10): the short way round
+    dh = torch.where(dh.abs() > math.pi, dh - math.tau * dh.sign(), dh)
+    dH = 2 * (C1 * C2).sqrt() * torch.sin(dh / 2)  # (11): zero where either is gray
+    h = h1 + h2  # (14): mean hue, the short way round; the sum where either is gray
+    turned = torch.where(h < math.tau, h + math.tau, h - math.tau)
+    h = torch.where(coloured, torch.where((h1 - h2).abs() > math.pi, turned, h) / 2, h)
+
+    lightness = ((L1 + L2) / 2 - 50).square()
+    C = (C1 + C2) / 2
+    T = (1 - 0.17 * torch.cos(h - math.radians(30)) + 0.24 * torch.cos(2 * h)
+         + 0.32 * torch.cos(3 * h + math.radians(6)) - 0.20 * torch.cos(4 * h - math.radians(63)))  # (15)
+    turn = math.radians(60) * torch.exp(-((h - math.radians(275)) / math.radians(25)).square())  # 2 dtheta of (16)
+    dL = (L2 - L1) / (1 + 0.015 * lightness / (20 + lightness).sqrt())  # (18)
+    dC = (C2 - C1) / (1 + 0.045 * C)  # (19)
+    dH = dH / (1 + 0.015 * C * T)  # (20)
+    rotation = -2 * _chroma_weight(C) * torch.sin(turn)  # (17), (21)
+    return (dL * dL + dC * dC + dH * dH + rotation * dC * dH).clamp_min(0).sqrt()  # (22)
+
+
+def _chroma_weight(C):
+    ratio = (C / 25).square()
+    ratio = ratio * ratio * ratio * (C / 25)  # (C / 25)^7
+    return (ratio / (ratio + 1)).sqrt()
+
+
+def psnr(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
+    """uint8 (N,3,H,W) twice -> dB (N,), as scikit-image's, but never above 58.9 dB: the squared error counts as at
+    least 1/12, the noise of rounding to uint8. Else one gray photograph (infinite PSNR) would decide the mean."""
+    squared = (rgb1.float() - rgb2.float()).square().mean((1, 2, 3))
+    return 10 * torch.log10(255**2 / squared.clamp_min(1 / 12))
+
+
+def ssim(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
+    """uint8 (N,3,H,W) twice -> mean SSIM over channels (N,), Wang et al. 2004: Gaussian window of 11 with sigma 1.5,
+    population covariance, range 255, only where the window fits. NaN for pictures smaller than the window.
+
+    The same as skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)."""
+    if min(rgb1.shape[-2:]) < 11:
+        return torch.full((len(rgb1),), math.nan, device=rgb1.device)
+    x, y = rgb1.float() - 127.5, rgb2.float() - 127.5  # centred: E[x^2] - E[x]^2 loses fewer digits
+    mx, my, mxx, myy, mxy = (_blur(z) for z in (x, y, x * x, y * y, x * y))  # (N, 3, H-10, W-10)
+    vx, vy, vxy = mxx - mx * mx, myy - my * my, mxy - mx * my
+    mx, my = mx + 127.5, my + 127.5
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    similarity = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
+    return similarity.mean((1, 2, 3))
+
+
+def _blur(x):
+    # Sums of shifted views: quicker than a convolution with one channel, and never in TF32.
+    weights = [math.exp(-(i * i) / (2 * 1.5**2)) for i in range(-5, 6)]
+    for axis in (2, 3):
+        size = x.shape[axis] - 10
+        total = torch.zeros_like(x.narrow(axis, 0, size))
+        for i, weight in enumerate(weights):
+            total.add_(x.narrow(axis, i, size), alpha=weight / sum(weights))
+        x = total
+    return x
+
+
+def auc(ab_true: torch.Tensor, ab_pred: torch.Tensor) -> torch.Tensor:
+    """a*b* (N,2,H,W) twice -> (N,) in [0, 1]: share of pixels with an a*b* error of at most t, averaged over
+    t = 0, 1, ..., 150 (Zhang, Isola & Efros 2016, raw: every pixel counts the same)."""
+    error = torch.hypot(*(ab_pred - ab_true).unbind(1))  # (N, H, W); within reach of 151 - ceil(error) of the thresholds
+    return ((AUC_THRESHOLDS - error.ceil()).clamp_min(0) / AUC_THRESHOLDS).mean((1, 2))
+
+
+def colourfulness(rgb: torch.Tensor) -> torch.Tensor:
+    """uint8 (N,3,H,W) -> (N,): Hasler & Suesstrunk 2003, with signed opponent colours as in the paper (DDColor's
+    and CT2's code takes absolute values first and gets other numbers)."""
+    R, G, B = rgb.float().unbind(1)
+    opponents = torch.stack([R - G, (R + G) / 2 - B], 1)  # (N, 2, H, W)
+    spread, mean = opponents.std((2, 3), correction=0), opponents.mean((2, 3))
+    return spread.norm(dim=1) + 0.3 * mean.norm(dim=1)
+
+
+def hue_errors(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
+    """As `evaluate`, by the true colour's hue. For each name in HUES, over its pixels (true chroma above 10):
+    NAME_share of the image's pixels · NAME_ciede2000 their mean · NAME_recall how many got the same hue, with
+    chroma above 10. The last two are NaN where an image has no such pixel."""
+    _, lab_true, lab_pred = judged(rgb_true, ab_pred)
+    error = ciede2000(lab_true, lab_pred)
+    sector_true, sector_pred = _sector(lab_true), _sector(lab_pred)
+    values = {}
+    for index, name in enumerate(HUES):
+        mask = sector_true == index  # (N, H, W)
+        count = mask.sum((1, 2))  # 0 / 0 below is the NaN that we want
+        values[f"{name}_share"] = mask.float().mean((1, 2))
+        values[f"{name}_ciede2000"] = (error * mask).sum((1, 2)) / count
+        values[f"{name}_recall"] = (mask & (sector_pred == index)).sum((1, 2)) / count
+    return values
+
+
+def _sector(picture):
+    a, b = picture[:, 1], picture[:, 2]
+    lower = torch.tensor(list(HUES.values()), dtype=a.dtype, device=a.device)
+    sector = torch.bucketize(torch.rad2deg(torch.atan2(b, a)) % 360, lower, right=True) - 1
+    return torch.where(torch.hypot(a, b) > MIN_CHROMA, sector, -1)
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """What training pictures say without any network: mean a*b* (2,), and mean a*b* for L* = 0, 1, ..., 100 (101,2)."""
+
+    mean_ab: torch.Tensor
+    ab_by_lightness: torch.Tensor
+
+    def predict(self, name: str, L: torch.Tensor) -> torch.Tensor:
+        """L (N,1,H,W) in [0, 100] -> a*b* (N,2,H,W) by one of BASELINES. KoalaError on another name."""
+        if name not in BASELINES:
+            raise KoalaError(f"there is no baseline '{name}'; there are {', '.join(BASELINES)}.")
+        if name == "lightness":
+            rows = L[:, 0].round().clamp(0, 100).long()  # (N, H, W)
+            return self.ab_by_lightness.to(L.device)[rows].movedim(3, 1)
+        ab = self.mean_ab if name == "mean" else torch.zeros(2)
+        return ab.to(L.device).view(1, 2, 1, 1).expand(len(L), 2, *L.shape[2:])
+
+
+def fit_baselines(batches: Iterable[torch.Tensor]) -> Baselines:
+    """Batches of training pictures, uint8 (N,3,H,W), each seen once -> Baselines. An L* that never occurs takes its
+    colour from the neighbours, linearly. KoalaError where there is no picture."""
+    sums, counts = np.zeros((101, 2)), np.zeros(101)
+    for rgb in batches:
+        L, a, b = (x.flatten().cpu().numpy() for x in lab.rgb_to_lab(rgb).unbind(1))
+        rows = np.rint(L).astype(int)
+        counts += np.bincount(rows, minlength=101)
+        sums += np.stack([np.bincount(rows, x, minlength=101) for x in (a, b)], 1)
+    if not counts.any():
+        raise KoalaError("the baselines need at least one training picture, got none.")
+    seen = np.flatnonzero(counts)
+    known = sums[seen] / counts[seen, None]
+    by_lightness = np.stack([np.interp(np.arange(101), seen, column) for column in known.T], 1)
+    return Baselines(torch.tensor(sums.sum(0) / counts.sum()).float(), torch.tensor(by_lightness).float())
+
+
+def paired_bootstrap(differences, n: int = 9999, seed: int = 0) -> tuple[float, float, float]:
+    """One difference per image (or per image and seed) -> (mean, low, high) of a 95 % interval, BCa with n resamples
+    (scipy.stats.bootstrap). NaN is left out; fewer than two values, and the interval is NaN."""
+    values = np.asarray(differences, dtype=np.float64).ravel()
+    values = values[~np.isnan(values)]
+    mean = values.mean() if len(values) else math.nan
+    if len(values) < 2:
+        return float(mean), math.nan, math.nan
+    if np.ptp(values) == 0:  # BCa would divide by zero
+        return float(mean), float(mean), float(mean)
+    batch = max(1, 4_000_000 // len(values))  # 32 MB at a time
+    result = stats.bootstrap((values,), np.mean, n_resamples=n, batch=batch, rng=np.random.default_rng(seed))
+    return float(mean), float(result.confidence_interval.low), float(result.confidence_interval.high)
