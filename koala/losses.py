@@ -48,7 +48,7 @@ def build(name: str, prior=None, n_bins: int = 50, sigma: float = 5.0, neighbour
 
     n_bins, span: `binned` cuts [-span, span] into n_bins for each of a* and b*. grid: cell of `rebalanced` in a*b*.
     neighbours, sigma: soft encoding; neighbours=1 is hard. lam: mix of prior and uniform. prior: counts (Q,) from
-    `count_bins`. decode: annealed (softmax(log z / temperature), then mean), mean, or mode."""
+    `count_bins`, or a function that returns them, called where the row needs them. decode: annealed (softmax(log z / temperature), then mean), mean, or mode."""
     if name not in LOSSES:
         near = difflib.get_close_matches(str(name), LOSSES, 1, 0.5)
         guess = f", did you mean '{near[0]}'?" if near else ";"
@@ -56,6 +56,7 @@ def build(name: str, prior=None, n_bins: int = 50, sigma: float = 5.0, neighbour
     p = dict(n_bins=n_bins, sigma=sigma, neighbours=neighbours, lam=lam, temperature=temperature, decode=decode,
              grid=grid, span=span)
     _check_parameters(p)
+    prior = prior() if callable(prior) and name == "rebalanced" else prior
     return LOSSES[name](p, prior)
 
 
@@ -132,8 +133,8 @@ def rebalanced(p, prior=None) -> Loss:
 
     Cells: `lab.gamut_bins(grid)`, 261 at 10, not the paper's 313 of a published file. Encoding: the 5 nearest cells,
     Gaussian of sigma 5 (eq. 2; their released layer takes 10). Weight of a pixel (eq. 3, 4): that of its nearest cell,
-    1 / ((1 - lam) p~ + lam / Q), so scaled that its mean under p~, the prior smoothed with sigma, is 1. The value is
-    the mean over the pixels of the pictures that are not gray, and 0 with no gradient where all are."""
+    1 / ((1 - lam) p~ + lam / Q), so scaled that its mean under p~, the prior smoothed with sigma, is 1. Gray pictures
+    count as pixels of loss 0 and no gradient, so that a mean over batches is the mean over the pictures."""
     bins = lab.gamut_bins(p["grid"])  # (Q, 2)
     if p["neighbours"] > len(bins):
         raise KoalaError(f"neighbours {p['neighbours']} is more than the {len(bins)} colour bins of grid {p['grid']}.")
@@ -156,8 +157,7 @@ def rebalanced(p, prior=None) -> Loss:
             index, weight = encode(F.avg_pool2d(ab, 2))
             entropy = -(weight * F.log_softmax(y, 1).gather(1, index)).sum(1)  # (N, h, w)
             mask = coloured(ab).float().view(-1, 1, 1)
-            total = (entropy * weights_on(y.device)[index[:, 0]] * mask).sum()
-            return total / (mask.sum() * entropy[0].numel()).clamp_min(1)
+            return (entropy * weights_on(y.device)[index[:, 0]] * mask).mean()
 
     def decode(output):
         with _float32(output):
