@@ -1,27 +1,24 @@
 """Finding, fetching and reading weights: torch's and Hugging Face's caches, installed packages, a file, the hub.
 
 Nothing is unpickled (weights_only), a file whose name or hub carries a hash is checked against it, and a hub that
-does not answer costs PATIENCE seconds.
+does not answer costs download.PATIENCE seconds.
 """
 
 import hashlib
 import importlib.util
 import os
-import re
-import threading
 import time
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from koala import download
+from koala.download import hash_in_name, is_sha256
 from koala.errors import KoalaError
-from koala.paths import atomic_path, resolve, sha256_file
+from koala.paths import resolve, sha256_file
 
-PATIENCE = 10.0  # seconds that a hub may take for its first MIN_BYTES, and again for each later MIN_BYTES
-MIN_BYTES = 64 * 1024  # a hub that trickles slower than this per PATIENCE counts as hanging
 _silent_hubs: dict[str, str] = {}  # host -> why it failed, so that `auto` waits once per process
 
 
@@ -151,74 +148,22 @@ def _from_hub(origin, patient, progress):
     urls = [url for url in (origin.url, origin.hub and _hub_url(origin.hub)) if url]
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise KoalaError("HF_HUB_OFFLINE forbids asking a hub.")
-    problems = [] if urls else ["No hub has them."]
+    problems, started = [] if urls else ["No hub has them."], time.monotonic()
     for url in urls:
         host = urllib.parse.urlsplit(url).netloc
         if host in _silent_hubs and not patient:
             problems.append(_silent_hubs[host])
             continue
         try:
-            path = fetch(url, _cache_path(url), progress)
+            path = download.fetch(url, _cache_path(url), progress)
             return read(path), f"hub {host} {path.name}"
         except KoalaError as error:
             problems.append(str(error))
-            _silent_hubs[host] = str(error)
-        if "did not answer" in problems[-1]:  # one wait is enough: the next hub would hang the same way
+            if isinstance(error, download.Unreachable):
+                _silent_hubs[host] = str(error)
+        if time.monotonic() - started > download.PATIENCE:  # a network that swallows one hub's packets swallows the next one's
             break
     raise KoalaError(" ".join(problems))
-
-
-def fetch(url: str, path: Path, progress=None) -> Path:
-    """Download `url` to `path`, atomically and checked by hash. KoalaError where the hub refuses, hangs or errs.
-
-    The transfer runs in a thread that is left behind: a look-up of a name cannot be interrupted otherwise."""
-    state = {"done": 0, "total": 0, "sha256": _hash_in_name(path), "error": None, "stop": False}
-    name = f"{urllib.parse.urlsplit(url).netloc} ({path.name})"
-    try:
-        with atomic_path(path) as temporary:
-            thread = threading.Thread(target=_stream, args=(url, temporary, state), daemon=True)
-            thread.start()
-            _watch(thread, state, name, progress)
-            if state["error"]:
-                raise KoalaError(f"The hub {name} failed: {state['error']}.")
-            if state["sha256"] and not sha256_file(temporary).startswith(state["sha256"]):
-                raise KoalaError(f"What the hub {name} sent does not have the hash {state['sha256']}.")
-    except OSError as error:
-        raise KoalaError(f"The hub's file cannot be kept at {path}: {error}.") from error
-    return path
-
-
-def _watch(thread, state, name, progress):
-    last, since = 0, time.monotonic()
-    while thread.is_alive():
-        thread.join(0.1)
-        if progress and state["done"]:
-            progress(state["done"], state["total"], f"weights from {name}")
-        if state["done"] >= last + MIN_BYTES:
-            last, since = state["done"], time.monotonic()
-        elif time.monotonic() - since > PATIENCE and thread.is_alive():
-            state["stop"] = True
-            raise KoalaError(f"The hub {name} did not answer within {PATIENCE:.0f} s.")
-
-
-def _stream(url, path, state):
-    class Redirects(urllib.request.HTTPRedirectHandler):
-        def redirect_request(self, request, fp, code, msg, headers, newurl):
-            # Hugging Face names a large file's sha256 in the answer that sends one elsewhere
-            etag = headers.get("X-Linked-Etag", "").strip('"')
-            state["sha256"] = etag if _is_sha256(etag) else state["sha256"]
-            return super().redirect_request(request, fp, code, msg, headers, newurl)
-
-    try:
-        with urllib.request.build_opener(Redirects).open(url, timeout=PATIENCE) as answer, open(path, "wb") as file:
-            state["total"] = int(answer.headers.get("Content-Length") or 0)
-            while not state["stop"] and (block := answer.read1(1 << 18)):
-                file.write(block)
-                state["done"] += len(block)
-        if state["total"] and state["done"] < state["total"]:
-            state["error"] = f"it sent {state['done']} of {state['total']} bytes"
-    except Exception as error:  # urllib, ssl, socket and http errors: the reader needs the reason, not the kind
-        state["error"] = str(getattr(error, "reason", None) or error) or type(error).__name__
 
 
 def _hub_url(repository: str) -> str:
@@ -233,16 +178,7 @@ def _cache_path(url: str) -> Path:
 
 
 def _checked(path: Path) -> Path:
-    digest = _hash_in_name(path) or (path.resolve().name if _is_sha256(path.resolve().name) else None)
+    digest = hash_in_name(path) or (path.resolve().name if is_sha256(path.resolve().name) else None)
     if digest and not sha256_file(path).startswith(digest):
         raise KoalaError(f"{path} is damaged: it does not have the hash {digest[:8]} of its name; delete it.")
     return path
-
-
-def _hash_in_name(path: Path) -> str | None:
-    found = re.search(r"-([0-9a-f]{8,})\.(?:pth|safetensors)$", path.name)
-    return found.group(1) if found else None
-
-
-def _is_sha256(text: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
