@@ -1,0 +1,250 @@
+"""Drawings: plain functions from arrays and DataFrames to a matplotlib Figure, and the two ways to show one.
+
+Nothing here trains, computes a metric or touches matplotlib's global state: figures are made without pyplot, the
+style holds inside a call only. Photographs are shown as JPEG without chroma subsampling, charts as SVG; both are part
+of the page, so that a report needs no other file and no network.
+"""
+
+import contextlib
+import io
+import textwrap
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+import torch
+from IPython.display import SVG, Image
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from PIL import Image as Picture
+
+from koala import lab
+from koala.errors import KoalaError
+
+WIDTH = 9.0  # inches: 900 px at 100 dpi
+JPEG_DPI = 144  # sharp on a dense screen, shown 900 px wide
+TRAIN, VALIDATION, TRIVIAL = "#0173b2", "#d55e00", "#6e6e6e"  # from seaborn's colour-blind palette, and a gray
+NAMES = {"train_loss": "training loss", "val_loss": "validation loss"}
+
+
+@contextlib.contextmanager
+def _style():
+    with sns.axes_style("whitegrid", {"grid.color": "#e6e6e6", "axes.edgecolor": "#b0b0b0"}):
+        with sns.plotting_context("notebook", font_scale=0.95):
+            with mpl.rc_context({"svg.hashsalt": "koala", "axes.titleweight": "bold"}):
+                yield
+
+
+def curves(history_by_label: dict, title: str = "", untrained: bool = False) -> Figure:
+    """Training and validation loss by epoch, one panel a label (figures 2-5 of the report), on one scale.
+
+    Each history: DataFrame with the columns epoch, train_loss, val_loss."""
+    labels = list(history_by_label)
+    columns = min(len(labels), 2)
+    rows = -(-len(labels) // columns)
+    with _style():
+        figure = Figure(figsize=(WIDTH if columns > 1 else 7, 3.4 * rows + 0.5), layout="constrained")
+        axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
+        for axis, label in zip(axes, labels, strict=False):
+            _losses(axis, history_by_label[label])
+            axis.set_title("\n".join(textwrap.wrap(label, 44)), fontsize=12)
+        for axis in list(axes)[len(labels):]:
+            axis.remove()
+        figure.axes[0].legend(frameon=False)
+        _title(figure, title + (", untrained extractor" if untrained else ""))
+        return _finished(figure)
+
+
+def live_curve(history) -> Figure:
+    """The same for one run under way: small, and quick to draw. history: DataFrame epoch, train_loss, val_loss."""
+    with _style():
+        figure = Figure(figsize=(6, 2.6), layout="constrained")
+        axis = figure.subplots()
+        _losses(axis, history)
+        axis.legend(frameon=False)
+        return _finished(figure)
+
+
+def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -> Figure:
+    """All runs together, one colour a label: the mean over seeds, each seed as a thin line, their range as a band.
+
+    histories: label -> DataFrame, or list of DataFrames (one a seed), with the columns epoch and `metric`."""
+    with _style():
+        figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+        axis = figure.subplots()
+        for (label, seeds), colour in zip(histories.items(), _palette(len(histories)), strict=True):
+            seeds = seeds if isinstance(seeds, list | tuple) else [seeds]
+            by_seed = np.stack([frame.set_index("epoch")[metric] for frame in _same_epochs(seeds)])  # (seeds, epochs)
+            epochs = _same_epochs(seeds)[0]["epoch"]
+            if len(seeds) > 1:
+                axis.plot(epochs, by_seed.T, color=colour, linewidth=0.7, alpha=0.6)
+                axis.fill_between(epochs, by_seed.min(0), by_seed.max(0), color=colour, alpha=0.12, linewidth=0)
+            name = label + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
+            axis.plot(epochs, by_seed.mean(0), color=colour, linewidth=2, marker="o", markersize=4, label=name)
+        _epoch_axis(axis, NAMES.get(metric, metric))
+        _sorted_legend(figure, axis)
+        _title(figure, title)
+        return _finished(figure)
+
+
+def bars(table, metric: str, title: str = "") -> Figure:
+    """Mean and interval of every method as a point with a bar; trivial baselines gray and apart, above the methods.
+
+    table: DataFrame with the columns method, mean, low, high (NaN: no interval) and baseline (True or False)."""
+    table = table.sort_values("baseline", ascending=False, kind="stable")
+    trivial = table["baseline"].to_numpy(bool)
+    y = np.arange(len(table)) + 0.6 * ~trivial
+    colours = np.where(trivial, TRIVIAL, TRAIN)
+    with _style():
+        figure = Figure(figsize=(WIDTH, 1.4 + 0.42 * len(table)), layout="constrained")
+        axis = figure.subplots()
+        axis.hlines(y, table["low"], table["high"], colors=colours, linewidth=3, alpha=0.5)
+        axis.scatter(table["mean"], y, c=colours, s=46, zorder=3)
+        for height, (_, row), colour in zip(y, table.iterrows(), colours, strict=True):
+            right = np.nanmax([row["mean"], row["high"]])
+            axis.annotate(f"{row['mean']:.4g}", (right, height), (8, 0), textcoords="offset points", va="center", color=colour)
+        axis.set_yticks(y, ["\n".join(textwrap.wrap(text, 38)) for text in table["method"]])
+        axis.set(ylim=(y[-1] + 0.7, -0.7), xlabel=metric)
+        axis.grid(axis="y", visible=False)
+        axis.margins(x=0.12)
+        if trivial.any() and not trivial.all():
+            axis.axhline(trivial.sum() - 0.2, color="#b0b0b0", linewidth=1, linestyle=":")
+        sns.despine(ax=axis, left=True)
+        _title(figure, title)
+        return _finished(figure)
+
+
+def ab_density(ab, title: str = "") -> Figure:
+    """How often each a*b* occurs, (M,2) or (N,2,H,W), on a logarithmic scale, with the outline of what sRGB can show."""
+    ab = np.asarray(ab, dtype=np.float32)
+    ab = np.moveaxis(ab, 1, -1).reshape(-1, 2)
+    edges = np.arange(-119, 121, 2)
+    counts, _, _ = np.histogram2d(ab[:, 1], ab[:, 0], bins=(edges, edges))  # rows b*, columns a*
+    inside = np.histogram2d(*lab.gamut_bins(2).flip(1).numpy().T, bins=(edges, edges))[0]
+    with _style():
+        figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+        axis = figure.subplots()
+        share = np.ma.masked_equal(counts, 0) / max(len(ab), 1)
+        mesh = axis.pcolormesh(edges, edges, share, norm=LogNorm(), cmap="rocket_r", rasterized=True)
+        centres = edges[:-1] + 1
+        axis.contour(centres, centres, inside, levels=[0.5], colors="#404040", linewidths=1.2)
+        axis.axhline(0, color="#b0b0b0", linewidth=0.8, zorder=0)
+        axis.axvline(0, color="#b0b0b0", linewidth=0.8, zorder=0)
+        axis.set(aspect="equal", xlabel="a*: green to red", ylabel="b*: blue to yellow", xlim=(-112, 112), ylim=(-112, 112))
+        figure.colorbar(mesh, label="share of pixels", shrink=0.9)
+        _title(figure, title)
+        return _finished(figure)
+
+
+def batch(rgb, title: str = "") -> Figure:
+    """(N,3,H,W) uint8: the photographs, and what the networks get of them: L* (encoder) and luma (extractor)."""
+    rgb = torch.as_tensor(np.ascontiguousarray(rgb))
+    L_norm, gray = lab.network_inputs(rgb)
+    lightness = lab.to_rgb(L_norm, torch.zeros_like(L_norm).expand(-1, 2, -1, -1))
+    luma = (gray * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
+    tiles = torch.stack([rgb, lightness, luma]).permute(0, 1, 3, 4, 2).numpy()  # (3, N, H, W, 3)
+    names = ["photograph", "L*, for the encoder", "luma, for the extractor"]
+    return _photographs(tiles, names, [""] * len(rgb), title)
+
+
+def grid(columns: dict, rows: list[str], title: str = "") -> Figure:
+    """Photographs side by side (figure 6 of the report): columns label -> (N,H,W,3) uint8, a caption for each row."""
+    pictures = [np.asarray(column) for column in columns.values()]
+    if not pictures or any(p.shape != pictures[0].shape or p.dtype != np.uint8 or len(p) != len(rows) for p in pictures):
+        shapes = ", ".join(f"{label} {p.shape} {p.dtype}" for label, p in zip(columns, pictures, strict=True))
+        raise KoalaError(f"grid: every column must be ({len(rows)},H,W,3) uint8, as many as captions; got {shapes or 'none'}.")
+    return _photographs(np.stack(pictures, 1), rows, list(columns), title)
+
+
+def show_svg(figure: Figure) -> SVG:
+    """A chart for a notebook or a report: sharp at any size, without metadata, so that equal charts are equal files."""
+    buffer = io.StringIO()
+    with _style():
+        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    text = buffer.getvalue()
+    text = text[text.index("<svg"):]  # the XML header would ask an HTML page for a DTD
+    return SVG(text.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1))
+
+
+def show_jpeg(picture, quality: int = 85) -> Image:
+    """A Figure, or one photograph (H,W,3) uint8, for a notebook or a report: JPEG with every pixel's own colour
+    (4:4:4), since the usual halving of the colour planes would blur just what is compared here."""
+    buffer = io.BytesIO()
+    if isinstance(picture, Figure):
+        with _style():
+            picture.savefig(buffer, format="png", dpi=JPEG_DPI)
+        image, width = Picture.open(buffer).convert("RGB"), round(picture.get_figwidth() * 100)
+        buffer = io.BytesIO()
+    else:
+        image = Picture.fromarray(np.asarray(picture))
+        width = min(max(image.width, 256), 900)
+    image.save(buffer, format="JPEG", quality=quality, subsampling=0, optimize=True)
+    return Image(data=buffer.getvalue(), format="jpeg", width=width)
+
+
+def _photographs(tiles, rows, columns, title) -> Figure:
+    # One picture for all tiles: many small axes would be slow and never align to the pixel.
+    R, C, H, W, _ = tiles.shape
+    left = 1.45 if any(rows) else 0.05  # inches, as all below
+    wide = min((WIDTH - left - 0.05) / C, 1.9) * JPEG_DPI // 1 - 4
+    size = (int(wide), max(1, int(wide * H / W)))
+    canvas = np.full((R * (size[1] + 4), C * (size[0] + 4), 3), 255, np.uint8)
+    for r, c in np.ndindex(R, C):
+        y, x = r * (size[1] + 4), c * (size[0] + 4)
+        tile = Picture.fromarray(tiles[r, c]).resize(size, Picture.Resampling.LANCZOS)
+        canvas[y:y + size[1], x:x + size[0]] = np.asarray(tile)
+    heads = ["\n".join(textwrap.wrap(text, max(9, int(size[0] / JPEG_DPI * 11)))) for text in columns]
+    top = 0.12 + 0.17 * max(head.count("\n") + bool(head) for head in heads) + (0.36 if title else 0)
+    width, height = left + canvas.shape[1] / JPEG_DPI, top + canvas.shape[0] / JPEG_DPI
+    figure = Figure(figsize=(width, height), dpi=JPEG_DPI)
+    with _style():
+        figure.figimage(canvas, round(left * JPEG_DPI), 0, origin="upper")
+        for c, head in enumerate(heads):
+            x = left + (c * (size[0] + 4) + size[0] / 2) / JPEG_DPI
+            figure.text(x / width, 1 - (top - 0.06) / height, head, ha="center", va="bottom", fontsize=10)
+        for r, text in enumerate(rows):
+            y = top + (r * (size[1] + 4) + size[1] / 2) / JPEG_DPI
+            figure.text(0.04 / width, 1 - y / height, "\n".join(textwrap.wrap(text, 16)), va="center", fontsize=10)
+        if title:
+            figure.text(0.04 / width, 1 - 0.08 / height, title, va="top", fontsize=13, weight="bold")
+    return figure
+
+
+def _losses(axis, history):
+    for column, colour in (("train_loss", TRAIN), ("val_loss", VALIDATION)):
+        axis.plot(history["epoch"], history[column], color=colour, marker="o", markersize=4, label=NAMES[column])
+    _epoch_axis(axis, "loss")
+
+
+def _epoch_axis(axis, name):
+    axis.set(xlabel="epoch", ylabel=name)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    sns.despine(ax=axis)
+
+
+def _same_epochs(frames):
+    shortest = min(len(frame) for frame in frames)
+    return [frame.sort_values("epoch").head(shortest) for frame in frames]
+
+
+def _sorted_legend(figure, axis):
+    # In the order in which the lines end, so that the eye finds them.
+    handles, labels = axis.get_legend_handles_labels()
+    order = np.argsort([-handle.get_ydata()[-1] for handle in handles], kind="stable")
+    labels = ["\n".join(textwrap.wrap(label, 30)) for label in labels]
+    figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside right upper", frameon=False)
+
+
+def _palette(count):
+    return sns.color_palette("colorblind", 10)[:count] if count <= 10 else sns.color_palette("husl", count)
+
+
+def _title(figure, text):
+    if text:
+        figure.suptitle(text, weight="bold", fontsize=13)
+
+
+def _finished(figure):
+    figure.draw_without_rendering()  # inside the style, since ticks are made while drawing
+    return figure
