@@ -46,6 +46,7 @@ class RunConfig:
     sigma: PositiveFloat = 5.0
     rebalance: Share = 0.5
     temperature: PositiveFloat = 0.38
+    decode: Literal["annealed", "mean", "mode"] = "annealed"
     init: Literal["torch", "glorot"] = "torch"
     epochs: Positive = 4
     batch_size: Positive = 64

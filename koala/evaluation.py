@@ -18,17 +18,18 @@ def per_image(job: training.Job, rows: np.ndarray, files: pd.DataFrame, baseline
     """Metrics of the model and of the trivial baselines on `rows`: one line per photograph and method.
 
     files: the data set's table; its row, path and category go along. Columns after them: method ("model", "gray",
-    "mean", "lightness") and the metrics of koala.metrics.evaluate."""
+    "mean", "lightness") and what koala.metrics' evaluate and hue_errors return."""
     parts = []
     for chunk in training.chunks(rows, job.config.batch_size):
         rgb, ab = training.predict(job, chunk)
         L = lab.rgb_to_lab(rgb)[:, :1]
         predictions = {"model": ab} | {name: baselines.predict(name, L) for name in metrics.BASELINES}
         for method, prediction in predictions.items():
-            values = {name: value.cpu().numpy() for name, value in metrics.evaluate(rgb, prediction).items()}
+            measured = metrics.evaluate(rgb, prediction) | metrics.hue_errors(rgb, prediction)
+            values = {name: value.cpu().numpy() for name, value in measured.items()}
             parts.append(pd.DataFrame({"row": chunk, "method": method, **values}))
         if progress:
-            progress(len(parts) // len(predictions) * len(chunk), len(rows), "evaluating")
+            progress(min(len(parts) // len(predictions) * job.config.batch_size, len(rows)), len(rows), "evaluating")
     table = files[["row", "path", "category"]].merge(pd.concat(parts), on="row")
     return table.sort_values(["method", "row"], kind="stable").reset_index(drop=True)
 
@@ -37,7 +38,7 @@ def ranked(table: pd.DataFrame, count: int = 2, metric: str = "ciede2000") -> di
     """Row numbers of the model's best, median and worst photographs, `count` each (fewer where there are few)."""
     order = table[table.method == "model"].sort_values([metric, "row"])["row"].to_numpy()
     middle = max((len(order) - count) // 2, 0)
-    return {"best": order[:count], "median": order[middle : middle + count], "worst": order[::-1][:count]}
+    return {"best": order[:count], "median": order[middle : middle + count], "worst": order[::-1][:count].copy()}
 
 
 def drawn(test_rows: np.ndarray, count: int = DRAWN) -> np.ndarray:

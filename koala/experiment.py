@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from koala import controls, data, evaluation, extractors, features, lab, losses, paths, results, training
+from koala import bins, controls, data, evaluation, extractors, features, lab, losses, paths, results, training
 from koala import device as devices
 from koala.errors import KoalaError
 from koala.model import Koala
+from koala.split import SPLITS
 
 
 def load_photos(config, progress=None) -> data.Photos:
@@ -23,7 +24,7 @@ def load_photos(config, progress=None) -> data.Photos:
 def split_rows(config, photos) -> dict[str, np.ndarray]:
     """Row numbers of train, val and test among the first max_images rows (all where it is 0)."""
     count = min(config.max_images or len(photos.files), len(photos.files))
-    rows = {split: photos.rows(split, count) for split in ("train", "val", "test")}
+    rows = {split: photos.rows(split, count) for split in SPLITS}
     for split, members in rows.items():
         if not len(members):
             raise KoalaError(f"max_images={config.max_images} leaves no photograph in the {split} split of '{photos.name}': use more.")
@@ -92,16 +93,18 @@ def _finish(job, folder, photos, rows, history, progress) -> None:
 
 
 def make_loss(config, histogram) -> losses.Loss:
-    """The loss that `config` names; histogram() is called where the loss weighs classes by the training colours."""
-    return losses.build(
-        config.loss, histogram=histogram, n_bins=config.bins, sigma=config.sigma, neighbours=config.neighbours,
-        lam=config.rebalance, temperature=config.temperature,
-    )  # fmt: skip
+    """The loss that `config` names; histogram() is called where it weighs classes by the training split's colours."""
+    parameters = {
+        "n_bins": config.bins, "sigma": config.sigma, "neighbours": config.neighbours,
+        "lam": config.rebalance, "temperature": config.temperature, "decode": config.decode,
+    }  # fmt: skip
+    loss = losses.build(config.loss, **parameters)
+    return losses.build(config.loss, prior=histogram(), **parameters) if loss.needs_prior else loss
 
 
 def count_colours(batches, train_rows) -> torch.Tensor:
     """How many training pixels fall into each cell of the a*b* gamut, (Q,)."""
-    return sum(losses.count_bins(lab.rgb_to_lab(batches(part)[0])[:, 1:]) for part in training.chunks(train_rows, 256))
+    return sum(bins.count_bins(lab.rgb_to_lab(batches(part)[0])[:, 1:]) for part in training.chunks(train_rows, 256))
 
 
 def write_result(config, run: results.Run) -> None:

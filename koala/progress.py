@@ -11,13 +11,14 @@ class Progress:
     def __init__(self, unit: str = "photographs", every: float = 2.0):
         self.unit, self.every = unit, every
         self.start = self.last = time.monotonic()
-        self.first = None
+        self.first = self.done = None
         self.handle = None
 
     def __call__(self, done: int, total: int, text: str = "") -> None:
         now = time.monotonic()
-        if self.first is None:
-            self.first = done  # what an earlier run had finished does not count into the rate
+        if self.first is None or done < self.done:  # the first call, or another count begins
+            self.first, self.start = done, now  # what an earlier run had finished does not count into the rate
+        self.done = done
         if now - self.last < self.every and done < total:
             return
         self.last = now

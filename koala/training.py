@@ -74,7 +74,7 @@ def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict]:
     """Train to config.epochs; returns the history: epoch, lr, train_loss, val_loss a row.
 
-    rows: row numbers of "train" and "val". folder: where checkpoints go; with config.resume a good one there is
+    rows: row numbers of "train" and "validation". folder: where checkpoints go; with config.resume a good one there is
     continued. on_epoch(history) after each epoch; progress(photographs done, in all, text) at every step.
     train_loss is the mean over the epoch while the weights move, val_loss the mean afterwards, both per photograph.
     SIGTERM or an interrupt writes a checkpoint and raises KoalaError: the same call goes on from there.
@@ -91,7 +91,7 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
                     _save(job, optimizer, folder, state)
                 if stopped():
                     raise KoalaError(f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on.")
-            losses = {"train_loss": _finite(state["sum"].item() / len(rows["train"]), epoch), "val_loss": mean_loss(job, rows["val"])}
+            losses = {"train_loss": _finite(state["sum"].item() / len(rows["train"]), epoch), "val_loss": mean_loss(job, rows["validation"])}
             state["history"].append({"epoch": epoch + 1, "lr": learning_rate(config, epoch), **losses})
             state.update(epoch=epoch + 1, step=0, sum=torch.zeros((), dtype=torch.float64))
             _save(job, optimizer, folder, state)
