@@ -18,12 +18,13 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image as Picture
+from scipy.ndimage import gaussian_filter
 
 from koala import lab
 from koala.errors import KoalaError
 
 WIDTH = 9.0  # inches: 900 px at 100 dpi
-JPEG_DPI = 144  # sharp on a dense screen, shown 900 px wide
+JPEG_DPI = 110  # a little sharper than the 900 px at which it is shown
 TRAIN, VALIDATION, TRIVIAL = "#0173b2", "#d55e00", "#6e6e6e"  # from seaborn's colour-blind palette, and a gray
 NAMES = {"train_loss": "training loss", "val_loss": "validation loss"}
 
@@ -37,20 +38,21 @@ def _style():
 
 
 def curves(history_by_label: dict, title: str = "", untrained: bool = False) -> Figure:
-    """Training and validation loss by epoch, one panel a label (figures 2-5 of the report), on one scale.
+    """Training and validation loss by epoch, one panel a label (figures 2-5 of the report).
 
-    Each history: DataFrame with the columns epoch, train_loss, val_loss."""
-    labels = list(history_by_label)
-    columns = min(len(labels), 2)
-    rows = -(-len(labels) // columns)
+    Each history: DataFrame with the columns epoch, train_loss, val_loss. One scale for all, unless the losses are of
+    different kinds: where one ends at more than five times another, each panel has its own."""
+    columns = min(len(history_by_label), 2)
+    rows = -(-len(history_by_label) // columns)
+    ends = [history["val_loss"].iloc[-1] for history in history_by_label.values()]
+    comparable = max(ends) < 5 * min(ends)
     with _style():
         figure = Figure(figsize=(WIDTH if columns > 1 else 7, 3.4 * rows + 0.5), layout="constrained")
-        axes = figure.subplots(rows, columns, sharey=True, squeeze=False).flat
-        for axis, label in zip(axes, labels, strict=False):
-            _losses(axis, history_by_label[label])
-            axis.set_title("\n".join(textwrap.wrap(label, 44)), fontsize=12)
-        for axis in list(axes)[len(labels):]:
-            axis.remove()
+        for i, (label, history) in enumerate(history_by_label.items()):
+            axis = figure.add_subplot(rows, columns, i + 1, sharey=figure.axes[0] if i and comparable else None)
+            _losses(axis, history)
+            if label not in title:
+                axis.set_title(_wrapped(label, 40), fontsize=12, loc="left")
         figure.axes[0].legend(frameon=False)
         _title(figure, title + (", untrained extractor" if untrained else ""))
         return _finished(figure)
@@ -69,14 +71,15 @@ def live_curve(history) -> Figure:
 def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -> Figure:
     """All runs together, one colour a label: the mean over seeds, each seed as a thin line, their range as a band.
 
-    histories: label -> DataFrame, or list of DataFrames (one a seed), with the columns epoch and `metric`."""
+    histories: label -> DataFrame, or list of DataFrames (one a seed), with the columns epoch and `metric`. Losses of
+    different kinds (mse, crossentropy) have no common scale: draw them apart."""
     with _style():
         figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
         axis = figure.subplots()
-        for (label, seeds), colour in zip(histories.items(), _palette(len(histories)), strict=True):
-            seeds = seeds if isinstance(seeds, list | tuple) else [seeds]
-            by_seed = np.stack([frame.set_index("epoch")[metric] for frame in _same_epochs(seeds)])  # (seeds, epochs)
-            epochs = _same_epochs(seeds)[0]["epoch"]
+        palette = sns.color_palette("colorblind" if len(histories) <= 10 else "husl", len(histories))
+        for (label, seeds), colour in zip(histories.items(), palette, strict=True):
+            seeds = _same_epochs(seeds if isinstance(seeds, list | tuple) else [seeds])
+            by_seed, epochs = np.stack([frame[metric] for frame in seeds]), seeds[0]["epoch"]  # (seeds, epochs)
             if len(seeds) > 1:
                 axis.plot(epochs, by_seed.T, color=colour, linewidth=0.7, alpha=0.6)
                 axis.fill_between(epochs, by_seed.min(0), by_seed.max(0), color=colour, alpha=0.12, linewidth=0)
@@ -104,7 +107,7 @@ def bars(table, metric: str, title: str = "") -> Figure:
         for height, (_, row), colour in zip(y, table.iterrows(), colours, strict=True):
             right = np.nanmax([row["mean"], row["high"]])
             axis.annotate(f"{row['mean']:.4g}", (right, height), (8, 0), textcoords="offset points", va="center", color=colour)
-        axis.set_yticks(y, ["\n".join(textwrap.wrap(text, 38)) for text in table["method"]])
+        axis.set_yticks(y, [_wrapped(text, 38) for text in table["method"]])
         axis.set(ylim=(y[-1] + 0.7, -0.7), xlabel=metric)
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.12)
@@ -121,7 +124,7 @@ def ab_density(ab, title: str = "") -> Figure:
     ab = np.moveaxis(ab, 1, -1).reshape(-1, 2)
     edges = np.arange(-119, 121, 2)
     counts, _, _ = np.histogram2d(ab[:, 1], ab[:, 0], bins=(edges, edges))  # rows b*, columns a*
-    inside = np.histogram2d(*lab.gamut_bins(2).flip(1).numpy().T, bins=(edges, edges))[0]
+    inside = gaussian_filter(np.histogram2d(*lab.gamut_bins(2).flip(1).numpy().T, bins=(edges, edges))[0], 1)
     with _style():
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
         axis = figure.subplots()
@@ -129,8 +132,6 @@ def ab_density(ab, title: str = "") -> Figure:
         mesh = axis.pcolormesh(edges, edges, share, norm=LogNorm(), cmap="rocket_r", rasterized=True)
         centres = edges[:-1] + 1
         axis.contour(centres, centres, inside, levels=[0.5], colors="#404040", linewidths=1.2)
-        axis.axhline(0, color="#b0b0b0", linewidth=0.8, zorder=0)
-        axis.axvline(0, color="#b0b0b0", linewidth=0.8, zorder=0)
         axis.set(aspect="equal", xlabel="a*: green to red", ylabel="b*: blue to yellow", xlim=(-112, 112), ylim=(-112, 112))
         figure.colorbar(mesh, label="share of pixels", shrink=0.9)
         _title(figure, title)
@@ -170,15 +171,14 @@ def show_svg(figure: Figure) -> SVG:
 def show_jpeg(picture, quality: int = 85) -> Image:
     """A Figure, or one photograph (H,W,3) uint8, for a notebook or a report: JPEG with every pixel's own colour
     (4:4:4), since the usual halving of the colour planes would blur just what is compared here."""
-    buffer = io.BytesIO()
     if isinstance(picture, Figure):
         with _style():
-            picture.savefig(buffer, format="png", dpi=JPEG_DPI)
-        image, width = Picture.open(buffer).convert("RGB"), round(picture.get_figwidth() * 100)
-        buffer = io.BytesIO()
+            picture.savefig(drawn := io.BytesIO(), format="png", dpi=JPEG_DPI)
+        image, width = Picture.open(drawn).convert("RGB"), round(picture.get_figwidth() * 100)
     else:
         image = Picture.fromarray(np.asarray(picture))
         width = min(max(image.width, 256), 900)
+    buffer = io.BytesIO()
     image.save(buffer, format="JPEG", quality=quality, subsampling=0, optimize=True)
     return Image(data=buffer.getvalue(), format="jpeg", width=width)
 
@@ -186,26 +186,29 @@ def show_jpeg(picture, quality: int = 85) -> Image:
 def _photographs(tiles, rows, columns, title) -> Figure:
     # One picture for all tiles: many small axes would be slow and never align to the pixel.
     R, C, H, W, _ = tiles.shape
-    left = 1.45 if any(rows) else 0.05  # inches, as all below
-    wide = min((WIDTH - left - 0.05) / C, 1.9) * JPEG_DPI // 1 - 4
-    size = (int(wide), max(1, int(wide * H / W)))
+    left = 1.25 if any(rows) else 0.05  # inches; tiles are in pixels, 4 apart
+    wide = int(min((WIDTH - left - 0.05) / C, 1.6) * JPEG_DPI - 4)
+    size = (wide, max(1, wide * H // W))
     canvas = np.full((R * (size[1] + 4), C * (size[0] + 4), 3), 255, np.uint8)
     for r, c in np.ndindex(R, C):
         y, x = r * (size[1] + 4), c * (size[0] + 4)
-        tile = Picture.fromarray(tiles[r, c]).resize(size, Picture.Resampling.LANCZOS)
+        tile = Picture.fromarray(tiles[r, c]).resize(size, Picture.Resampling.BICUBIC)
         canvas[y:y + size[1], x:x + size[0]] = np.asarray(tile)
-    heads = ["\n".join(textwrap.wrap(text, max(9, int(size[0] / JPEG_DPI * 11)))) for text in columns]
-    top = 0.12 + 0.17 * max(head.count("\n") + bool(head) for head in heads) + (0.36 if title else 0)
+    inches = size[0] / JPEG_DPI
+    longest = max((len(word) for text in columns for word in text.split()), default=1)
+    small = min(10, max(6.5, 72 * inches / (0.62 * longest)))  # points at which the longest word is as wide as a tile
+    heads = [_wrapped(text, int(inches * 11)) for text in columns]
+    top = 0.12 + 0.17 * max(head.count("\n") + bool(head) for head in heads) + (0.3 if title else 0)
     width, height = left + canvas.shape[1] / JPEG_DPI, top + canvas.shape[0] / JPEG_DPI
     figure = Figure(figsize=(width, height), dpi=JPEG_DPI)
     with _style():
         figure.figimage(canvas, round(left * JPEG_DPI), 0, origin="upper")
         for c, head in enumerate(heads):
             x = left + (c * (size[0] + 4) + size[0] / 2) / JPEG_DPI
-            figure.text(x / width, 1 - (top - 0.06) / height, head, ha="center", va="bottom", fontsize=10)
+            figure.text(x / width, 1 - (top - 0.06) / height, head, ha="center", va="bottom", fontsize=small)
         for r, text in enumerate(rows):
             y = top + (r * (size[1] + 4) + size[1] / 2) / JPEG_DPI
-            figure.text(0.04 / width, 1 - y / height, "\n".join(textwrap.wrap(text, 16)), va="center", fontsize=10)
+            figure.text(0.04 / width, 1 - y / height, _wrapped(text, 15), va="center", fontsize=10)
         if title:
             figure.text(0.04 / width, 1 - 0.08 / height, title, va="top", fontsize=13, weight="bold")
     return figure
@@ -224,25 +227,24 @@ def _epoch_axis(axis, name):
 
 
 def _same_epochs(frames):
-    shortest = min(len(frame) for frame in frames)
-    return [frame.sort_values("epoch").head(shortest) for frame in frames]
+    return [frame.head(min(map(len, frames))) for frame in frames]
 
 
 def _sorted_legend(figure, axis):
     # In the order in which the lines end, so that the eye finds them.
     handles, labels = axis.get_legend_handles_labels()
     order = np.argsort([-handle.get_ydata()[-1] for handle in handles], kind="stable")
-    labels = ["\n".join(textwrap.wrap(label, 30)) for label in labels]
+    labels = [_wrapped(label, 34) for label in labels]
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside right upper", frameon=False)
 
 
-def _palette(count):
-    return sns.color_palette("colorblind", 10)[:count] if count <= 10 else sns.color_palette("husl", count)
+def _wrapped(text, width):
+    return "\n".join(textwrap.wrap(text, max(width, 8), break_long_words=False))
 
 
 def _title(figure, text):
     if text:
-        figure.suptitle(text, weight="bold", fontsize=13)
+        figure.suptitle(text, weight="bold", fontsize=13, x=0.01, ha="left")
 
 
 def _finished(figure):
