@@ -15,7 +15,7 @@ import pandas as pd
 from koala.decode import FITS
 from koala.errors import KoalaError
 from koala.paths import data_dir, read_json, sha256_file
-from koala.prepare import FORMAT, build, only_one
+from koala.prepare import FORMAT, build, only_one, sealed
 from koala.sources import expand, signature
 from koala.split import SPLITS
 
@@ -67,7 +67,7 @@ def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: in
 def _is_current(name: str, parameters: dict) -> bool:
     wanted = parameters | {"source": ", ".join(map(str, expand(parameters["source"]))), "format": FORMAT}
     try:
-        meta = read_json(data_dir() / name / "meta.json")
+        meta = _meta(data_dir() / name)
         if any(meta.get(key) != value for key, value in wanted.items()):
             return False
         return meta.get("signature") == signature(parameters["source"]) and not _damage(data_dir() / name, meta)
@@ -80,10 +80,7 @@ def load(name: str) -> Photos:
     folder = data_dir() / name
     if not (folder / "meta.json").is_file():
         raise KoalaError(f"there is no prepared data set '{name}' in {data_dir()}; {_known()}.")
-    try:
-        meta = read_json(folder / "meta.json")
-    except ValueError as error:
-        raise KoalaError(f"{folder / 'meta.json'} is damaged: prepare '{name}' again.") from error
+    meta = _meta(folder)
     damaged = _damage(folder, meta)
     if damaged:
         raise KoalaError(f"{folder / damaged} is not what was written: prepare '{name}' again.")
@@ -92,6 +89,17 @@ def load(name: str) -> Photos:
     files = files[files["row"].notna()].astype({"row": "int64"}).sort_values("row").reset_index(drop=True)
     images = np.load(folder / "images.npy", mmap_mode="r")
     return Photos(name, folder, images, files, meta, meta["fingerprint"])
+
+
+def _meta(folder: Path) -> dict:
+    """meta.json, if every byte is as written. Raises KoalaError."""
+    try:
+        meta = read_json(folder / "meta.json")
+    except ValueError:
+        meta = {}
+    if not meta or sealed(meta) != meta:
+        raise KoalaError(f"{folder / 'meta.json'} is not what was written: delete {folder} and prepare it again.")
+    return meta
 
 
 def _damage(folder: Path, meta: dict) -> str:
@@ -106,7 +114,7 @@ def _damage(folder: Path, meta: dict) -> str:
             return name
         if not _verified[key]:
             return name
-    return "" if "sha256" in meta else "meta.json"
+    return ""
 
 
 def prepared() -> list[str]:
@@ -123,7 +131,7 @@ def find(dataset: str, image_size: int, progress=None) -> Photos:
 
     A data set that is prepared at another size is prepared again from the same source under NAME-SIZE."""
     if dataset in prepared():
-        meta = read_json(data_dir() / dataset / "meta.json")
+        meta = _meta(data_dir() / dataset)
         if meta["image_size"] == image_size:
             return load(dataset)
         return prepare(meta["source"], f"{dataset}-{image_size}", image_size, meta["fit"], meta["seed"],
@@ -134,7 +142,7 @@ def find(dataset: str, image_size: int, progress=None) -> Photos:
         raise KoalaError(f"there is no data set '{dataset}': no prepared one of that name ({_known()}), it is not "
                          f"'photos', and {error}") from error
     name = dataset if dataset == "photos" else slug(places)
-    if name in prepared() and read_json(data_dir() / name / "meta.json")["image_size"] != image_size:
+    if name in prepared() and _meta(data_dir() / name)["image_size"] != image_size:
         name += f"-{image_size}"
     return prepare(dataset, name, image_size, progress=progress)
 

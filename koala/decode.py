@@ -1,10 +1,15 @@
-"""One file's bytes -> one square uint8 picture, or the reason why not."""
+"""One file's bytes -> one square uint8 picture, or the reason why not.
+
+Ordinary JPEG files, nearly all photographs, are decoded by torchvision, and everything is resized by torch: both do
+what Pillow does (pixel for pixel in decoding, within 1 of 255 in resizing) in less than half the time.
+"""
 
 import io
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps
+import torch
+from PIL import Image, ImageCms, ImageOps
 
 from koala.errors import KoalaError
 
@@ -17,46 +22,50 @@ Image.init()
 
 
 def square(data: bytes, image_size: int, fit: str = "crop", box=()):
-    """Decode `data` -> ((image_size, image_size, 3) uint8 sRGB, notes), (width, height).
+    """Decode `data` -> picture (image_size, image_size, 3) uint8 sRGB, notes (list of words), (width, height).
 
     `box` (left, top, side) cuts a square first. Raises KoalaError with the reason where the file is refused."""
     if not data:
         raise KoalaError("zero bytes")
+    size = plain_jpeg(data)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return _square(data, image_size, fit, box)
+        if size and min(size) < 4 * image_size:  # larger ones are cheaper to decode at half their size, by Pillow
+            check_size(*size)
+            pixels, notes = _decode_jpeg(data), []
+        else:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                pixels, notes, size = _decode_any(data, image_size, fit, box)
     except KoalaError:
         raise
     except Image.UnidentifiedImageError as error:
         raise KoalaError("not an image that can be read") from error
-    except Exception as error:  # decoders meet hostile bytes with many kinds of errors: any one refuses the file
-        text = str(error).split("<")[0].strip() or type(error).__name__
+    except Image.DecompressionBombError as error:
+        raise KoalaError("too large (a decompression bomb?)") from error
+    except Exception as error:  # hostile bytes make decoders raise errors of many kinds: any one refuses the file
+        text = str(error).split("<")[0].split("\n")[0].strip() or type(error).__name__
         raise KoalaError(f"truncated ({text})" if "truncated" in text.lower() else f"damaged ({text})") from error
+    return resize(_cut(pixels, fit, box), image_size), notes, size
 
 
-def _square(data, image_size, fit, box):
-    with Image.open(io.BytesIO(data)) as image:
-        width, height = image.size
-        _check_size(width, height)
-        side = image_size if fit == "fit" else image_size * max(width, height) // min(width, height)
-        if not box:
-            image.draft("RGB", (side, side))  # JPEG: decode at 1/2, 1/4 or 1/8 where that is still large enough
-        image.load()
-        image, notes = _to_rgb(image)
-    if box:
-        left, top, cut = box
-        image = image.crop((left, top, left + cut, top + cut))
-    if fit == "crop" and image.width != image.height:
-        cut = min(image.size)
-        left, top = (image.width - cut) // 2, (image.height - cut) // 2
-        image = image.crop((left, top, left + cut, top + cut))
-    if image.size != (image_size, image_size):
-        image = image.resize((image_size, image_size), Image.Resampling.BICUBIC)  # with antialias
-    return np.asarray(image), notes, (width, height)  # (S, S, 3) uint8
+def plain_jpeg(data: bytes):
+    """(width, height) of a complete JPEG file in gray or YCbCr without EXIF, colour profile or Adobe's mark; or None."""
+    if data[:3] != b"\xff\xd8\xff" or data[-2:] != b"\xff\xd9":
+        return None
+    at = 2
+    while at + 10 < len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker in (0xC0, 0xC1, 0xC2):  # start of a baseline or progressive frame
+            height, width = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
+            return (width, height) if data[at + 4] == 8 and data[at + 9] in (1, 3) and width and height else None
+        if marker in (0xE1, 0xE2, 0xEE):
+            return None
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    return None
 
 
-def _check_size(width: int, height: int):
+def check_size(width: int, height: int) -> None:
+    """Raises KoalaError for what is too large, too small or too narrow to be a photograph."""
     if width * height > LARGEST:
         raise KoalaError(f"{width}x{height} pixels: too large (a decompression bomb?)")
     if min(width, height) < SMALLEST:
@@ -65,25 +74,83 @@ def _check_size(width: int, height: int):
         raise KoalaError(f"{width}x{height} pixels: extreme aspect")
 
 
+def resize(pixels: torch.Tensor, size: int) -> np.ndarray:
+    """(3, H, W) uint8 -> (size, size, 3) uint8, bicubic with antialias."""
+    if pixels.shape[1:] != (size, size):
+        pixels = torch.nn.functional.interpolate(pixels[None], size=(size, size), mode="bicubic", antialias=True)[0]
+    return pixels.permute(1, 2, 0).numpy()
+
+
+def _decode_jpeg(data: bytes) -> torch.Tensor:
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+    return decode_jpeg(torch.frombuffer(bytearray(data), dtype=torch.uint8), mode=ImageReadMode.RGB)  # (3, H, W)
+
+
+def _cut(pixels: torch.Tensor, fit: str, box) -> torch.Tensor:
+    if box:
+        left, top, side = box
+    elif fit == "crop":
+        height, width = pixels.shape[1:]
+        side = min(height, width)
+        left, top = (width - side) // 2, (height - side) // 2
+    else:
+        return pixels
+    return pixels[:, top : top + side, left : left + side]
+
+
+def _decode_any(data, image_size, fit, box):
+    with Image.open(io.BytesIO(data)) as image:
+        width, height = image.size
+        check_size(width, height)
+        if not box:  # JPEG is decoded at 1/2, 1/4 or 1/8 where twice the size that is asked for remains
+            times = 2 * image_size / min(width, height)
+            image.draft(None, (round(width * times), round(height * times)))
+        image.load()
+        image, notes = _to_rgb(image)
+        pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)  # (3, H, W)
+    if notes and notes[0].startswith("turned"):
+        width, height = (width, height) if (width > height) == (pixels.shape[2] > pixels.shape[1]) else (height, width)
+    return pixels, notes, (width, height)
+
+
 def _to_rgb(image):
-    """(RGB image, upright; what was done to it, in words)."""
+    """(sRGB image, upright; what was done to it, in words)."""
     notes = []
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append("first frame of an animation")
     if image.mode == "CMYK":
         raise KoalaError("CMYK: its colours depend on a printer")
-    if image.getexif().get(0x0112, 1) not in (0, 1):
+    if image.getexif().get(0x0112, 1) in range(2, 9):
         notes.append("turned upright by EXIF")
         image = ImageOps.exif_transpose(image)
+    if getattr(image, "n_frames", 1) > 1:
+        notes.append("first frame of several")
     if image.mode.startswith(("I", "F")):
         scale = 1 / 257 if image.mode.startswith("I") else 255
-        image = Image.fromarray(np.clip(np.asarray(image, np.float64) * scale, 0, 255).astype(np.uint8))
+        image = Image.fromarray(np.clip(np.asarray(image, np.float64) * scale, 0, 255).round().astype(np.uint8))
         notes.append("16-bit or float gray scaled to 8 bits")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        notes.append(f"alpha channel ({image.mode}) laid on white")
         image = image.convert("RGBA")
-        if image.getextrema()[3][0] < 255:
-            notes.append("transparency laid on white")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    if image.mode == "P":
-        notes.append("palette")
-    return (image if image.mode == "RGB" else image.convert("RGB")), notes
+    elif image.mode not in ("RGB", "L"):
+        notes.append({"P": "palette", "1": "bilevel"}.get(image.mode, image.mode) + " converted to RGB")
+    profile = image.info.get("icc_profile")
+    image = image if image.mode == "RGB" else image.convert("RGB")
+    return _to_srgb(image, profile, notes), notes
+
+
+def _to_srgb(image, profile, notes):
+    """The picture in sRGB where it brings another RGB colour profile along (Adobe RGB, Display P3 ...)."""
+    if not profile:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = ImageCms.getProfileDescription(source).strip()
+        if "sRGB" in name or source.profile.xcolor_space.strip() != "RGB":
+            return image
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        notes.append("colour profile that cannot be read: taken as sRGB")
+        return image
+    notes.append(f"colour profile {name} converted to sRGB")
+    return converted

@@ -14,15 +14,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from koala.copies import perceptual_hash
 from koala.decode import square
 from koala.errors import KoalaError
 from koala.lab import rgb_to_lab
-from koala.paths import atomic_path
 from koala.sources import read
 
 FILES = 256  # in a shard
 GRAY = 5.0  # a photograph with no |a*| or |b*| above this counts as achromatic (Zhang et al. 2016)
 MANY = 2000  # files: fewer are not worth the start of other processes
+
+
+class Spoiled(Exception):
+    """A shard was not what had been written. It is removed; make it again."""
 
 
 class Shards:
@@ -46,22 +50,20 @@ class Shards:
 
     def __getitem__(self, i: int) -> int:
         entries = self.entries(i)
-        pictures, facts = [], []
-        for entry in entries:
-            picture, fact = examine(entry, self.image_size, self.fit)
-            facts.append(fact)
-            if picture is not None:
-                pictures.append(picture)
-        decoded = [fact for fact in facts if fact["status"] == "used"]
+        examined = [examine(entry, self.image_size, self.fit) for entry in entries]
+        facts = [fact for _, fact in examined]
+        pictures = [picture for picture, _ in examined if picture is not None]
         if pictures:
             pictures = np.stack(pictures)  # (n, S, S, 3)
+            decoded = [fact for fact in facts if fact["status"] == "used"]
             measure(pictures, decoded)
             if not self.keep_gray:
                 pictures = pictures[[fact["status"] == "used" for fact in decoded]]
-        else:
-            pictures = np.zeros((0, self.image_size, self.image_size, 3), np.uint8)
-        with atomic_path(self.path(i)) as temporary, open(temporary, "wb") as file:
+        pictures = np.asarray(pictures, np.uint8).reshape(-1, self.image_size, self.image_size, 3)
+        new = self.path(i).with_suffix(f".{os.getpid()}")
+        with open(new, "wb") as file:
             np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), pictures=pictures)
+        os.replace(new, self.path(i))  # not flushed to the disk: what a power failure spoils, the CRC-32 shows
         return len(entries)
 
     def facts(self, i: int) -> list[dict]:
@@ -71,36 +73,35 @@ class Shards:
         return self._load(i, "pictures")
 
     def _load(self, i: int, what: str):
-        with np.load(self.path(i), allow_pickle=False) as shard:
-            return shard[what]  # checked against the CRC-32 that the zip inside keeps
+        try:
+            with np.load(self.path(i), allow_pickle=False) as shard:
+                return shard[what]  # checked against the CRC-32 that the zip inside keeps
+        except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+            self.path(i).unlink(missing_ok=True)
+            raise Spoiled(f"{self.path(i)} was damaged") from error
 
-    def complete(self, progress=None, workers=None, text="reading photographs"):
+    def complete(self, progress=None, workers=None):
         """Make every shard that is missing. workers: processes, None or 0 for one a core; few files use none."""
         missing = [i for i in range(len(self)) if not self.path(i).exists()]
         total = len(self) * FILES
         done = total - len(missing) * FILES
-        count = workers or cores()
-        if count <= 1 or len(missing) * FILES < MANY:
-            made = (self[i] for i in missing)
+        workers = workers or cores()
+        if workers == 1 or len(missing) * FILES < MANY:
+            made = self._make(missing)
         else:
-            made = torch.utils.data.DataLoader(self, batch_size=None, sampler=missing, num_workers=count)
+            made = torch.utils.data.DataLoader(self, batch_size=None, sampler=missing, num_workers=workers)
         for _ in made:
             done += FILES
             if progress:
-                progress(min(done, total), total, text)
+                progress(min(done, total), total, "reading photographs")
 
-    def check(self, progress=None, workers=None):
-        """Make again what a flipped byte or a full disk has spoiled."""
-        spoiled = False
-        for i in range(len(self)):
-            try:
-                self.facts(i)
-                self.pictures(i)
-            except (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile):
-                self.path(i).unlink(missing_ok=True)
-                spoiled = True
-        if spoiled:
-            self.complete(progress, workers)
+    def _make(self, missing):
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in other processes: the last bit of a sum may depend on it
+        try:
+            yield from (self[i] for i in missing)
+        finally:
+            torch.set_num_threads(threads)
 
 
 def cores() -> int:
@@ -132,16 +133,20 @@ def examine(entry: dict, image_size: int, fit: str):
 
 
 def measure(pictures: np.ndarray, facts: list[dict]) -> None:
-    """Fill in the mean chroma sqrt(a*^2 + b*^2) (over every few pixels of large pictures) and who is gray.
+    """Fill in perceptual hash and mean chroma sqrt(a*^2 + b*^2) (of a grid of about 16x16 pixels), and who is gray.
 
     pictures (n, S, S, 3) uint8; facts: one dict a picture, changed in place."""
-    step = max(1, pictures.shape[1] // 32)
-    ab = rgb_to_lab(torch.from_numpy(pictures[:, ::step, ::step]).permute(0, 3, 1, 2))[:, 1:]  # (n, 2, ~32, ~32)
+    step = max(1, pictures.shape[1] // 16)
+    ab = _ab(pictures[:, ::step, ::step])  # (n, 2, ~16, ~16)
     chroma = ab.square().sum(1).sqrt().mean((1, 2)).tolist()
     strongest = ab.abs().amax((1, 2, 3)).tolist()
-    for picture, fact, mean, most in zip(pictures, facts, chroma, strongest, strict=True):
-        fact["chroma"] = round(mean, 3)
-        if most <= GRAY and step > 1:  # no colour in the sample: look at every pixel
-            most = rgb_to_lab(torch.from_numpy(picture[None]).permute(0, 3, 1, 2))[:, 1:].abs().max().item()
-        if most <= GRAY:
+    hashes = perceptual_hash(pictures).tolist()
+    for i, fact in enumerate(facts):
+        fact["chroma"], fact["hash"] = round(chroma[i], 2), hashes[i]
+        # Where the grid shows no colour, every pixel is looked at.
+        if strongest[i] <= GRAY and _ab(pictures[i : i + 1]).abs().max() <= GRAY:
             fact["status"] = "gray"
+
+
+def _ab(pictures: np.ndarray) -> torch.Tensor:
+    return rgb_to_lab(torch.from_numpy(pictures).permute(0, 3, 1, 2))[:, 1:]

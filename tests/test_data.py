@@ -43,7 +43,7 @@ def test_prepared_rows_are_the_files_they_name(folder):
     assert sorted(photos.files["category"].unique()) == ["category0", "category1", "category2"]
     for row, path in enumerate(photos.files["path"]):
         image = Image.open(folder / path).crop((10, 0, 70, 60)).resize((32, 32), Image.Resampling.BICUBIC)
-        assert np.array_equal(photos.images[row], np.asarray(image))
+        assert np.abs(photos.images[row].astype(int) - np.asarray(image)).max() <= 1
 
 
 def test_nothing_is_computed_twice_and_a_new_file_is_noticed(folder):

@@ -1,0 +1,133 @@
+"""The last step of preparation: copies, order, split; images.npy in row order and files.csv with every file."""
+
+import csv
+import hashlib
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from koala.copies import mark_exact, near_groups
+from koala.errors import KoalaError
+from koala.paths import sha256_file
+from koala.shards import FILES, Shards
+from koala.split import SPLITS, ranks, split
+
+COLUMNS = ("path", "category", "split", "status", "reason", "sha256", "row", "group", "width", "height", "chroma")
+
+
+def write(new: Path, shards: Shards, parameters: dict) -> dict:
+    """Write new/images.npy and new/files.csv; what belongs into meta.json. Raises koala.shards.Spoiled."""
+    table = collect(shards)
+    copies = mark_exact(table["sha"], table["used"])
+    used = np.flatnonzero(table["used"])
+    if not len(used):
+        raise KoalaError(f"nothing usable in '{parameters['source']}': of {len(table['used']):,} files none is a colour "
+                         f"photograph that can be read ({_first_refusals(shards)}).")  # fmt: skip
+    used = used[np.argsort(ranks(table["sha"][used], parameters["seed"], "row"), kind="stable")]  # in row order
+    row_of = np.full(len(table["used"]), -1)
+    row_of[used] = np.arange(len(used))
+    images = _write_images(new / "images.npy", shards, row_of, table["stored"])
+    group = near_groups(table["hash"][used], images, table["group"][used])
+    parts = split(table["category"][used], group, ranks(table["sha"][used], parameters["seed"], "split"))
+    leader = np.arange(len(used))  # the first row of each row's group
+    np.minimum.at(first := np.full(group.max() + 1, len(used)), group, leader)
+    leader = used[first[group]]  # as an index into the listing
+    counts, notes = _write_table(new / "files.csv", shards, row_of, parts, copies, leader)
+    digest = hashlib.sha256(f"{parameters['image_size']} {parameters['fit']} ".encode())
+    digest.update(table["sha"][used].tobytes() + parts.tobytes())
+    return {"counts": counts, "reasons": notes, "images": len(used), "fingerprint": digest.hexdigest(),
+            "splits": {name: int((parts == i).sum()) for i, name in enumerate(SPLITS)},
+            "categories": len(np.unique(table["category"][used])),
+            "sha256": {name: sha256_file(new / name) for name in ("images.npy", "files.csv")}}  # fmt: skip
+
+
+def collect(shards: Shards) -> dict:
+    """What ordering and splitting need of every file, as arrays in listing order (under 100 bytes a file)."""
+    parts, ids, groups = [], {}, {}
+    for i in range(len(shards)):
+        facts, listed = shards.facts(i), shards.entries(i)
+        status = [fact["status"] for fact in facts]
+        parts.append({
+            "used": np.array([s == "used" or (s == "gray" and shards.keep_gray) for s in status]),
+            "sha": np.array([bytes.fromhex(f["sha256"] or "00" * 32) for f in facts], "V32"),
+            "hash": np.array([f.get("hash", 0) for f in facts], np.uint64),
+            "category": np.array([ids.setdefault(e["category"], len(ids)) for e in listed], np.int32),
+            "group": np.array([groups.setdefault(e["group"], len(groups)) if e["group"] else -1 for e in listed]),
+        })  # fmt: skip
+    table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    table["stored"] = table["used"].copy()  # has a picture in its shard
+    by_name = np.argsort(np.argsort(np.array(list(ids))))  # ids in the order of names, whatever came first
+    table["category"] = by_name[table["category"]]
+    alone = table["group"] < 0
+    table["group"][alone] = len(groups) + np.flatnonzero(alone)
+    return table
+
+
+def _first_refusals(shards: Shards, most: int = 3) -> str:
+    pairs = zip(shards.entries(0), shards.facts(0), strict=True)
+    return "; ".join(f"'{e['path']}': {f['reason'] or f['status']}" for e, f in list(pairs)[:most])
+
+
+def _write_images(path: Path, shards: Shards, row_of, stored) -> np.ndarray:
+    """images.npy in row order, written picture by picture at its place: memory does not grow with their number."""
+    size = shards.image_size
+    shape = (int((row_of >= 0).sum()), size, size, 3)
+    with open(path, "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        start = file.tell()
+        file.flush()
+        for i in range(len(shards)):
+            here = slice(i * FILES, (i + 1) * FILES)
+            for row, picture in zip(row_of[here][stored[here]].tolist(), shards.pictures(i), strict=True):
+                if row >= 0:
+                    os.pwrite(file.fileno(), picture, start + row * size * size * 3)  # (S, S, 3)
+        os.fsync(file.fileno())
+    return np.load(path, mmap_mode="r")
+
+
+def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader):
+    """files.csv, one line a file found, in listing order. Counts by status, and by status and reason."""
+    counts, notes, n = Counter(), Counter(), 0
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for i in range(len(shards)):
+            for entry, fact in zip(shards.entries(i), shards.facts(i), strict=True):
+                line = entry | fact | {"row": "", "split": "", "group": entry["group"] or fact["sha256"][:16]}
+                row = row_of[n]
+                if n in copies:
+                    original = _path_of(shards, copies[n])
+                    line |= {"status": "duplicate", "reason": f"same bytes as {original}"}
+                elif row >= 0:
+                    line |= {"row": int(row), "split": SPLITS[parts[row]], "status": "used"}
+                    if leader[row] != n and not entry["group"]:
+                        _note_near_copy(line, shards, int(leader[row]))
+                counts[line["status"]] += 1
+                notes.update(_kinds(line))
+                writer.writerow([line[column] for column in COLUMNS])
+                n += 1
+        file.flush()
+        os.fsync(file.fileno())
+    return dict(counts), dict(notes)
+
+
+def _note_near_copy(line: dict, shards: Shards, first: int):
+    facts, entry = shards.facts(first // FILES)[first % FILES], shards.entries(first // FILES)[first % FILES]
+    line["group"] = entry["group"] or facts["sha256"][:16]
+    line["reason"] = "; ".join(filter(None, [line["reason"], f"near copy of {entry['path']}"]))
+
+
+def _kinds(line: dict):
+    """What a line's reason counts under: without sizes, paths and other details."""
+    for reason in filter(None, line["reason"].split("; ")):
+        for start in ("same bytes as", "near copy of"):
+            reason = start + " another" if reason.startswith(start) else reason
+        words = reason.split(" (")[0]
+        yield f"{line['status']}: {words.split('pixels: ')[-1]}"
+
+
+def _path_of(shards: Shards, n: int) -> str:
+    return shards.entries(n // FILES)[n % FILES]["path"]
