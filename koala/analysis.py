@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from koala import metrics, results, study
+from koala.errors import KoalaError
 
 REFERENCE = "no-extractor"
 
@@ -39,10 +40,12 @@ class Study:
 
 
 def load(name: str) -> Study:
-    """Every run of the study that is finished. Raises KoalaError where there is no such study."""
+    """Every run of the study that is finished. Raises KoalaError where there is no such study, or no such run."""
     plan = study.load(name)
     rows = study.results(plan)
     finished = [row for row in rows if row["status"] == "finished"]
+    if not finished:
+        raise KoalaError(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")
     runs = {(row["experiment"], row["seed"]): results.load(row["folder"]) for row in finished}
     return Study(plan, runs, [row for row in rows if row["status"] != "finished"])
 

@@ -1,0 +1,38 @@
+# make study   the demo study from nothing to reports/demo/index.html (STUDY=name for another one)
+# make test    the tests: library, notebooks, papermill
+# make lab     JupyterLab on the notebooks
+# Each sets up .venv on first use: torch with its GPU libraries is about 5 GB.
+PYTHON ?= python3
+STUDY ?= demo
+CORES ?= $(shell nproc 2>/dev/null || echo 2)
+GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
+GPU_LIMIT = $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
+READY = .venv/koala-ready
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: study test test-slow lab clean-demo
+.DEFAULT_GOAL := study
+
+$(READY): requirements.txt requirements-tested.txt pyproject.toml
+	@echo "Setting up .venv (a few minutes and about 7 GB the first time) ..."
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c requirements-tested.txt \
+	  || { echo "The tested versions do not fit this Python; taking the newest that requirements.txt allows ..."; \
+	       .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; }
+	@touch $@
+
+study: $(READY)
+	@echo "Study '$(STUDY)': data, features, runs, analysis, reports on $(CORES) cores. Interrupt it and call it again: it goes on."
+	@snakemake --cores $(CORES) $(GPU_LIMIT) --keep-going --rerun-incomplete --quiet all --config study=$(STUDY)
+
+test: $(READY)
+	@echo "Library, notebooks and papermill, on 2 processes ..."
+	@python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	@echo "All tests passed. To see the study: make study, then open reports/demo/index.html"
+
+test-slow: $(READY)
+	@python -m pytest -q -m slow
+
+lab: $(READY)
+	@echo "JupyterLab opens in the browser; start with notebooks/train.ipynb."
+	@jupyter lab notebooks
