@@ -54,8 +54,7 @@ def curves(history_by_label: dict, title: str = "", untrained: bool = False) -> 
             if label not in title:
                 axis.set_title(_wrapped(label, 40), fontsize=12, loc="left")
         figure.axes[0].legend(frameon=False)
-        _title(figure, title + (", untrained extractor" if untrained else ""))
-        return _finished(figure)
+        return _finished(figure, title + (", untrained extractor" if untrained and "untrained" not in title else ""))
 
 
 def live_curve(history) -> Figure:
@@ -87,8 +86,7 @@ def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -
             axis.plot(epochs, by_seed.mean(0), color=colour, linewidth=2, marker="o", markersize=4, label=name)
         _epoch_axis(axis, NAMES.get(metric, metric))
         _sorted_legend(figure, axis)
-        _title(figure, title)
-        return _finished(figure)
+        return _finished(figure, title)
 
 
 def bars(table, metric: str, title: str = "") -> Figure:
@@ -114,8 +112,7 @@ def bars(table, metric: str, title: str = "") -> Figure:
         if trivial.any() and not trivial.all():
             axis.axhline(trivial.sum() - 0.2, color="#b0b0b0", linewidth=1, linestyle=":")
         sns.despine(ax=axis, left=True)
-        _title(figure, title)
-        return _finished(figure)
+        return _finished(figure, title)
 
 
 def ab_density(ab, title: str = "") -> Figure:
@@ -128,14 +125,12 @@ def ab_density(ab, title: str = "") -> Figure:
     with _style():
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
         axis = figure.subplots()
-        share = np.ma.masked_equal(counts, 0) / max(len(ab), 1)
-        mesh = axis.pcolormesh(edges, edges, share, norm=LogNorm(), cmap="rocket_r", rasterized=True)
+        mesh = axis.pcolormesh(edges, edges, np.ma.masked_equal(counts, 0) / max(len(ab), 1), norm=LogNorm(), cmap="rocket_r", rasterized=True)
         centres = edges[:-1] + 1
         axis.contour(centres, centres, inside, levels=[0.5], colors="#404040", linewidths=1.2)
         axis.set(aspect="equal", xlabel="a*: green to red", ylabel="b*: blue to yellow", xlim=(-112, 112), ylim=(-112, 112))
         figure.colorbar(mesh, label="share of pixels", shrink=0.9)
-        _title(figure, title)
-        return _finished(figure)
+        return _finished(figure, title)
 
 
 def batch(rgb, title: str = "") -> Figure:
@@ -165,7 +160,7 @@ def show_svg(figure: Figure) -> SVG:
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     text = text[text.index("<svg"):]  # the XML header would ask an HTML page for a DTD
-    return SVG(text.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1))
+    return SVG(text.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1), metadata={"alt": _alt(figure)})
 
 
 def show_jpeg(picture, quality: int = 85) -> Image:
@@ -174,13 +169,12 @@ def show_jpeg(picture, quality: int = 85) -> Image:
     if isinstance(picture, Figure):
         with _style():
             picture.savefig(drawn := io.BytesIO(), format="png", dpi=JPEG_DPI)
-        image, width = Picture.open(drawn).convert("RGB"), round(picture.get_figwidth() * 100)
+        image, width, alt = Picture.open(drawn).convert("RGB"), round(picture.get_figwidth() * 100), _alt(picture)
     else:
-        image = Picture.fromarray(np.asarray(picture))
+        image, alt = Picture.fromarray(np.asarray(picture)), "photograph"
         width = min(max(image.width, 256), 900)
-    buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=quality, subsampling=0, optimize=True)
-    return Image(data=buffer.getvalue(), format="jpeg", width=width)
+    image.save(buffer := io.BytesIO(), "JPEG", quality=quality, subsampling=0, optimize=True)
+    return Image(data=buffer.getvalue(), format="jpeg", width=width, alt=alt)
 
 
 def _photographs(tiles, rows, columns, title) -> Figure:
@@ -202,6 +196,7 @@ def _photographs(tiles, rows, columns, title) -> Figure:
     width, height = left + canvas.shape[1] / JPEG_DPI, top + canvas.shape[0] / JPEG_DPI
     figure = Figure(figsize=(width, height), dpi=JPEG_DPI)
     with _style():
+        figure.text(0.04 / width, 1 - 0.08 / height, title, va="top", fontsize=13, weight="bold")
         figure.figimage(canvas, round(left * JPEG_DPI), 0, origin="upper")
         for c, head in enumerate(heads):
             x = left + (c * (size[0] + 4) + size[0] / 2) / JPEG_DPI
@@ -209,8 +204,6 @@ def _photographs(tiles, rows, columns, title) -> Figure:
         for r, text in enumerate(rows):
             y = top + (r * (size[1] + 4) + size[1] / 2) / JPEG_DPI
             figure.text(0.04 / width, 1 - y / height, _wrapped(text, 15), va="center", fontsize=10)
-        if title:
-            figure.text(0.04 / width, 1 - 0.08 / height, title, va="top", fontsize=13, weight="bold")
     return figure
 
 
@@ -238,15 +231,17 @@ def _sorted_legend(figure, axis):
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside right upper", frameon=False)
 
 
+def _alt(figure):
+    texts = [figure.get_suptitle(), *(text.get_text() for text in figure.texts)]
+    return "; ".join(text.replace("\n", " ") for text in texts if text) or "chart"
+
+
 def _wrapped(text, width):
     return "\n".join(textwrap.wrap(text, max(width, 8), break_long_words=False))
 
 
-def _title(figure, text):
-    if text:
-        figure.suptitle(text, weight="bold", fontsize=13, x=0.01, ha="left")
-
-
-def _finished(figure):
+def _finished(figure, title=""):
+    if title:
+        figure.suptitle(title, weight="bold", fontsize=13, x=0.01, ha="left")
     figure.draw_without_rendering()  # inside the style, since ticks are made while drawing
     return figure
