@@ -181,7 +181,7 @@ def _photographs(tiles, rows, columns, title) -> Figure:
     # One picture for all tiles: many small axes would be slow and never align to the pixel.
     R, C, H, W, _ = tiles.shape
     left = 1.25 if any(rows) else 0.05  # inches; tiles are in pixels, 4 apart
-    wide = int(min((WIDTH - left - 0.05) / C, 1.6) * JPEG_DPI - 4)
+    wide = int(min((WIDTH - left - 0.05) / C, max(1.6, W / JPEG_DPI)) * JPEG_DPI - 4)
     size = (wide, max(1, wide * H // W))
     canvas = np.full((R * (size[1] + 4), C * (size[0] + 4), 3), 255, np.uint8)
     for r, c in np.ndindex(R, C):
@@ -228,12 +228,13 @@ def _sorted_legend(figure, axis):
     handles, labels = axis.get_legend_handles_labels()
     order = np.argsort([-handle.get_ydata()[-1] for handle in handles], kind="stable")
     labels = [_wrapped(label, 34) for label in labels]
+    lines = sum(label.count("\n") + 1 for label in labels)
+    figure.set_figheight(max(figure.get_figheight(), 0.6 + 0.22 * lines))
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside right upper", frameon=False)
 
 
 def _alt(figure):
-    texts = [figure.get_suptitle(), *(text.get_text() for text in figure.texts)]
-    return "; ".join(text.replace("\n", " ") for text in texts if text) or "chart"
+    return "; ".join(text.get_text().replace("\n", " ") for text in figure.texts if text.get_text()) or "chart"
 
 
 def _wrapped(text, width):
