@@ -107,7 +107,7 @@ class ColorizeConfig:
     image: str = "examples"
     output: str = "data/colorized"
     run: str = "auto"
-    size: Annotated[int, Field(ge=0, le=4096)] = 256
+    size: Annotated[int, Field(ge=0, le=4096)] = 0
     device: Device = "auto"
 
 

@@ -192,6 +192,21 @@ def study_grid(found, count: int):
     return plots.grid(columns | {"truth": truth}, [""] * len(numbers), f"{len(numbers)} photographs of the test split")
 
 
+def painter(given) -> None:
+    """What a koala.colorize.Painter was trained on, with a banner where its extractor is untrained."""
+    if is_untrained(given.weights):
+        display(banner("This network was trained with an UNTRAINED extractor."))
+    config = given.config
+    print(f"network: {config.backbone}, {config.loss}, trained at {config.image_size} px for {config.epochs} epochs on '{config.dataset}'")
+    print(f"extractor's weights: {given.weights['weights']}")
+
+
+def coloured_grid(shown: list[tuple]):
+    """(name, before, after) -> gray, coloured, as given: a figure."""
+    names, before, after = zip(*shown, strict=True)
+    return plots.grid({"gray": gray(np.stack(before)), "coloured": np.stack(after), "as given": np.stack(before)}, list(names))
+
+
 def _number(values, key: str) -> str:
     value = values.get(key) if hasattr(values, "get") else None
     return "" if value is None or not np.isfinite(value) else f"{value:.{DIGITS.get(key, 2)}f}"

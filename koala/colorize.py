@@ -1,0 +1,151 @@
+"""A trained run applied to pictures of any size: gray in, colour out."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from koala import config as configs
+from koala import controls, decode, embedded, extractors, lab, losses, paths, pretrained, results
+from koala.errors import KoalaError
+from koala.model import Koala
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+
+
+@dataclasses.dataclass
+class Painter:
+    """A trained network with its extractor, its loss's decoder and what was done to the extractor's output."""
+
+    name: str
+    config: configs.RunConfig
+    weights: dict
+    model: Koala
+    loss: losses.Loss
+    extractor: object
+    device: torch.device
+
+
+def load(run: str, device: torch.device) -> Painter:
+    """The painter of a finished run: its folder or id, or "auto" for the network that comes with koala.
+
+    Raises KoalaError where there is none, or where the extractor's weights are not those that it was trained with."""
+    folder = pretrained.FOLDER if run == "auto" else find_run(run)
+    config = configs.from_dict(configs.RunConfig, paths.read_json(folder / "config.json"))
+    weights = paths.read_json(folder / "env.json")["weights"]
+    state = pretrained.read(folder / "model.safetensors")
+    loss = losses.build(config.loss, n_bins=config.bins, temperature=config.temperature, decode=config.decode)
+    width = state["embedding.weight"].shape[1] if "embedding.weight" in state else 0
+    model = Koala(width, loss.bins)
+    model.load_state_dict(state)
+    return Painter(folder.name, config, weights, model.to(device).eval(), loss, _extractor(config, weights, device), device)
+
+
+def find_run(run: str) -> Path:
+    """Folder of a run by its path or its id in runs/."""
+    for folder in (paths.runs_dir() / run, Path(run)):
+        if results.is_finished(folder):
+            return folder
+    known = sorted(path.parent.name for path in paths.runs_dir().glob("*/result.json"))
+    raise KoalaError(f"there is no finished run '{run}' (finished are: {', '.join(known) or 'none'}); or use run=auto.")
+
+
+def find_pictures(image: str) -> list[Path]:
+    """The picture, or those of a folder by name; `examples` are photographs of the installed packages."""
+    if image == "examples":
+        return embedded.photographs()
+    place = paths.resolve(image)
+    found = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not found:
+        raise KoalaError(f"there is no picture in '{image}' (looked for {', '.join(SUFFIXES)}).")
+    return found
+
+
+def targets(pictures: list[Path], image: str, output: str) -> list[Path]:
+    """Where each coloured picture goes: a file name with a picture's suffix for one picture, else a folder.
+
+    Names in the folder follow the pictures' own, with .png. Never onto an input: KoalaError."""
+    place = Path(output).expanduser()
+    if place.suffix.lower() in SUFFIXES and len(pictures) == 1:
+        found = [place]
+    else:
+        base = paths.resolve(image) if image != "examples" else None
+        names = [p.relative_to(base) if base and base.is_dir() else Path(p.name) for p in pictures]
+        found = [place / name.with_suffix(".png") for name in names]
+    for target in found:
+        if target.resolve() in {picture.resolve() for picture in pictures}:
+            raise KoalaError(f"output '{target}' is one of the pictures itself: choose another folder.")
+    if len(set(found)) < len(found):
+        raise KoalaError("two pictures differ only in their suffix: colour them in two folders.")
+    return found
+
+
+@torch.no_grad()
+def colour(painter: Painter, rgb: np.ndarray, size: int = 0) -> np.ndarray:
+    """(H,W,3) uint8 of any size -> the same picture coloured, (H,W,3) uint8.
+
+    The network sees it with its shorter side at `size` pixels (0: as it was trained); the a*b* that it predicts is
+    enlarged to the full picture, whose own lightness stays. A colour picture keeps its lightness, loses its colour."""
+    full = torch.from_numpy(rgb).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    H, W = full.shape[2:]
+    scale = (size or painter.config.image_size) / min(H, W)
+    h, w = (max(8, 8 * round(side * scale / 8)) for side in (H, W))
+    small = F.interpolate(full.float(), (h, w), mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8)
+    L_norm, _ = lab.network_inputs(small.to(painter.device))
+    _, gray = lab.network_inputs(full)
+    output = painter.model.half(L_norm, _features(painter, gray))  # (1, C, h/2, w/2)
+    ab = F.interpolate(lab.denorm_ab(painter.loss.decode(output.float())).cpu(), (H, W), mode="bilinear")  # (1, 2, H, W)
+    L = lab.rgb_to_lab(full)[:, :1]
+    return lab.lab_to_rgb(torch.cat([L, ab], 1))[0].permute(1, 2, 0).numpy()
+
+
+def paint_file(painter: Painter, source: Path, target: Path, size: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Colour one file and write it; returns the picture and the coloured picture. KoalaError names a bad file."""
+    rgb = read(source)
+    coloured = colour(painter, rgb, size)
+    with paths.atomic_path(target) as temporary:
+        Image.fromarray(coloured).save(temporary, format=Image.registered_extensions()[target.suffix.lower()], **_options(target))
+    return rgb, coloured
+
+
+def read(path: Path) -> np.ndarray:
+    """(H,W,3) uint8 of a picture file, upright. KoalaError that names the file where it cannot be read."""
+    try:
+        return decode.whole(path.read_bytes())
+    except KoalaError as error:
+        raise KoalaError(f"{path}: {error}") from None
+
+
+def thumbnail(rgb: np.ndarray, side: int = 256) -> np.ndarray:
+    """(H,W,3) uint8 -> centre square, (side,side,3) uint8: for the notebook's grid."""
+    edge = min(rgb.shape[:2])
+    top, left = ((length - edge) // 2 for length in rgb.shape[:2])
+    return np.asarray(Image.fromarray(rgb[top : top + edge, left : left + edge]).resize((side, side), Image.Resampling.LANCZOS))
+
+
+def _features(painter, gray):
+    if painter.extractor is None:
+        return None
+    outputs = painter.extractor(gray.to(painter.device)).cpu().numpy()
+    return torch.from_numpy(np.asarray(controls.project(outputs, painter.weights), np.float32)).to(painter.device)
+
+
+def _extractor(config, weights, device):
+    if config.backbone == "none":
+        return None
+    extractor = extractors.build(config.backbone, "untrained" if not weights["trained"] else config.weights, config.layer)
+    if extractor.info["sha256"] != weights["sha256"]:
+        raise KoalaError(
+            f"this run was trained with {weights['weights']} of {config.backbone} (sha256 {weights['sha256'][:12]}), but what "
+            f"can be had here is {extractor.info['weights']}: get those weights, or colour with another run."
+        )
+    return extractor.to(device)
+
+
+def _options(target: Path) -> dict:
+    return {"quality": 95} if target.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+
+

@@ -1,0 +1,65 @@
+"""The small trained network that comes with koala, its weights in 8 bits; made from a finished run by `pack`.
+
+python -m koala.pretrained RUN_ID   packs that run as the network of colorize.ipynb
+"""
+
+import sys
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+from koala import paths, results
+from koala.errors import KoalaError
+
+FOLDER = Path(__file__).parent / "pretrained_model"
+SCALE = ".scale"
+
+
+def quantize(state: dict) -> dict:
+    """Weights -> int8 with one float32 scale an output channel (symmetric, rounded to nearest); biases stay float32."""
+    packed = {}
+    for name, tensor in state.items():
+        if tensor.ndim < 2:
+            packed[name] = tensor.float().contiguous()
+            continue
+        scale = tensor.flatten(1).abs().amax(1).clamp_min(1e-12) / 127  # (output channels,)
+        shape = (-1, *[1] * (tensor.ndim - 1))
+        packed[name] = (tensor / scale.view(shape)).round().to(torch.int8).contiguous()
+        packed[name + SCALE] = scale.float()
+    return packed
+
+
+def dequantize(packed: dict) -> dict:
+    """Inverse of `quantize`, up to half a step of each channel; a state that was never quantized stays as it is."""
+    state = {}
+    for name, tensor in packed.items():
+        if name.endswith(SCALE):
+            continue
+        scale = packed.get(name + SCALE)
+        state[name] = tensor if scale is None else tensor.float() * scale.view(-1, *[1] * (tensor.ndim - 1))
+    return state
+
+
+def read(path: Path) -> dict:
+    """A network's weights from a safetensors file, packed or not. KoalaError where it is missing or unreadable."""
+    if not path.exists():
+        raise KoalaError(f"{path} is missing: train a run first (notebooks/train.ipynb) and name it, or restore the file.")
+    try:
+        return dequantize(safetensors.torch.load(path.read_bytes()))
+    except Exception as error:
+        raise KoalaError(f"{path} cannot be read as safetensors ({error}).") from None
+
+
+def pack(run_folder: Path, target: Path = FOLDER) -> None:
+    """Write config.json, env.json, result.json and the packed weights of a finished run to `target`."""
+    run = results.load(run_folder)
+    state = quantize(read(run.folder / "model.safetensors"))
+    with paths.atomic_path(target / "model.safetensors") as temporary:
+        temporary.write_bytes(safetensors.torch.save(state))
+    for name, value in (("config", run.config), ("env", run.env), ("result", run.result)):
+        paths.write_json(target / f"{name}.json", value)
+
+
+if __name__ == "__main__":
+    pack(paths.runs_dir() / sys.argv[1])
