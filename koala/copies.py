@@ -4,7 +4,6 @@ import functools
 import itertools
 
 import numpy as np
-import torch
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -81,5 +80,5 @@ def candidates(hashes: np.ndarray) -> np.ndarray:
 
 def same_photograph(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two pictures (S, S, 3) uint8 of which the hashes are alike show the same, colours included."""
-    small = [resize(torch.from_numpy(np.array(p)).permute(2, 0, 1), 16).astype(int) for p in (one, other)]
+    small = [resize(np.array(picture), 16).astype(int) for picture in (one, other)]
     return bool(np.abs(small[0] - small[1]).mean() < DIFFERENCE)

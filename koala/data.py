@@ -61,6 +61,7 @@ def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: in
     with only_one(name):
         if not _is_current(name, parameters):
             build(parameters, name, progress, workers)
+            _trust(name)
     return load(name)
 
 
@@ -102,12 +103,23 @@ def _meta(folder: Path) -> dict:
     return meta
 
 
+def _trust(name: str) -> None:
+    """What this process has just written and hashed need not be read again."""
+    folder = data_dir() / name
+    for file, wanted in _meta(folder)["sha256"].items():
+        _verified[_stamp(folder / file, wanted)] = True
+
+
+def _stamp(path: Path, wanted: str) -> tuple:
+    status = path.stat()
+    return str(path), status.st_mtime_ns, status.st_size, wanted
+
+
 def _damage(folder: Path, meta: dict) -> str:
     """Name of a file whose bytes are not those that were written, or "". Read once a process and change of file."""
     for name, wanted in meta.get("sha256", {}).items():
         try:
-            status = (folder / name).stat()
-            key = (str(folder / name), status.st_mtime_ns, status.st_size, wanted)
+            key = _stamp(folder / name, wanted)
             if key not in _verified:
                 _verified[key] = sha256_file(folder / name) == wanted
         except OSError:

@@ -47,14 +47,14 @@ def collect(shards: Shards) -> dict:
     """What ordering and splitting need of every file, as arrays in listing order (under 100 bytes a file)."""
     parts, ids, groups = [], {}, {}
     for i in range(len(shards)):
-        facts, listed = shards.facts(i), shards.entries(i)
+        facts = shards.facts(i)
         status = [fact["status"] for fact in facts]
         parts.append({
             "used": np.array([s == "used" or (s == "gray" and shards.keep_gray) for s in status]),
             "sha": np.array([bytes.fromhex(f["sha256"] or "00" * 32) for f in facts], "V32"),
             "hash": np.array([f.get("hash", 0) for f in facts], np.uint64),
-            "category": np.array([ids.setdefault(e["category"], len(ids)) for e in listed], np.int32),
-            "group": np.array([groups.setdefault(e["group"], len(groups)) if e["group"] else -1 for e in listed]),
+            "category": np.array([ids.setdefault(f["category"], len(ids)) for f in facts], np.int32),
+            "group": np.array([groups.setdefault(f["group"], len(groups)) if f["group"] else -1 for f in facts]),
         })  # fmt: skip
     table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     table["stored"] = table["used"].copy()  # has a picture in its shard
@@ -66,8 +66,7 @@ def collect(shards: Shards) -> dict:
 
 
 def _first_refusals(shards: Shards, most: int = 3) -> str:
-    pairs = zip(shards.entries(0), shards.facts(0), strict=True)
-    return "; ".join(f"'{e['path']}': {f['reason'] or f['status']}" for e, f in list(pairs)[:most])
+    return "; ".join(f"'{fact['path']}': {fact['reason'] or fact['status']}" for fact in shards.facts(0)[:most])
 
 
 def _write_images(path: Path, shards: Shards, row_of, stored) -> np.ndarray:
@@ -95,16 +94,15 @@ def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for i in range(len(shards)):
-            for entry, fact in zip(shards.entries(i), shards.facts(i), strict=True):
-                line = entry | fact | {"row": "", "split": "", "group": entry["group"] or fact["sha256"][:16]}
+            for line in shards.facts(i):
+                line |= {"row": "", "split": "", "group": line["group"] or line["sha256"][:16]}
                 row = row_of[n]
                 if n in copies:
-                    original = _path_of(shards, copies[n])
-                    line |= {"status": "duplicate", "reason": f"same bytes as {original}"}
+                    line |= {"status": "duplicate", "reason": f"same bytes as {_fact(shards, copies[n])['path']}"}
                 elif row >= 0:
                     line |= {"row": int(row), "split": SPLITS[parts[row]], "status": "used"}
-                    if leader[row] != n and not entry["group"]:
-                        _note_near_copy(line, shards, int(leader[row]))
+                    if leader[row] != n:
+                        _note_near_copy(line, _fact(shards, leader[row]))
                 counts[line["status"]] += 1
                 notes.update(_kinds(line))
                 writer.writerow([line[column] for column in COLUMNS])
@@ -114,10 +112,12 @@ def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader
     return dict(counts), dict(notes)
 
 
-def _note_near_copy(line: dict, shards: Shards, first: int):
-    facts, entry = shards.facts(first // FILES)[first % FILES], shards.entries(first // FILES)[first % FILES]
-    line["group"] = entry["group"] or facts["sha256"][:16]
-    line["reason"] = "; ".join(filter(None, [line["reason"], f"near copy of {entry['path']}"]))
+def _note_near_copy(line: dict, first: dict):
+    """Give a photograph the group of its first near copy, and say so. Crops of one photograph need no word."""
+    group = first["group"] or first["sha256"][:16]
+    if group != line["group"]:
+        line["reason"] = "; ".join(filter(None, [line["reason"], f"near copy of {first['path']}"]))
+        line["group"] = group
 
 
 def _kinds(line: dict):
@@ -129,5 +129,5 @@ def _kinds(line: dict):
         yield f"{line['status']}: {words.split('pixels: ')[-1]}"
 
 
-def _path_of(shards: Shards, n: int) -> str:
-    return shards.entries(n // FILES)[n % FILES]["path"]
+def _fact(shards: Shards, n: int) -> dict:
+    return shards.facts(n // FILES)[n % FILES]

@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from koala.paths import data_dir, read_json, write_json
 from koala.shards import FILES, Shards, Spoiled
 from koala.sources import entries, expand, signature
 
-FORMAT = 2  # raise it when the same source and parameters would give other arrays
+FORMAT = 3  # raise it when the same source and parameters would give other arrays
 
 
 @contextlib.contextmanager
@@ -74,13 +75,12 @@ def _read_plan(part: Path):
 
 
 def _write_listing(path: Path, listing) -> list[int]:
-    starts, count = [], 0
+    starts, listing = [], iter(listing)
     with open(path, "wb") as file:
-        for count, entry in enumerate(listing, 1):
-            if count % FILES == 1:
-                starts.append(file.tell())
-            file.write(json.dumps(entry).encode() + b"\n")
-    if not count:
+        while lot := list(itertools.islice(listing, FILES)):
+            starts.append(file.tell())
+            file.write(json.dumps(lot).encode() + b"\n")
+    if not starts:
         raise KoalaError("the source holds no file.")
     return starts
 

@@ -30,8 +30,8 @@ class Spoiled(Exception):
 
 
 class Shards:
-    """The shards of one preparation. `listing` is a file with one JSON entry a line, `starts` the byte where the
-    lines of each shard begin. A map-style data set: item i makes shard i and gives its number of files."""
+    """The shards of one preparation. `listing` is a file with one line a shard, a JSON list of entries; `starts`
+    holds the byte where each line begins. A map-style data set: item i makes shard i and gives its number of files."""
 
     def __init__(self, folder: Path, listing: Path, starts: list, image_size: int, fit: str, keep_gray: bool):
         self.folder, self.listing, self.starts = folder, listing, starts
@@ -46,7 +46,7 @@ class Shards:
     def entries(self, i: int) -> list[dict]:
         with open(self.listing, "rb") as file:
             file.seek(self.starts[i])
-            return [json.loads(line) for line, _ in zip(file, range(FILES), strict=False)]
+            return json.loads(file.readline())
 
     def __getitem__(self, i: int) -> int:
         entries = self.entries(i)
@@ -67,7 +67,8 @@ class Shards:
         return len(entries)
 
     def facts(self, i: int) -> list[dict]:
-        return json.loads(self._load(i, "facts").tobytes())
+        """What is known of each file of shard i: the columns of files.csv that do not depend on other files."""
+        return json.loads(self._load(i, "facts").tobytes().decode())
 
     def pictures(self, i: int) -> np.ndarray:
         return self._load(i, "pictures")
@@ -110,7 +111,8 @@ def cores() -> int:
 
 def examine(entry: dict, image_size: int, fit: str):
     """(picture (S, S, 3) uint8 or None, facts) of one listed file. Never raises for a bad file."""
-    fact = {"status": "refused", "reason": entry["problem"], "sha256": "", "width": 0, "height": 0, "chroma": None}
+    fact = {key: entry[key] for key in ("path", "category", "group")} | {
+        "status": "refused", "reason": entry["problem"], "sha256": "", "width": 0, "height": 0, "chroma": None}  # fmt: skip
     if entry["problem"]:
         return None, fact
     try:

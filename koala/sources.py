@@ -18,7 +18,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from koala.embedded import list_photos
 from koala.errors import KoalaError
@@ -84,7 +84,7 @@ def entries(source: str, seed: int = 0):
 
 def category_of(name: str, common: int, place: Path) -> str:
     """Category of a file: its folders below those that all files share, without a last 'images' (tiny-imagenet)."""
-    folders = list(PurePosixPath(name).parts[:-1])
+    folders = name.split("/")[:-1]
     own = folders[common:]
     if own and own[-1] == "images":
         own.pop()
@@ -98,13 +98,13 @@ def _common_folders(names) -> int:
     for name in names:
         if not looks_like_image(name):
             continue
-        folders = PurePosixPath(name).parts[:-1]
+        folders = name.split("/")[:-1]
         if shared is None:
             shared = folders
         else:
             same = (i for i, (a, b) in enumerate(zip(shared, folders, strict=False)) if a != b)
             shared = shared[: next(same, min(len(shared), len(folders)))]
-        if shared == ():
+        if shared == []:
             break
     return len(shared or ())
 
@@ -113,7 +113,7 @@ IMAGES = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".t
 
 
 def looks_like_image(name: str) -> bool:
-    return PurePosixPath(name).suffix.lower() in IMAGES
+    return os.path.splitext(name)[1].lower() in IMAGES
 
 
 def _walk(folder: Path):
@@ -155,10 +155,9 @@ def _file_problem(folder: Path, path: Path, status) -> str:
 
 
 def _name_problem(name: str) -> str:
-    parts = PurePosixPath(name.replace("\\", "/")).parts
     if name.startswith(("/", "\\")) or name[1:3] in (":/", ":\\"):
         return "absolute path in the archive"
-    return "path that climbs out of the archive" if ".." in parts else ""
+    return "path that climbs out of the archive" if ".." in name.replace("\\", "/").split("/") else ""
 
 
 def _list_archive(place: Path):
