@@ -1,0 +1,131 @@
+"""The parameter guard: names, types, ranges; and that notebook, dataclass, papermill and params agree."""
+
+import dataclasses
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+import yaml
+
+from koala import config, paths, study
+from koala.errors import KoalaError
+
+NOTEBOOKS = {
+    "train": config.RunConfig,
+    "data": config.DataConfig,
+    "features": config.FeaturesConfig,
+    "analysis": config.AnalysisConfig,
+    "colorize": config.ColorizeConfig,
+}
+DEFAULTS = dataclasses.asdict(config.RunConfig())
+
+
+def check(changes=(), injected=""):
+    return config.check(config.RunConfig, DEFAULTS | dict(changes), ["", "# Parameters\n" + injected])
+
+
+def test_defaults_pass_and_text_is_coerced():
+    resolved = check({"resume": "false", "lr": "1e-3", "epochs": "7", "dataset": 2012})
+    assert (resolved.resume, resolved.lr, resolved.epochs, resolved.dataset) == (False, 0.001, 7, "2012")
+
+
+def test_unknown_name_is_found_in_papermills_cell_and_the_nearest_is_named():
+    with pytest.raises(KoalaError, match="unknown parameter 'backbon', did you mean 'backbone'"):
+        check(injected='backbon = "convnext"\n')
+
+
+def test_only_the_last_injected_cell_counts():
+    cells = ["# Parameters\nbackbon = 1", "x = 1", "# Parameters\nepochs = 2"]
+    assert config.injected_names(cells) == ["epochs"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("epochs", "many", "'epochs' must be a whole number, not 'many'"),
+        ("epochs", 1.5, "'epochs' must be a whole number"),
+        ("epochs", True, "'epochs' must be a number"),
+        ("epochs", 0, "'epochs' must be at least 1, not 0"),
+        ("lr", "nan", "'lr' must be a finite number"),
+        ("lr", -1, "'lr' must be more than 0"),
+        ("lr_decay", 1.5, "'lr_decay' must be at most 1"),
+        ("image_size", 100, "'image_size' must be a multiple of 8"),
+        ("loss", "mze", "'loss' must be one of .* did you mean 'mse'"),
+        ("resume", "maybe", "'resume' must be true or false"),
+        ("weights", "imagnet", "'weights' .* did you mean 'imagenet'"),
+        ("weights", "no/such/file.pth", "'weights' must be .* an existing file"),
+        ("device", "gpu", "'device' must be auto, cpu, cuda"),
+        ("backbone", ["a"], "'backbone' must be text"),
+    ],
+)
+def test_wrong_values_are_one_sentence(name, value, words):
+    with pytest.raises(KoalaError, match=words) as caught:
+        check({name: value})
+    assert "\n" not in str(caught.value)
+
+
+def test_error_is_shown_as_one_line_in_a_notebook():
+    assert KoalaError("what to do")._render_traceback_() == ["KoalaError: what to do"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_dataclass_and_papermill_agree(name):
+    path = paths.ROOT / "notebooks" / f"{name}.ipynb"
+    fields = {field.name: field.default for field in dataclasses.fields(NOTEBOOKS[name])}
+    listed = papermill.inspect_notebook(str(path))
+    assert list(listed) == list(fields)
+    for key, parameter in listed.items():
+        assert parameter["inferred_type_name"] == type(fields[key]).__name__, key
+        assert eval(parameter["default"]) == fields[key], key
+        assert parameter["help"], f"{key} has no help comment"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebooks_are_stored_clean_and_with_short_cells(name):
+    notebook = nbformat.read(paths.ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    for before, cell in zip(notebook.cells, notebook.cells[1:], strict=False):
+        if cell.cell_type == "code":
+            assert not cell.outputs and cell.execution_count is None
+            assert before.cell_type == "markdown", f"no sentence before: {cell.source[:60]}"
+            assert "parameters" in cell.metadata.get("tags", []) or len(cell.source.splitlines()) <= 12
+
+
+EXPERIMENTS = sorted(path.stem for path in (study.PARAMS / "experiments").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_experiment_files_are_valid(name):
+    values = yaml.safe_load((study.PARAMS / "experiments" / f"{name}.yaml").read_text())
+    assert config.from_dict(config.RunConfig, values)
+
+
+@pytest.mark.parametrize("name", ["1-inception", "2-convnext", "3-reduced", "4-crossentropy"])
+def test_the_four_experiments_hold_the_reports_values(name):
+    values = yaml.safe_load((study.PARAMS / "experiments" / f"{name}.yaml").read_text())
+    assert (values["lr"], values["lr_decay"], values["lr_step"]) == (0.001, 0.5, 2)
+    assert (values["epochs"], values["batch_size"], values["image_size"]) == (20, 64, 224)
+
+
+def test_identity_leaves_out_where_and_how():
+    base = config.RunConfig()
+    assert base.identity() == dataclasses.replace(base, device="cpu", resume=False, result_file="x").identity()
+    assert base.identity() != dataclasses.replace(base, seed=1).identity()
+
+
+@pytest.mark.parametrize("path", sorted((study.PARAMS / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_study_files_are_valid(path):
+    assert study.load(path.stem).runs()
+
+
+def test_wrong_study_files_are_one_sentence(tmp_path):
+    text = (study.PARAMS / "studies" / "demo.yaml").read_text()
+    for old, new, words in [
+        ("seeds", "seedz", "'seedz' is no key"),
+        ("efficientnet,", "eficientnet,", "did you mean 'efficientnet'"),
+        ("epochs: 3", "epoch: 3", "unknown parameter 'epoch', did you mean 'epochs'"),
+    ]:
+        path = Path(tmp_path) / "mine.yaml"
+        path.write_text(text.replace(old, new))
+        with pytest.raises(KoalaError, match=words):
+            study.load(str(path))
