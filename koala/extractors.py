@@ -232,17 +232,17 @@ def _calibrate(extractor, pictures: int = 8):
             m.momentum = None  # cumulative: exactly the statistics of this one batch
             nn.Module.train(m, True)
             m.reset_running_stats()
-        if norms:
-            with torch.no_grad():
-                extractor.net(extractor.prepare(gray))
-        for m, momentum in zip(norms, momenta, strict=True):
-            m.momentum = momentum
-        extractor.train()
+        classifier = _classifier(extractor.row, extractor.net)
         with torch.no_grad():
+            if not classifier.weight.any():  # some of timm's start their classifier at 0
+                classifier.weight.normal_(std=0.02)
             logits = extractor.net(extractor.prepare(gray))  # (pictures, width)
-            classifier, scale = _classifier(extractor.row, extractor.net), logits.std(0).mean()
+            scale = logits.std(0).mean()
             classifier.weight.div_(scale)
             if classifier.bias is not None:
                 classifier.bias.sub_(logits.mean(0)).div_(scale)
+        for m, momentum in zip(norms, momenta, strict=True):
+            m.momentum = momentum
+        extractor.train()
     finally:
         torch.set_num_threads(threads)
