@@ -14,11 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from koala import stl10
+from koala.archives import read
 from koala.copies import perceptual_hash
-from koala.decode import square
+from koala.decode import resize, square
 from koala.errors import KoalaError
 from koala.lab import rgb_to_lab
-from koala.sources import read
 
 FILES = 256  # in a shard
 GRAY = 5.0  # a photograph with no |a*| or |b*| above this counts as achromatic (Zhang et al. 2016)
@@ -126,11 +127,15 @@ def examine(entry: dict, image_size: int, fit: str):
         digest.update(repr(box).encode())  # crops of one file are different photographs
     fact["sha256"] = digest.hexdigest()
     try:
-        picture, notes, (fact["width"], fact["height"]) = square(data, image_size, fit, box)
+        if entry["kind"] == "planes":
+            picture, notes, size = resize(stl10.pixels(data), image_size), [], (stl10.SIDE, stl10.SIDE)
+        else:
+            picture, notes, size = square(data, image_size, fit, box)
     except KoalaError as error:
         fact["reason"] = str(error)
         return None, fact
     fact["status"], fact["reason"] = "used", "; ".join(notes)
+    fact["width"], fact["height"] = size
     return picture, fact
 
 
