@@ -88,6 +88,7 @@ def load(name: str) -> Photos:
     files = pd.read_csv(folder / "files.csv", dtype={"category": "category", "split": "category", "group": "string"},
                         keep_default_na=False, na_values={"row": [""], "chroma": [""]})
     files = files[files["row"].notna()].astype({"row": "int64"}).sort_values("row").reset_index(drop=True)
+    files["category"] = files["category"].cat.remove_unused_categories()
     images = np.load(folder / "images.npy", mmap_mode="r")
     return Photos(name, folder, images, files, meta, meta["fingerprint"])
 
