@@ -1,0 +1,36 @@
+"""Shared by the tests: a home of their own for data/ and runs/, and small real photographs."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import skimage.data
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path, monkeypatch):
+    """data/ and runs/ of a test are its own; the hub is not asked."""
+    monkeypatch.setenv("KOALA_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory):
+    """A folder of two categories with 30 crops of real photographs each, 48 pixels, as JPEG."""
+    folder = tmp_path_factory.mktemp("photographs")
+    rng = np.random.default_rng(0)
+    for name in ("coffee", "astronaut"):
+        picture = getattr(skimage.data, name)()
+        (folder / name).mkdir()
+        for index in range(30):
+            top, left = (rng.integers(0, length - 200) for length in picture.shape[:2])
+            Image.fromarray(picture[top : top + 200, left : left + 200]).resize((48, 48)).save(folder / name / f"{index:02d}.jpg", quality=95)
+    return folder
+
+
+def environment(**changes) -> dict:
+    """The environment of a subprocess: this one's, with changes."""
+    return {**os.environ, **changes}
