@@ -105,8 +105,10 @@ def hues(found: Study) -> pd.DataFrame:
     """Mean CIEDE2000 over the pixels of each true hue, one line an experiment (claim C7)."""
     lines = {metrics.BASELINES["lightness"]: (found.experiments[0], "lightness")}
     lines |= {found.label(name): (name, "model") for name in found.experiments}
-    columns = {hue: f"{hue}_ciede2000" for hue in metrics.HUES}
-    rows = [{"method": label} | {hue: np.nanmean(found.values(*where[:1], column, where[1])) for hue, column in columns.items()} for label, where in lines.items()]
+    rows = []
+    for label, (experiment, method) in lines.items():
+        means = {hue: interval(found.values(experiment, f"{hue}_ciede2000", method), resamples=1)[0] for hue in metrics.HUES}
+        rows.append({"method": label} | means)
     return pd.DataFrame(rows)
 
 

@@ -64,4 +64,5 @@ def describe(device: torch.device) -> str:
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)"
-    return f"{device.type}, {torch.get_num_threads()} threads{', AMX' if has_amx() else ''}"
+    threads = torch.get_num_threads()
+    return f"{device.type}, {threads} thread{'s' if threads > 1 else ''}{', AMX' if has_amx() else ''}"

@@ -24,7 +24,8 @@ class Progress:
         self.last = now
         rate = (done - self.first) / max(now - self.start, 1e-9)
         left = f", {format_seconds((total - done) / rate)} left" if rate > 0 and done < total else ""
-        self.show(f"{text + ': ' if text else ''}{done:,} of {total:,} {self.unit}, {rate:,.0f}/s{left}")
+        speed = f", {rate:,.0f}/s" if rate > 0 else ""
+        self.show(f"{text + ': ' if text else ''}{done:,} of {total:,} {self.unit}{speed}{left}")
 
     def show(self, text: str) -> None:
         """Replace what is shown by `text` (a plain line outside notebooks)."""

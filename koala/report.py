@@ -76,8 +76,17 @@ def study_body(plan: study.Study, rows: list[dict]) -> str:
     if any(is_untrained(row) for row in finished):
         lines.append('<p><span class="untrained">untrained</span>: no ImageNet weights could be had for this extractor where the study ran, so its features are a random function of the picture; such a run says nothing about the trained extractor.</p>')
     lines.append(f'<h2>Runs</h2><p class="note">Mean over the held-out test photographs. ↓ lower is better, ↑ higher is better; colourfulness should come near that of the photographs. Each row links to its report.</p><div class="scroll">{runs_table(rows)}</div>')
+    lines.append(picture(plan.folder / "analysis.ipynb"))
     lines.append(f'<h2>Parameters</h2><div class="scroll">{settings_table(finished)}</div>')
     return "\n".join(lines)
+
+
+def picture(notebook: Path) -> str:
+    """The last picture of the executed analysis: the same photographs by every experiment."""
+    outputs = [o for c in nbformat.read(notebook, as_version=4).cells for o in c.get("outputs", [])] if notebook.exists() else []
+    found = [o["data"]["image/jpeg"] for o in outputs if "image/jpeg" in o.get("data", {})]
+    alt = "Test photographs: input, every experiment, truth"
+    return f'<h2>The same photographs by every experiment</h2><img alt="{alt}" src="data:image/jpeg;base64,{found[-1].strip()}">' if found else ""
 
 
 def runs_table(rows: list[dict]) -> str:
