@@ -200,7 +200,7 @@ def _fill(extractor, backbone, choice, progress) -> tuple[str, str]:
         if not choice.endswith((".pth", ".safetensors")):
             raise KoalaError(f"unknown weights '{choice}'{_nearest(choice, ('auto', 'imagenet', 'untrained'))} "
                              "there are auto, imagenet, untrained, or a .pth or .safetensors file.")
-        _load(extractor, _weights.read(choice), choice)
+        _load(extractor, _weights.from_file(choice, extractor.row.origin), choice)
         return f"file {choice.rsplit('/', 1)[-1]}", ""
     _calibrate(extractor)
     return f"untrained (seed {SEED})", reason

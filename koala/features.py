@@ -74,16 +74,24 @@ def key_of(parts: dict) -> str:
 
 def _open(folder, parts, info, total) -> dict:
     """The index of an existing cache, or of a new, empty one. KoalaError if the folder holds something else."""
-    path, shape = folder / "index.json", (total, info["width"])
-    if path.exists() and (folder / "features.npy").exists():
-        index = read_json(path)
-        if index["parts"] != parts or np.load(folder / "features.npy", mmap_mode="r").shape != shape:
-            raise KoalaError(f"{folder} holds features of other data or another extractor; delete that folder.")
-        return index
-    with atomic_path(folder / "features.npy") as temporary:  # a sparse file: takes no space until it is filled
+    shape = (total, info["width"])
+    try:
+        index = read_json(folder / "index.json")
+        found = np.load(folder / "features.npy", mmap_mode="r").shape
+    except (OSError, ValueError, EOFError):  # not there, or cut short: begin anew
+        return _create(folder, parts, info, shape)
+    if index.get("parts") != parts or found != shape:
+        raise KoalaError(f"{folder} holds features of other data or another extractor; delete that folder.")
+    return index
+
+
+def _create(folder, parts, info, shape) -> dict:
+    with atomic_path(folder / "features.npy") as temporary:
         np.lib.format.open_memmap(temporary, "w+", np.float16, shape).flush()
+        with open(temporary, "rb+") as file:  # a full disk is an error here, and not a killed process later
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
     index = dict(parts=parts, info=info, shape=shape, block=BLOCK, blocks={}, computed_on=[])
-    write_json(path, index)
+    write_json(folder / "index.json", index)
     return index
 
 

@@ -86,6 +86,14 @@ def test_a_changed_byte_is_found_and_its_block_computed_anew(tiny):
     assert net.seen == 6 and np.array_equal(result.array, expected(data))
 
 
+@pytest.mark.parametrize(("name", "size"), [("features.npy", 100), ("features.npy", 0), ("index.json", 20), ("index.json", 0)])
+def test_a_file_cut_short_is_computed_anew(tiny, name, size):
+    result, _ = tiny(photos())
+    os.truncate(result.folder / name, size)
+    again, net = tiny(photos())
+    assert net.seen == 22 and np.array_equal(again.array, expected(photos()))
+
+
 def test_other_data_weights_or_preprocessing_have_another_cache(tiny):
     base, _ = tiny(photos())
     other = Tiny()

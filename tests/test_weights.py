@@ -188,6 +188,13 @@ def test_a_damaged_file_in_the_cache_is_named(tmp_path):
         weights.imagenet(weights.Origin(url="http://127.0.0.1:9/net-12345678.pth"))
 
 
+def test_a_file_named_as_the_hubs_must_have_its_hash(tmp_path):
+    path = save(tmp_path / "net-12345678.pth", NET.state_dict())
+    assert weights.from_file(path, weights.Origin(url="https://hub.example/other-12345678.pth"))
+    with pytest.raises(KoalaError, match="is damaged"):
+        weights.from_file(path, weights.Origin(url="https://hub.example/net-12345678.pth"))
+
+
 def elapsed(origin, patient=True):
     started = time.monotonic()
     with pytest.raises(KoalaError) as caught:
