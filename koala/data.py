@@ -85,12 +85,11 @@ def load(name: str) -> Photos:
     damaged = _damage(folder, meta)
     if damaged:
         raise KoalaError(f"{folder / damaged} is not what was written: prepare '{name}' again.")
-    files = pd.read_csv(folder / "files.csv", dtype={"category": "category", "split": "category", "group": "string"},
-                        keep_default_na=False, na_values={"row": [""], "chroma": [""]})
-    files = files[files["row"].notna()].astype({"row": "int64"}).sort_values("row").reset_index(drop=True)
-    files["category"] = files["category"].cat.remove_unused_categories()
+    table = files(name)
+    table = table[table["row"].notna()].astype({"row": "int64"}).sort_values("row").reset_index(drop=True)
+    table["category"] = table["category"].cat.remove_unused_categories()
     images = np.load(folder / "images.npy", mmap_mode="r")
-    return Photos(name, folder, images, files, meta, meta["fingerprint"])
+    return Photos(name, folder, images, table, meta, meta["fingerprint"])
 
 
 def _meta(folder: Path) -> dict:
@@ -102,6 +101,13 @@ def _meta(folder: Path) -> dict:
     if not meta or sealed(meta) != meta:
         raise KoalaError(f"{folder / 'meta.json'} is not what was written: delete {folder} and prepare it again.")
     return meta
+
+
+def files(name: str) -> pd.DataFrame:
+    """files.csv of a prepared data set: a line for every file found, with status, reason, and row where it is used."""
+    kinds = {"category": "category", "split": "category", "status": "category", "group": "string"}
+    return pd.read_csv(data_dir() / name / "files.csv", dtype=kinds, keep_default_na=False,
+                       na_values={"row": [""], "chroma": [""]})  # fmt: skip
 
 
 def _trust(name: str) -> None:

@@ -15,6 +15,8 @@ from koala.shards import FILES, Shards
 from koala.split import SPLITS, ranks, split
 
 COLUMNS = ("path", "category", "split", "status", "reason", "sha256", "row", "group", "width", "height", "chroma")
+KINDS = {"same bytes as": "same bytes as another", "near copy of": "near copy of another",
+         "category '": "category that differs from another by case only"}  # fmt: skip
 
 
 def write(new: Path, shards: Shards, parameters: dict) -> dict:
@@ -34,7 +36,7 @@ def write(new: Path, shards: Shards, parameters: dict) -> dict:
     leader = np.arange(len(used))  # the first row of each row's group
     np.minimum.at(first := np.full(group.max() + 1, len(used)), group, leader)
     leader = used[first[group]]  # as an index into the listing
-    counts, notes = _write_table(new / "files.csv", shards, row_of, parts, copies, leader)
+    counts, notes = _write_table(new / "files.csv", shards, row_of, parts, copies, leader, twins(table))
     digest = hashlib.sha256(f"{parameters['image_size']} {parameters['fit']} ".encode())
     digest.update(table["sha"][used].tobytes() + parts.tobytes())
     return {"counts": counts, "reasons": notes, "images": len(used), "fingerprint": digest.hexdigest(),
@@ -60,9 +62,19 @@ def collect(shards: Shards) -> dict:
     table["stored"] = table["used"].copy()  # has a picture in its shard
     by_name = np.argsort(np.argsort(np.array(list(ids))))  # ids in the order of names, whatever came first
     table["category"] = by_name[table["category"]]
+    table["categories"] = sorted(ids)
     alone = table["group"] < 0
     table["group"][alone] = len(groups) + np.flatnonzero(alone)
     return table
+
+
+def twins(table: dict) -> dict:
+    """{category: the one with more photographs that differs from it by case only}."""
+    counts = np.bincount(table["category"][table["used"]], minlength=len(table["categories"]))
+    largest = {}
+    for name, _ in sorted(zip(table["categories"], counts, strict=True), key=lambda pair: pair[1]):
+        largest[name.casefold()] = name
+    return {name: largest[name.casefold()] for name in table["categories"] if largest[name.casefold()] != name}
 
 
 def _first_refusals(shards: Shards, most: int = 3) -> str:
@@ -87,7 +99,7 @@ def _write_images(path: Path, shards: Shards, row_of, stored) -> np.ndarray:
     return np.load(path, mmap_mode="r")
 
 
-def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader):
+def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader, twin: dict):
     """files.csv, one line a file found, in listing order. Counts by status, and by status and reason."""
     counts, notes, n = Counter(), Counter(), 0
     with open(path, "w", newline="", encoding="utf-8") as file:
@@ -103,6 +115,8 @@ def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader
                     line |= {"row": int(row), "split": SPLITS[parts[row]], "status": "used"}
                     if leader[row] != n:
                         _note_near_copy(line, _fact(shards, leader[row]))
+                    if line["category"] in twin:
+                        _note(line, f"category '{line['category']}' differs from '{twin[line['category']]}' by case only")
                 counts[line["status"]] += 1
                 notes.update(_kinds(line))
                 writer.writerow([line[column] for column in COLUMNS])
@@ -116,15 +130,19 @@ def _note_near_copy(line: dict, first: dict):
     """Give a photograph the group of its first near copy, and say so. Crops of one photograph need no word."""
     group = first["group"] or first["sha256"][:16]
     if group != line["group"]:
-        line["reason"] = "; ".join(filter(None, [line["reason"], f"near copy of {first['path']}"]))
+        _note(line, f"near copy of {first['path']}")
         line["group"] = group
+
+
+def _note(line: dict, text: str):
+    line["reason"] = "; ".join(filter(None, [line["reason"], text]))
 
 
 def _kinds(line: dict):
     """What a line's reason counts under: without sizes, paths and other details."""
     for reason in filter(None, line["reason"].split("; ")):
-        for start in ("same bytes as", "near copy of"):
-            reason = start + " another" if reason.startswith(start) else reason
+        for start, kind in KINDS.items():
+            reason = kind if reason.startswith(start) else reason
         words = reason.split(" (")[0]
         yield f"{line['status']}: {words.split('pixels: ')[-1]}"
 

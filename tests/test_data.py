@@ -1,10 +1,19 @@
 """Preparation of data sets: the arrays, the split, and that nothing is computed twice or lost."""
 
+import io
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageEnhance
 
-from koala import data
+from koala import copies, data, shards
 from koala.errors import KoalaError
 from koala.split import ranks, split
 
@@ -14,16 +23,80 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("KOALA_HOME", str(tmp_path / "home"))
 
 
+def picture(seed: int, size=(80, 60)) -> Image.Image:
+    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+
+
+def fill(folder, seeds, categories=3):
+    for i in seeds:
+        path = folder / f"category{i % categories}" / f"{i:04d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(i).save(path, compress_level=1)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path):
-    """30 colourful pictures of three categories."""
-    generator = np.random.default_rng(0)
-    for i in range(30):
-        path = tmp_path / "source" / f"category{i % 3}" / f"{i:02d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        small = Image.fromarray(generator.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-        small.resize((80, 60), Image.Resampling.BICUBIC).save(path)
-    return tmp_path / "source"
+    return fill(tmp_path / "source", range(30))
+
+
+def contents(photos) -> tuple:
+    return photos.fingerprint, *((photos.folder / name).read_bytes() for name in ("images.npy", "files.csv"))
+
+
+def test_prepared_rows_are_the_files_they_name(folder):
+    photos = data.prepare(str(folder), "small", 32)
+    assert photos.images.shape == (30, 32, 32, 3) and photos.images.dtype == np.uint8
+    assert photos.meta["splits"] == {"train": 24, "validation": 3, "test": 3}
+    assert sorted(photos.files["category"].unique()) == ["category0", "category1", "category2"]
+    for row, path in enumerate(photos.files["path"]):
+        image = Image.open(folder / path).crop((10, 0, 70, 60)).resize((32, 32), Image.Resampling.BICUBIC)
+        assert np.abs(photos.images[row].astype(int) - np.asarray(image)).max() <= 1
+    assert photos.files["row"].tolist() == list(range(30))
+    parts = [photos.rows(part, 20) for part in ("train", "validation", "test")]
+    assert sorted(np.concatenate(parts)) == list(range(20)) and parts[0].dtype == np.int64
+
+
+def test_mean_chroma_is_that_of_skimage(folder):
+    from skimage.color import rgb2lab
+
+    photos = data.prepare(str(folder), "small", 32)
+    lab = rgb2lab(photos.images[:, ::2, ::2])
+    chroma = np.hypot(lab[..., 1], lab[..., 2]).mean((1, 2))
+    assert np.allclose(photos.files["chroma"], chroma, atol=0.02)
+
+
+def test_nothing_is_computed_twice_and_a_new_file_is_noticed(folder, monkeypatch):
+    first = data.prepare(str(folder), "small", 32)
+    with monkeypatch.context() as patch:
+        patch.setattr(shards, "examine", None)  # calling it would fail
+        assert contents(data.prepare(str(folder), "small", 32)) == contents(first)
+        assert data.find("small", 32).fingerprint == first.fingerprint
+    Image.linear_gradient("L").convert("RGB").save(folder / "gray.png")
+    again = data.prepare(str(folder), "small", 32)
+    assert again.meta["counts"] == {"gray": 1, "used": 30} and again.fingerprint == first.fingerprint
+    smaller = data.find("small", 16)
+    assert smaller.name == "small-16" and smaller.images.shape[1] == 16 and data.load("small").images.shape[1] == 32
+
+
+def test_prepared_again_with_other_parameters(folder):
+    first = data.prepare(str(folder), "small", 32)
+    for change in ({"seed": 1}, {"fit": "fit"}, {"image_size": 48}):
+        other = data.prepare(**{"source": str(folder), "name": "small", "image_size": 32} | change)
+        assert other.fingerprint != first.fingerprint
+    assert data.prepare(str(folder), "small", 32).fingerprint == first.fingerprint
+
+
+def test_a_missing_data_set_is_one_sentence(folder):
+    data.prepare(str(folder), "small", 32)
+    with pytest.raises(KoalaError, match=r"nowhere.*prepared are: small.*'photos'.*no file or folder"):
+        data.find("nowhere", 32)
+    for name in ("", "../x", "features", "a/b", ".x"):
+        with pytest.raises(KoalaError, match="cannot name"):
+            data.prepare(str(folder), name, 32)
+    with pytest.raises(KoalaError, match="fit must be"):
+        data.prepare(str(folder), "x", 32, fit="stretch")
 
 
 def test_split_has_the_counts_of_the_report_rounded_once():
@@ -36,27 +109,154 @@ def test_split_has_the_counts_of_the_report_rounded_once():
         assert np.abs(inside - inside.sum() * np.array([0.8, 0.1, 0.1])).max() <= 2
 
 
-def test_prepared_rows_are_the_files_they_name(folder):
-    photos = data.prepare(str(folder), "small", 32)
-    assert photos.images.shape == (30, 32, 32, 3) and photos.images.dtype == np.uint8
-    assert photos.meta["splits"] == {"train": 24, "validation": 3, "test": 3}
-    assert sorted(photos.files["category"].unique()) == ["category0", "category1", "category2"]
-    for row, path in enumerate(photos.files["path"]):
-        image = Image.open(folder / path).crop((10, 0, 70, 60)).resize((32, 32), Image.Resampling.BICUBIC)
-        assert np.abs(photos.images[row].astype(int) - np.asarray(image)).max() <= 1
+@pytest.mark.parametrize("seed", range(5))
+def test_split_keeps_groups_together_and_its_totals(seed):
+    generator = np.random.default_rng(seed)
+    n = int(generator.integers(50, 3000))
+    group = np.arange(n)
+    merged = generator.integers(0, n, n // 5)
+    group[merged] = group[(merged + 1) % n]
+    category = (generator.random(n) ** 3 * 12).astype(int)
+    parts = split(category, group, generator.random(n))
+    assert all(len(set(parts[group == g])) == 1 for g in np.unique(group[merged]))
+    assert np.abs(np.bincount(parts, minlength=3) - n * np.array([0.8, 0.1, 0.1])).max() < 1
 
 
-def test_nothing_is_computed_twice_and_a_new_file_is_noticed(folder):
-    first = data.prepare(str(folder), "small", 32)
-    written = (first.folder / "images.npy").stat().st_mtime_ns
-    assert data.prepare(str(folder), "small", 32).fingerprint == first.fingerprint
-    assert (first.folder / "images.npy").stat().st_mtime_ns == written
-    Image.effect_mandelbrot((64, 64), (-2, -1.5, 1, 1.5), 40).convert("RGB").quantize(8).convert("RGB").save(folder / "x.png")
-    again = data.prepare(str(folder), "small", 32)
-    assert again.meta["counts"] == {"gray": 1, "used": 30} and again.meta["splits"] == first.meta["splits"]
+def test_split_is_nearly_stable_and_knows_no_order():
+    names = np.array([f"photograph {i}" for i in range(4000)])
+    category = np.array([hash_of % 7 for hash_of in ranks(names, 3, "category").tolist()])
+
+    def parts(index):
+        return split(category[index], index, ranks(names[index], 0, "split"))
+
+    all_of_them = parts(np.arange(4000))
+    shuffled = np.random.default_rng(0).permutation(4000)
+    assert np.array_equal(parts(shuffled), all_of_them[shuffled])
+    before = parts(np.arange(3600))  # a tenth fewer: one photograph in a hundred changes sides
+    assert (before != all_of_them[:3600]).mean() < 0.02
+    assert not np.array_equal(split(category, np.arange(4000), ranks(names, 1, "split")), all_of_them)
 
 
-def test_a_missing_data_set_is_one_sentence(folder):
-    data.prepare(str(folder), "small", 32)
-    with pytest.raises(KoalaError, match=r"(?s)nowhere.*prepared are: small"):
-        data.find("nowhere", 32)
+def test_few_photographs_still_give_three_parts_or_a_sentence():
+    for n in range(3, 30):
+        assert set(split(np.arange(n) % 4, np.arange(n), np.arange(n))) == {0, 1, 2}
+    with pytest.raises(KoalaError, match="at least 3 photographs"):
+        split(np.zeros(40, int), np.arange(40) // 20, np.arange(40))
+
+
+def test_copies_never_stand_on_both_sides(tmp_path):
+    folder = fill(tmp_path / "source", range(120))
+    for i in range(0, 120, 3):
+        image = picture(i)
+        variants = {"scaled.png": image.resize((64, 48), Image.Resampling.BILINEAR), "quality.jpg": image,
+                    "brighter.png": ImageEnhance.Brightness(image).enhance(1.03)}  # fmt: skip
+        for name, variant in variants.items():
+            (folder / "copies").mkdir(exist_ok=True)
+            variant.save(folder / "copies" / f"{i}-{name}", quality=40)
+        (folder / "copies" / f"{i}-same.png").write_bytes((folder / f"category{i % 3}/{i:04d}.png").read_bytes())
+    photos = data.prepare(str(folder), "copies", 64)
+    assert photos.meta["counts"] == {"used": 240, "duplicate": 40}
+    number = photos.files["path"].str.extract(r"(\d+)[-.][a-z]+")[0].astype(int)
+    sides = photos.files.groupby(number)["split"].nunique()
+    assert (sides == 1).all() and photos.files.groupby(number)["group"].nunique().max() == 1
+    assert photos.files["group"].nunique() == 120  # and no two photographs were taken for one
+    assert photos.meta["reasons"]["used: near copy of another"] == 120
+
+
+def test_candidates_are_all_pairs_within_four_bits():
+    generator = np.random.default_rng(0)
+    hashes = generator.integers(0, 2**63, 400, dtype=np.uint64)
+    flips = np.array([sum(1 << int(b) for b in generator.choice(64, int(k), replace=False)) for k in generator.integers(0, 7, 200)], np.uint64)  # fmt: skip
+    hashes[200:] = hashes[:200] ^ flips
+    pairs = {tuple(pair) for pair in copies.candidates(hashes).tolist()}
+    distance = np.bitwise_count(hashes[:, None] ^ hashes[None])
+    wanted = {(i, j) for i, j in np.argwhere(distance <= 4).tolist() if i < j}
+    assert pairs == wanted
+
+
+@pytest.mark.parametrize("file", ["images.npy", "files.csv", "meta.json"])
+def test_a_flipped_byte_is_noticed_and_repaired(folder, file):
+    before = contents(data.prepare(str(folder), "small", 32))
+    path = data.load("small").folder / file
+    content = bytearray(path.read_bytes())
+    content[len(content) * 2 // 3] ^= 4
+    path.write_bytes(content)
+    with pytest.raises(KoalaError, match=f"{file} is not what was written"):
+        data.load("small")
+    assert contents(data.prepare(str(folder), "small", 32)) == before
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Enough small files for several shards, in one zip."""
+    import zipfile
+
+    out = io.BytesIO()
+    with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
+        for i in range(1200):
+            out.seek(0)
+            out.truncate()
+            picture(i, (24, 24)).save(out, "JPEG")
+            archive.writestr(f"category{i % 5}/{i}.jpg", out.getvalue())
+    return tmp_path / "many.zip"
+
+
+def test_an_interrupted_preparation_goes_on(many, monkeypatch):
+    whole = data.prepare(str(many), "whole", 16)
+    work = whole.folder.parent / ".broken.part"
+    seen = []
+
+    def stop(done, total, what):
+        seen.append(done)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        data.prepare(str(many), "broken", 16, progress=stop)
+    content = bytearray((work / "000001.npz").read_bytes())
+    content[5000] ^= 1  # and one of the finished pieces is spoiled
+    (work / "000001.npz").write_bytes(content)
+    made = []
+    monkeypatch.setattr(shards.Shards, "__getitem__",
+                        lambda self, i, make=shards.Shards.__getitem__: made.append(i) or make(self, i))  # fmt: skip
+    broken = data.prepare(str(many), "broken", 16, progress=stop)
+    assert made == [3, 4, 1] and not work.exists()
+    assert contents(broken) == contents(whole)
+
+
+def test_processes_change_nothing(many, monkeypatch):
+    monkeypatch.setattr(shards, "MANY", 100)
+    one, two = (data.prepare(str(many), f"by-{n}", 16, workers=n) for n in (1, 2))
+    assert contents(one) == contents(two)
+
+
+@pytest.mark.slow
+def test_killed_at_ten_moments(many, tmp_path):
+    """Each run goes on where the one before was killed; when one gets through, the next starts from nothing."""
+    whole = data.prepare(str(many), "whole", 16)
+    place, lock = whole.folder.parent, whole.folder.parent / ".killed.lock"
+    code = f"from koala import data, shards; shards.MANY = 100; data.prepare({str(many)!r}, 'killed', 16, workers=2)"
+
+    def run(seconds=None) -> float:
+        lock.unlink(missing_ok=True)
+        process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+        while not lock.exists() and process.poll() is None:
+            time.sleep(0.002)  # imports take longer than the work
+        start = time.monotonic()
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return time.monotonic() - start
+
+    whole_time, randomness, killed = run(), random.Random(0), 0
+    assert contents(data.load("killed")) == contents(whole)
+    while killed < 10:
+        if (place / "killed").exists():
+            shutil.rmtree(place / "killed")
+        run(randomness.random() * whole_time)
+        killed += not (place / "killed/meta.json").exists()
+    run()
+    assert contents(data.load("killed")) == contents(whole)
+    assert not (place / ".killed.part").exists()
