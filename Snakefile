@@ -8,9 +8,10 @@ from pathlib import Path
 
 from koala import paths, study as studies
 
-STUDY = studies.load(config.get("study", "demo"))
+NAME = str(config.get("study", "demo"))  # of a file in params/studies, or a study file's path
+STUDY = studies.load(NAME)
 PYTHON = shlex.quote(sys.executable)
-PAPERMILL = f"{PYTHON} -m papermill --log-level WARNING --no-progress-bar"
+PAPERMILL = f"{PYTHON} -m papermill --log-level ERROR --no-progress-bar"
 FOLDER, REPORTS = STUDY.folder, STUDY.reports
 RUNS = [f"{experiment}-s{seed}" for experiment, seed in STUDY.runs()]
 FEATURES = studies.extractors(STUDY)
@@ -37,7 +38,7 @@ rule all:
     input:
         REPORTS / "index.html",
     shell:
-        "{PYTHON} -m koala.report verdict {STUDY.name}"
+        "{PYTHON} -m koala.report verdict {NAME:q}"
 
 
 rule data:
@@ -94,7 +95,7 @@ rule analysis:
     log:
         FOLDER / "analysis.ipynb",
     shell:
-        "{PAPERMILL} notebooks/analysis.ipynb {log:q} -p study {STUDY.name:q} "
+        "{PAPERMILL} notebooks/analysis.ipynb {log:q} -p study {NAME:q} "
         """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study {log:q} {output:q}"""
 
 
@@ -104,4 +105,4 @@ rule report:
     output:
         REPORTS / "index.html",
     shell:
-        "{PYTHON} -m koala.report render {STUDY.name:q}"
+        "{PYTHON} -m koala.report render {NAME:q}"

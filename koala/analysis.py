@@ -50,6 +50,14 @@ def load(name: str) -> Study:
     return Study(plan, runs, [row for row in rows if row["status"] != "finished"])
 
 
+def find_run(found: Study, experiment: str, seed: int) -> results.Run:
+    """One finished run. Raises KoalaError that lists what there is."""
+    if (experiment, seed) not in found.runs:
+        known = ", ".join(f"{name} seed {number}" for name, number in found.runs)
+        raise KoalaError(f"study '{found.plan.name}' has no finished run '{experiment}' with seed {seed} (finished: {known}).")
+    return found.runs[experiment, seed]
+
+
 def interval(values: np.ndarray, resamples: int = 4000, seed: int = 0) -> tuple[float, float, float]:
     """Mean of (seeds, photographs) with its 95 % percentile bootstrap interval.
 

@@ -101,6 +101,16 @@ class AnalysisConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ExtractorConfig:
+    """Parameters of extractor.ipynb: what one run's extractor can do."""
+
+    study: str = "demo"
+    experiment: str = "efficientnet"
+    seed: Count = 0
+    device: Device = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
 class ColorizeConfig:
     """Parameters of colorize.ipynb: gray (or colour) pictures in, coloured pictures out."""
 

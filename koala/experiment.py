@@ -6,9 +6,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import safetensors.torch
 import torch
 
 from koala import bins, controls, data, evaluation, extractors, features, lab, losses, paths, results, training
+from koala import config as configs
 from koala import device as devices
 from koala.errors import KoalaError
 from koala.model import Koala
@@ -71,6 +73,21 @@ def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progr
         history = training.fit(job, rows, folder, on_epoch, progress)
         _finish(job, folder, photos, rows, history, progress)
     return results.load(folder)
+
+
+def reopen(run: results.Run, device):
+    """(photos, rows, job) of a finished run: its data, its features and its trained network.
+
+    Raises KoalaError where the data or the extractor's weights are no longer those of the run."""
+    config = configs.from_dict(configs.RunConfig, run.config)
+    photos = load_photos(config)
+    rows = split_rows(config, photos)
+    matrix, info, _ = load_features(config, photos, rows, device)
+    if photos.fingerprint != run.env["data"]["fingerprint"] or info["sha256"] != run.env["weights"]["sha256"]:
+        raise KoalaError(f"{run.folder.name}: its photographs or its extractor's weights are not those it was trained with; train it again.")
+    job = make_job(config, photos, rows, matrix, device)
+    job.model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
+    return photos, rows, job
 
 
 def _finish(job, folder, photos, rows, history, progress) -> None:

@@ -107,3 +107,20 @@ def describe(model: Koala) -> list[dict]:
     total = count_parameters(model)
     rows = [{"part": name, "parameters": count_parameters(part)} for name, part in parts.items() if part is not None]
     return [{**row, "share": row["parameters"] / total} for row in [*rows, {"part": "all", "parameters": total}]]
+
+
+@torch.no_grad()
+def fusion_terms(model, L_norm: torch.Tensor, features: torch.Tensor) -> dict[str, float]:
+    """Root mean square of the two sums before the fusion's ReLU, each around its mean over photographs and pixels.
+
+    encoder_term: conv(encoder), how it varies over pixels and photographs. embedding_term: linear(embedding), how it
+    varies over photographs; 0 without extractor. L_norm (N,1,H,W), features (N,D)."""
+    encoded = model.fusion(model.encoder(L_norm)).float()  # (N, 256, H/8, W/8)
+    terms = {"encoder_term": _spread(encoded.permute(0, 2, 3, 1).flatten(0, 2)), "embedding_term": 0.0}
+    if model.embedding is not None:
+        terms["embedding_term"] = _spread(model.embedding(features.to(model.embedding.weight.dtype)).float())
+    return terms
+
+
+def _spread(values: torch.Tensor) -> float:
+    return (values - values.mean(0)).square().mean().sqrt().item()

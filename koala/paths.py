@@ -29,6 +29,11 @@ def runs_dir() -> Path:
     return home() / "runs"
 
 
+def reports_dir() -> Path:
+    """Rendered reports: reports/ of the repository, or the environment variable KOALA_REPORTS."""
+    return Path(os.environ.get("KOALA_REPORTS") or ROOT / "reports").expanduser().resolve()
+
+
 def resolve(name: str) -> Path:
     """A user's path: as it stands, or, as papermill and JupyterLab start in different folders, from the root.
 

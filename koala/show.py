@@ -28,7 +28,7 @@ jpeg, svg = plots.show_jpeg, plots.show_svg
 def table(rows, formats: dict | None = None) -> HTML:
     """Rows (a DataFrame or a list of dicts) as a plain table; formats: column -> "{:.2f}"-like text."""
     frame = pd.DataFrame(rows)
-    formatters = {name: text.format for name, text in (formats or {}).items()}
+    formatters = {name: lambda value, text=text: "" if pd.isna(value) else text.format(value) for name, text in (formats or {}).items()}
     return HTML(frame.to_html(index=False, formatters=formatters, na_rep="", border=0, classes="koala-table"))
 
 
@@ -190,6 +190,14 @@ def study_grid(found, count: int):
     truth = np.asarray(photos.images[numbers])
     columns = {"input": gray(truth)} | {found.label(name): pictures["drawn"][:count] for name, pictures in shown.items()}
     return plots.grid(columns | {"truth": truth}, [""] * len(numbers), f"{len(numbers)} photographs of the test split")
+
+
+def fusion_terms(run: results.Run):
+    """The encoder's and the embedding's terms by epoch: a table with their ratio."""
+    history = run.history[["epoch", "encoder_term", "embedding_term"]]
+    shown = history.assign(ratio=history.embedding_term / history.encoder_term)
+    shown = shown.rename(columns={"encoder_term": "encoder", "embedding_term": "embedding", "ratio": "embedding / encoder"})
+    return table(shown, {"encoder": "{:.3g}", "embedding": "{:.3g}", "embedding / encoder": "{:.3g}"})
 
 
 def painter(given) -> None:

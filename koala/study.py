@@ -33,7 +33,7 @@ class Study:
 
     @property
     def reports(self) -> Path:
-        return paths.ROOT / "reports" / self.name
+        return paths.reports_dir() / self.name
 
     def runs(self) -> list[tuple[str, int]]:
         return [(experiment, seed) for seed in self.seeds for experiment in self.experiments]

@@ -14,9 +14,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from koala import checkpoint, lab
+from koala import checkpoint, lab, model
 from koala import device as devices
 from koala.errors import KoalaError
+
+TERMS = 64  # validation photographs whose fusion terms go into the history
 
 
 @dataclasses.dataclass
@@ -72,7 +74,7 @@ def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 
 def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict]:
-    """Train to config.epochs; returns the history: epoch, lr, train_loss, val_loss a row.
+    """Train to config.epochs; returns the history: epoch, lr, train_loss, val_loss and the fusion's terms a row.
 
     rows: row numbers of "train" and "validation". folder: where checkpoints go; with config.resume a good one there is
     continued. on_epoch(history) after each epoch; progress(photographs done, in all, text) at every step.
@@ -91,13 +93,24 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
                     _save(job, optimizer, folder, state)
                 if stopped():
                     raise KoalaError(f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on.")
-            losses = {"train_loss": _finite(state["sum"].item() / len(rows["train"]), epoch), "val_loss": mean_loss(job, rows["validation"])}
-            state["history"].append({"epoch": epoch + 1, "lr": learning_rate(config, epoch), **losses})
+            state["history"].append(_record(job, rows, state))
             state.update(epoch=epoch + 1, step=0, sum=torch.zeros((), dtype=torch.float64))
             _save(job, optimizer, folder, state)
             if on_epoch:
                 on_epoch(state["history"])
     return state["history"]
+
+
+def _record(job, rows, state) -> dict:
+    """The history's line for the epoch that has just ended."""
+    epoch = state["epoch"]
+    train_loss = state["sum"].item() / len(rows["train"])
+    if not np.isfinite(train_loss):
+        raise KoalaError(f"the training loss is {train_loss} in epoch {epoch + 1}: lower the learning rate or use precision=fp32.")
+    losses = {"train_loss": train_loss, "val_loss": mean_loss(job, rows["validation"])}
+    rgb, features = job.batches(rows["validation"][:TERMS])
+    terms = model.fusion_terms(job.model, lab.network_inputs(rgb)[0], features)
+    return {"epoch": epoch + 1, "lr": learning_rate(job.config, epoch), **losses, **terms}
 
 
 def _steps(job, optimizer, rows, state, progress):
@@ -184,12 +197,6 @@ def chunks(rows: np.ndarray, size: int):
 
 def _fresh() -> dict:
     return {"epoch": 0, "step": 0, "sum": torch.zeros((), dtype=torch.float64), "history": [], "saved": time.monotonic()}
-
-
-def _finite(value: float, epoch: int) -> float:
-    if not np.isfinite(value):
-        raise KoalaError(f"the training loss is {value} in epoch {epoch + 1}: lower the learning rate or use precision=fp32.")
-    return value
 
 
 def _save(job, optimizer, folder, state) -> None:

@@ -17,6 +17,7 @@ NOTEBOOKS = {
     "features": config.FeaturesConfig,
     "analysis": config.AnalysisConfig,
     "colorize": config.ColorizeConfig,
+    "extractor": config.ExtractorConfig,
 }
 DEFAULTS = dataclasses.asdict(config.RunConfig())
 
