@@ -51,7 +51,9 @@ rule data:
         meta=paths.data_dir() / STUDY.data.get("name", "photos") / "meta.json",
     threads: workflow.cores
     shell:
-        "{PAPERMILL} notebooks/data.ipynb {log:q} {params.arguments} && cp {params.meta:q} {output:q}"
+        "echo 'Preparing the photographs ...'; "
+        "{PAPERMILL} notebooks/data.ipynb {log:q} {params.arguments} 2>{log:q}.stderr "
+        "&& cp {params.meta:q} {output:q} || {{ tail -n 1 {log:q}.stderr >&2; exit 1; }}"
 
 
 rule features:
@@ -66,7 +68,8 @@ rule features:
     resources:
         gpu=1,
     shell:  # where this fails, each run that needs it fails with the reason
-        "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/features.ipynb {log:q} {params.arguments} || true"
+        "echo 'Running the extractor {wildcards.extractor} over the photographs ...'; "
+        "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/features.ipynb {log:q} {params.arguments} 2>{log:q}.stderr || true"
 
 
 rule train:
@@ -83,8 +86,9 @@ rule train:
     resources:
         gpu=1,
     shell:
+        "echo 'Training {wildcards.run} ...'; "
         "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/train.ipynb {log:q} {params.arguments} "
-        "-p result_file {output:q} || {PYTHON} -m koala.study {log:q} {output:q}"
+        "-p result_file {output:q} 2>{log:q}.stderr || {PYTHON} -m koala.study {log:q} {output:q}"
 
 
 rule analysis:
@@ -95,14 +99,34 @@ rule analysis:
     log:
         FOLDER / "analysis.ipynb",
     shell:
-        "{PAPERMILL} notebooks/analysis.ipynb {log:q} -p study {NAME:q} "
+        "echo 'Comparing the runs ...'; "
+        "{PAPERMILL} notebooks/analysis.ipynb {log:q} -p study {NAME:q} 2>{log:q}.stderr "
+        """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study {log:q} {output:q}"""
+
+
+rule extractor:
+    input:
+        expand(FOLDER / "{run}.json", run=RUNS),
+    output:
+        FOLDER / "extractor.json",
+    log:
+        FOLDER / "extractor.ipynb",
+    params:
+        experiment=STUDY.probe,
+        seed=STUDY.seeds[0],
+    shell:
+        "echo 'Looking into the extractor of {params.experiment} ...'; "
+        "{PAPERMILL} notebooks/extractor.ipynb {log:q} -p study {NAME:q} -p experiment {params.experiment:q} "
+        "-p seed {params.seed} 2>{log:q}.stderr "
         """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study {log:q} {output:q}"""
 
 
 rule report:
     input:
         FOLDER / "analysis.json",
+        [FOLDER / "extractor.json"] if STUDY.probe else [],
     output:
         REPORTS / "index.html",
     shell:
+        "echo 'Rendering the reports ...'; "
         "{PYTHON} -m koala.report render {NAME:q}"

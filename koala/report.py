@@ -53,7 +53,7 @@ def render_study(name: str) -> Path:
     for row in rows:
         label = f"{row['experiment']}-s{row['seed']}"
         render_notebook(plan.folder / f"{label}.ipynb", plan.reports / f"{label}.html", f"{row['experiment']}, seed {row['seed']}", home)
-    for part in ("data", "analysis"):
+    for part in ("data", "analysis", *(["extractor"] if plan.probe else [])):
         render_notebook(plan.folder / f"{part}.ipynb", plan.reports / f"{part}.html", f"{plan.title}: {part}", home)
     index = plan.reports / "index.html"
     paths.write_text(index, page(plan.title, study_body(plan, rows), '<a href="../index.html">all studies</a>'))
@@ -72,7 +72,9 @@ def study_body(plan: study.Study, rows: list[dict]) -> str:
     finished = [row for row in rows if row["status"] == "finished"]
     failed = [row for row in rows if row["status"] != "finished"]
     lines = [f"<p>{len(rows)} runs: {len(finished)} finished" + (f', <span class="koala-failed">{len(failed)} failed</span>' if failed else "") + ".</p>"]
-    lines.append('<p><a href="analysis.html"><b>Analysis: all runs side by side</b></a> · <a href="data.html">The photographs</a></p>')
+    links = ['<a href="analysis.html"><b>Analysis: all runs side by side</b></a>', '<a href="data.html">The photographs</a>']
+    links += [f'<a href="extractor.html">What the extractor can do ({plan.probe})</a>'] if plan.probe else []
+    lines.append(f"<p>{' · '.join(links)}</p>")
     if any(is_untrained(row) for row in finished):
         lines.append('<p><span class="untrained">untrained</span>: no ImageNet weights could be had for this extractor where the study ran, so its features are a random function of the picture; such a run says nothing about the trained extractor.</p>')
     lines.append(f'<h2>Runs</h2><p class="note">Mean over the held-out test photographs. ↓ lower is better, ↑ higher is better; colourfulness should come near that of the photographs. Each row links to its report.</p><div class="scroll">{runs_table(rows)}</div>')
@@ -132,9 +134,10 @@ def verdict(name: str) -> int:
     """Say what to open and what failed; 1 where a run or the analysis failed."""
     plan = study.load(name)
     failed = [f"{row['experiment']}, seed {row['seed']}: {row['error']}" for row in study.results(plan) if row["status"] != "finished"]
-    analysis = paths.read_json(plan.folder / "analysis.json")
-    if analysis["status"] == "failed":
-        failed.append(f"analysis: {analysis['error']}")
+    for part in ("analysis", *(["extractor"] if plan.probe else [])):
+        outcome = paths.read_json(plan.folder / f"{part}.json")
+        if outcome["status"] == "failed":
+            failed.append(f"{part}: {outcome['error']}")
     print(f"Study '{name}' is done: open {plan.reports / 'index.html'}")
     for text in failed:
         print(f"FAILED {text}")

@@ -12,12 +12,13 @@ from koala import config, paths
 from koala.errors import KoalaError
 
 PARAMS = paths.ROOT / "params"
-KEYS = {"title", "experiments", "seeds", "data", "scale"}
+KEYS = {"title", "experiments", "seeds", "data", "scale", "probe"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
-    """experiments: names of files in params/experiments. data: parameters of data.ipynb. scale: overrides for all runs."""
+    """experiments: names of files in params/experiments. data: parameters of data.ipynb. scale: overrides for all runs.
+    probe: the experiment whose extractor extractor.ipynb looks into, or ""."""
 
     name: str
     title: str
@@ -25,6 +26,7 @@ class Study:
     seeds: list
     data: dict
     scale: dict
+    probe: str = ""
 
     @property
     def folder(self) -> Path:
@@ -50,9 +52,12 @@ def load(name: str) -> Study:
     values = _read_yaml(path)
     for key in sorted(set(values) - KEYS) or sorted({"experiments", "seeds", "data"} - set(values)):
         raise KoalaError(f"{path}: '{key}' is {'no key of a study file' if key in values else 'missing'} (keys: {', '.join(sorted(KEYS))}).")
-    study = Study(path.stem, values.get("title", path.stem), values["experiments"], values["seeds"], values["data"], values.get("scale") or {})
+    values = {"title": path.stem, "probe": ""} | values | {"scale": values.get("scale") or {}}
+    study = Study(name=path.stem, **values)
     if not study.experiments or not study.seeds:
         raise KoalaError(f"{path}: a study needs at least one experiment and one seed.")
+    if study.probe and study.probe not in study.experiments:
+        raise KoalaError(f"{path}: probe '{study.probe}' is not one of its experiments.")
     config.from_dict(config.DataConfig, study.data)
     for experiment, seed in study.runs():
         config.from_dict(config.RunConfig, parameters(study, experiment, seed))
