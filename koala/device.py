@@ -28,7 +28,7 @@ def pick(device: str = "auto") -> torch.device:
 
 def _free_gpu() -> torch.device:
     for index in range(torch.cuda.device_count()):
-        handle = open(Path(tempfile.gettempdir()) / f"koala-gpu-{index}.lock", "w")  # noqa: SIM115
+        handle = open(Path(tempfile.gettempdir()) / f"koala-gpu-{index}.lock", "w")
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

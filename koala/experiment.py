@@ -9,7 +9,19 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from koala import bins, controls, data, evaluation, extractors, features, lab, losses, paths, results, training
+from koala import (
+    bins,
+    controls,
+    data,
+    evaluation,
+    extractors,
+    features,
+    lab,
+    losses,
+    paths,
+    results,
+    training,
+)
 from koala import config as configs
 from koala import device as devices
 from koala.errors import KoalaError
@@ -70,8 +82,9 @@ def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progr
         environment = results.environment({**info, **chosen}, photos, devices.describe(device), precision)
         results.start(config, environment, name)
         job = make_job(config, photos, rows, matrix, device)
-        history = training.fit(job, rows, folder, on_epoch, progress)
-        _finish(job, folder, photos, rows, history, progress)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):  # the same bits after a resume
+            history = training.fit(job, rows, folder, on_epoch, progress)
+            _finish(job, folder, photos, rows, history, progress)
     return results.load(folder)
 
 

@@ -1,14 +1,13 @@
 """Shared by the tests: a home of their own for data/ and runs/, and small real photographs."""
 
 import os
-from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run in as many processes as there are cores
 
 import numpy as np
 import pytest
 import skimage.data
 from PIL import Image
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -29,8 +28,3 @@ def photo_folder(tmp_path_factory):
             top, left = (rng.integers(0, length - 200) for length in picture.shape[:2])
             Image.fromarray(picture[top : top + 200, left : left + 200]).resize((48, 48)).save(folder / name / f"{index:02d}.jpg", quality=95)
     return folder
-
-
-def environment(**changes) -> dict:
-    """The environment of a subprocess: this one's, with changes."""
-    return {**os.environ, **changes}

@@ -42,7 +42,7 @@ def test_a_gray_file_and_its_colour_original_are_both_taken(painter, tmp_path):
     Image.fromarray(picture).save(tmp_path / "colour.png")
     Image.fromarray(picture).convert("L").save(tmp_path / "gray.png")
     (tmp_path / "deep").mkdir()
-    Image.fromarray((np.asarray(Image.fromarray(picture).convert("L")).astype(np.uint16) * 257)).save(tmp_path / "deep" / "16 bit.png")
+    Image.fromarray(np.asarray(Image.fromarray(picture).convert("L")).astype(np.uint16) * 257).save(tmp_path / "deep" / "16 bit.png")
     pictures = colorize.find_pictures(str(tmp_path))
     targets = colorize.targets(pictures, str(tmp_path), str(tmp_path / "out"))
     assert [str(t.relative_to(tmp_path)) for t in targets] == ["out/colour.png", "out/deep/16 bit.png", "out/gray.png"]

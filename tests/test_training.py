@@ -83,7 +83,7 @@ def test_going_on_after_a_stop_gives_the_same_bits(config, steps, monkeypatch):
 
 def test_sigterm_keeps_the_state(config):
     folder = paths.runs_dir() / "x"
-    photos, rows, matrix, info, chosen = prepare(config)
+    photos, rows, matrix, *_ = prepare(config)
     job = experiment.make_job(config, photos, rows, matrix, CPU)
     with pytest.raises(KoalaError, match="the state is kept"):
         training.fit(job, rows, folder, progress=lambda *_: signal.raise_signal(signal.SIGTERM))
@@ -155,7 +155,7 @@ def test_the_extractor_is_bit_identical_after_training(config):
     before = {name: tensor.clone() for name, tensor in extractor.state_dict().items()}
     with_features = dataclasses.replace(config, backbone="efficientnet", weights="untrained", epochs=1)
     finished = run(with_features)
-    photos, rows, *_ = prepare(with_features)
+    photos, *_ = prepare(with_features)
     extractor.train()
     extractor(experiment.lab.luma(torch.from_numpy(np.array(photos.images[:4])).permute(0, 3, 1, 2)))
     assert all(torch.equal(tensor, before[name]) for name, tensor in extractor.state_dict().items())
