@@ -28,7 +28,9 @@ class Study:
 
     def label(self, experiment: str) -> str:
         """The experiment's name, with "(untrained)" where its extractor is."""
-        return experiment + (" (untrained)" if self.runs[experiment, self.seeds(experiment)[0]].untrained else "")
+        return experiment + (
+            " (untrained)" if self.runs[experiment, self.seeds(experiment)[0]].untrained else ""
+        )
 
     def values(self, experiment: str, metric: str, method: str = "model") -> np.ndarray:
         """(seeds, photographs) of a metric, photographs in row order, the same for every experiment of a study."""
@@ -54,7 +56,9 @@ def find_run(found: Study, experiment: str, seed: int) -> results.Run:
     """One finished run. Raises KoalaError that lists what there is."""
     if (experiment, seed) not in found.runs:
         known = ", ".join(f"{name} seed {number}" for name, number in found.runs)
-        raise KoalaError(f"study '{found.plan.name}' has no finished run '{experiment}' with seed {seed} (finished: {known}).")
+        raise KoalaError(
+            f"study '{found.plan.name}' has no finished run '{experiment}' with seed {seed} (finished: {known})."
+        )
     return found.runs[experiment, seed]
 
 
@@ -69,13 +73,17 @@ def interval(values: np.ndarray, resamples: int = 4000, seed: int = 0) -> tuple[
     rng = np.random.default_rng(seed)
     seeds, images = values.shape
     by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds  # (resamples, seeds)
-    by_image = rng.multinomial(images, np.full(images, 1 / images), resamples) / images  # (resamples, photographs)
+    by_image = (
+        rng.multinomial(images, np.full(images, 1 / images), resamples) / images
+    )  # (resamples, photographs)
     means = ((by_seed @ values) * by_image).sum(1)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(values.mean()), float(low), float(high)
 
 
-def difference(found: Study, first: str, second: str, metric: str = "ciede2000") -> tuple[float, float, float]:
+def difference(
+    found: Study, first: str, second: str, metric: str = "ciede2000"
+) -> tuple[float, float, float]:
     """First minus second, paired by photograph (and by seed where both have it), with its interval."""
     common = min(len(found.seeds(first)), len(found.seeds(second)))
     return interval(found.values(first, metric)[:common] - found.values(second, metric)[:common])
@@ -90,11 +98,21 @@ def summary(found: Study, names: list[str], draw: int = 0) -> pd.DataFrame:
     lines += [(found.label(name), name, "model", False) for name in found.experiments]
     rows = []
     for label, experiment, method, trivial in lines:
-        row = {"label": label, "experiment": experiment, "seeds": len(found.seeds(experiment)), "trivial": trivial}
+        row = {
+            "label": label,
+            "experiment": experiment,
+            "seeds": len(found.seeds(experiment)),
+            "trivial": trivial,
+        }
         for name in names:
             values = found.values(experiment, name, method)
             mean, low, high = interval(values, seed=draw)
-            row |= {name: mean, f"{name}_low": low, f"{name}_high": high, f"{name}_seeds": np.nanmean(values, 1).std()}
+            row |= {
+                name: mean,
+                f"{name}_low": low,
+                f"{name}_high": high,
+                f"{name}_seeds": np.nanmean(values, 1).std(),
+            }
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -105,7 +123,15 @@ def against(found: Study, reference: str, metric: str = "ciede2000") -> list[dic
     for name in found.experiments:
         if name != reference:
             mean, low, high = difference(found, name, reference, metric)
-            rows.append({"experiment": found.label(name), "difference": mean, "low": low, "high": high, "reads": _reads(low, high)})
+            rows.append(
+                {
+                    "experiment": found.label(name),
+                    "difference": mean,
+                    "low": low,
+                    "high": high,
+                    "reads": _reads(low, high),
+                }
+            )
     return rows
 
 
@@ -115,13 +141,19 @@ def hues(found: Study) -> pd.DataFrame:
     lines |= {found.label(name): (name, "model") for name in found.experiments}
     rows = []
     for label, (experiment, method) in lines.items():
-        means = {hue: interval(found.values(experiment, f"{hue}_ciede2000", method), resamples=1)[0] for hue in metrics.HUES}
+        means = {
+            hue: interval(found.values(experiment, f"{hue}_ciede2000", method), resamples=1)[0]
+            for hue in metrics.HUES
+        }
         rows.append({"method": label} | means)
     return pd.DataFrame(rows)
 
 
 def histories(found: Study, experiments: list[str]) -> dict[str, list[pd.DataFrame]]:
-    return {found.label(name): [found.runs[name, seed].history for seed in found.seeds(name)] for name in experiments}
+    return {
+        found.label(name): [found.runs[name, seed].history for seed in found.seeds(name)]
+        for name in experiments
+    }
 
 
 def by_loss(found: Study) -> dict[str, list[str]]:

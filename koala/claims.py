@@ -14,7 +14,13 @@ def table(found: analysis.Study) -> list[dict]:
         _compare(found, "C2a: 256 of 1000 dimensions end slightly worse", THREE, ONE, expected="worse"),
         _converge(found, "C2b: 256 of 1000 dimensions converge faster", THREE, ONE),
         _compare(found, "C3: without extractor clearly worse than Inception-v3", NONE, ONE, expected="worse"),
-        _compare(found, "C3: without extractor clearly worse than EfficientNet-Lite0", NONE, "efficientnet", expected="worse"),
+        _compare(
+            found,
+            "C3: without extractor clearly worse than EfficientNet-Lite0",
+            NONE,
+            "efficientnet",
+            expected="worse",
+        ),
         _compare(found, "C4: unbinned cross-entropy far behind", FOUR, ONE, expected="worse"),
         _converge(found, "C5: ConvNeXt-T converges faster than Inception-v3", TWO, ONE),
         *(_still_falling(found, name) for name in (ONE, TWO, THREE)),
@@ -22,7 +28,14 @@ def table(found: analysis.Study) -> list[dict]:
         *(_bluish(found, name) for name in (ONE, TWO)),
     ]
     rows = [row for row in rows if row]
-    return [*rows, {"claim": "C9, C10: grass too green; objects of many colours", "measured": "", "reads": "not tested: these photographs carry no labels of objects"}]
+    return [
+        *rows,
+        {
+            "claim": "C9, C10: grass too green; objects of many colours",
+            "measured": "",
+            "reads": "not tested: these photographs carry no labels of objects",
+        },
+    ]
 
 
 def _there(found, *names) -> bool:
@@ -31,7 +44,11 @@ def _there(found, *names) -> bool:
 
 def _trained(found, *names) -> str:
     untrained = [name for name in names if found.label(name) != name]
-    return f"; but {', '.join(untrained)} untrained here, so this does not test the report's claim" if untrained else ""
+    return (
+        f"; but {', '.join(untrained)} untrained here, so this does not test the report's claim"
+        if untrained
+        else ""
+    )
 
 
 def _compare(found, claim, first, second, expected="", equal=False):
@@ -41,7 +58,11 @@ def _compare(found, claim, first, second, expected="", equal=False):
     outcome = "worse" if low > 0 else "better" if high < 0 else "no difference found"
     holds = (outcome == "no difference found") if equal else outcome == expected
     text = f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]"
-    return {"claim": claim, "measured": text, "reads": ("holds" if holds else f"does not hold ({outcome})") + _trained(found, first, second)}
+    return {
+        "claim": claim,
+        "measured": text,
+        "reads": ("holds" if holds else f"does not hold ({outcome})") + _trained(found, first, second),
+    }
 
 
 def _converge(found, claim, first, second):

@@ -41,7 +41,15 @@ def load(run: str, device: torch.device) -> Painter:
     width = state["embedding.weight"].shape[1] if "embedding.weight" in state else 0
     model = Koala(width, loss.bins)
     model.load_state_dict(state)
-    return Painter(folder.name, config, weights, model.to(device).eval(), loss, _extractor(config, weights, device), device)
+    return Painter(
+        folder.name,
+        config,
+        weights,
+        model.to(device).eval(),
+        loss,
+        _extractor(config, weights, device),
+        device,
+    )
 
 
 def find_run(run: str) -> Path:
@@ -50,7 +58,9 @@ def find_run(run: str) -> Path:
         if results.is_finished(folder):
             return folder
     known = sorted(path.parent.name for path in paths.runs_dir().glob("*/result.json"))
-    raise KoalaError(f"there is no finished run '{run}' (finished are: {', '.join(known) or 'none'}); or use run=auto.")
+    raise KoalaError(
+        f"there is no finished run '{run}' (finished are: {', '.join(known) or 'none'}); or use run=auto."
+    )
 
 
 def find_pictures(image: str) -> list[Path]:
@@ -58,7 +68,9 @@ def find_pictures(image: str) -> list[Path]:
     if image == "examples":
         return embedded.photographs()
     place = paths.resolve(image)
-    found = [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
+    found = (
+        [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
+    )
     if not found:
         raise KoalaError(f"there is no picture in '{image}' (looked for {', '.join(SUFFIXES)}).")
     return found
@@ -93,11 +105,18 @@ def colour(painter: Painter, rgb: np.ndarray, size: int = 0) -> np.ndarray:
     H, W = full.shape[2:]
     scale = (size or painter.config.image_size) / min(H, W)
     h, w = (max(8, 8 * round(side * scale / 8)) for side in (H, W))
-    small = F.interpolate(full.float(), (h, w), mode="bilinear", antialias=True).round().clamp(0, 255).to(torch.uint8)
+    small = (
+        F.interpolate(full.float(), (h, w), mode="bilinear", antialias=True)
+        .round()
+        .clamp(0, 255)
+        .to(torch.uint8)
+    )
     L_norm, _ = lab.network_inputs(small.to(painter.device))
     _, gray = lab.network_inputs(full)
     output = painter.model.half(L_norm, _features(painter, gray))  # (1, C, h/2, w/2)
-    ab = F.interpolate(lab.denorm_ab(painter.loss.decode(output.float())).cpu(), (H, W), mode="bilinear")  # (1, 2, H, W)
+    ab = F.interpolate(
+        lab.denorm_ab(painter.loss.decode(output.float())).cpu(), (H, W), mode="bilinear"
+    )  # (1, 2, H, W)
     L = lab.rgb_to_lab(full)[:, :1]
     return lab.lab_to_rgb(torch.cat([L, ab], 1))[0].permute(1, 2, 0).numpy()
 
@@ -107,7 +126,9 @@ def paint_file(painter: Painter, source: Path, target: Path, size: int = 0) -> t
     rgb = read(source)
     coloured = colour(painter, rgb, size)
     with paths.atomic_path(target) as temporary:
-        Image.fromarray(coloured).save(temporary, format=Image.registered_extensions()[target.suffix.lower()], **_options(target))
+        Image.fromarray(coloured).save(
+            temporary, format=Image.registered_extensions()[target.suffix.lower()], **_options(target)
+        )
     return rgb, coloured
 
 
@@ -123,20 +144,28 @@ def thumbnail(rgb: np.ndarray, side: int = 256) -> np.ndarray:
     """(H,W,3) uint8 -> centre square, (side,side,3) uint8: for the notebook's grid."""
     edge = min(rgb.shape[:2])
     top, left = ((length - edge) // 2 for length in rgb.shape[:2])
-    return np.asarray(Image.fromarray(rgb[top : top + edge, left : left + edge]).resize((side, side), Image.Resampling.LANCZOS))
+    return np.asarray(
+        Image.fromarray(rgb[top : top + edge, left : left + edge]).resize(
+            (side, side), Image.Resampling.LANCZOS
+        )
+    )
 
 
 def _features(painter, gray):
     if painter.extractor is None:
         return None
     outputs = painter.extractor(gray.to(painter.device)).cpu().numpy()
-    return torch.from_numpy(np.asarray(controls.project(outputs, painter.weights), np.float32)).to(painter.device)
+    return torch.from_numpy(np.asarray(controls.project(outputs, painter.weights), np.float32)).to(
+        painter.device
+    )
 
 
 def _extractor(config, weights, device):
     if config.backbone == "none":
         return None
-    extractor = extractors.build(config.backbone, "untrained" if not weights["trained"] else config.weights, config.layer)
+    extractor = extractors.build(
+        config.backbone, "untrained" if not weights["trained"] else config.weights, config.layer
+    )
     if extractor.info["sha256"] != weights["sha256"]:
         raise KoalaError(
             f"this run was trained with {weights['weights']} of {config.backbone} (sha256 {weights['sha256'][:12]}), but what "
@@ -147,5 +176,3 @@ def _extractor(config, weights, device):
 
 def _options(target: Path) -> dict:
     return {"quality": 95} if target.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
-
-

@@ -131,7 +131,9 @@ def check(cls, namespace: dict, history: list[str] = ()):
     names = [field.name for field in dataclasses.fields(cls)]
     for name in injected_names(history):
         if name not in names:
-            raise KoalaError(f"unknown parameter '{name}'{_nearest(name, names)} (parameters: {', '.join(names)})")
+            raise KoalaError(
+                f"unknown parameter '{name}'{_nearest(name, names)} (parameters: {', '.join(names)})"
+            )
     missing = [name for name in names if name not in namespace]
     if missing:
         raise KoalaError(f"parameter '{missing[0]}' has no value: run the notebook's parameters cell first.")
@@ -177,15 +179,25 @@ def _explain(error: dict, hint, value) -> str:
     if error["type"] == "literal_error":
         choices = [str(choice) for choice in typing.get_args(hint)]
         return f"must be one of {', '.join(choices)}, not {value!r}{_nearest(str(value), choices)}."
-    limits = {"greater_than_equal": ("at least", "ge"), "greater_than": ("more than", "gt"),
-              "less_than_equal": ("at most", "le"), "less_than": ("less than", "lt"),
-              "multiple_of": ("a multiple of", "multiple_of")}
+    limits = {
+        "greater_than_equal": ("at least", "ge"),
+        "greater_than": ("more than", "gt"),
+        "less_than_equal": ("at most", "le"),
+        "less_than": ("less than", "lt"),
+        "multiple_of": ("a multiple of", "multiple_of"),
+    }
     if error["type"] in limits:
         words, key = limits[error["type"]]
         return f"must be {words} {context[key]}, not {value}."
     if error["type"] == "string_pattern_mismatch":
         return f"must be auto, cpu, cuda, cuda:0, cuda:1 ... or mps, not {value!r}."
-    kinds = {"int": "a whole number", "float": "a finite number", "fini": "a finite number", "bool": "true or false", "stri": "text"}
+    kinds = {
+        "int": "a whole number",
+        "float": "a finite number",
+        "fini": "a finite number",
+        "bool": "true or false",
+        "stri": "text",
+    }
     kind = next((text for start, text in kinds.items() if error["type"].startswith(start)), "of another type")
     return f"must be {kind}, not {value!r}."
 

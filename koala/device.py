@@ -20,7 +20,9 @@ def pick(device: str = "auto") -> torch.device:
         return _free_gpu() if torch.cuda.is_available() else torch.device("cpu")
     wanted = torch.device(device)
     if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
-        raise KoalaError(f"device '{device}' is not on this machine, which has {torch.cuda.device_count()} GPUs; use device=auto.")
+        raise KoalaError(
+            f"device '{device}' is not on this machine, which has {torch.cuda.device_count()} GPUs; use device=auto."
+        )
     if wanted.type == "mps" and not torch.backends.mps.is_available():
         raise KoalaError("device 'mps' is not on this machine; use device=auto.")
     return wanted
@@ -40,7 +42,7 @@ def _free_gpu() -> torch.device:
 
 
 def pick_precision(precision: str, device: torch.device) -> str:
-    """"fp32" or "bf16". auto takes bf16 where matrix units exist for it: Ampere and later, CPUs with AMX."""
+    """ "fp32" or "bf16". auto takes bf16 where matrix units exist for it: Ampere and later, CPUs with AMX."""
     if precision != "auto":
         return precision
     if device.type == "cuda":

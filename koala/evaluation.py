@@ -14,7 +14,9 @@ def fit_baselines(job: training.Job, train_rows: np.ndarray) -> metrics.Baseline
     return metrics.fit_baselines(job.batches(part)[0] for part in training.chunks(train_rows, 256))
 
 
-def per_image(job: training.Job, rows: np.ndarray, files: pd.DataFrame, baselines: metrics.Baselines, progress=None) -> pd.DataFrame:
+def per_image(
+    job: training.Job, rows: np.ndarray, files: pd.DataFrame, baselines: metrics.Baselines, progress=None
+) -> pd.DataFrame:
     """Metrics of the model and of the trivial baselines on `rows`: one line per photograph and method.
 
     files: the data set's table; its row, path and category go along. Columns after them: method ("model", "gray",
@@ -29,7 +31,11 @@ def per_image(job: training.Job, rows: np.ndarray, files: pd.DataFrame, baseline
             values = {name: value.cpu().numpy() for name, value in measured.items()}
             parts.append(pd.DataFrame({"row": chunk, "method": method, **values}))
         if progress:
-            progress(min(len(parts) // len(predictions) * job.config.batch_size, len(rows)), len(rows), "evaluating")
+            progress(
+                min(len(parts) // len(predictions) * job.config.batch_size, len(rows)),
+                len(rows),
+                "evaluating",
+            )
     table = files[["row", "path", "category"]].merge(pd.concat(parts), on="row")
     return table.sort_values(["method", "row"], kind="stable").reset_index(drop=True)
 
@@ -38,7 +44,11 @@ def ranked(table: pd.DataFrame, count: int = 2, metric: str = "ciede2000") -> di
     """Row numbers of the model's best, median and worst photographs, `count` each (fewer where there are few)."""
     order = table[table.method == "model"].sort_values([metric, "row"])["row"].to_numpy()
     middle = max((len(order) - count) // 2, 0)
-    return {"best": order[:count], "median": order[middle : middle + count], "worst": order[::-1][:count].copy()}
+    return {
+        "best": order[:count],
+        "median": order[middle : middle + count],
+        "worst": order[::-1][:count].copy(),
+    }
 
 
 def drawn(test_rows: np.ndarray, count: int = DRAWN) -> np.ndarray:
@@ -51,5 +61,7 @@ def pictures(job: training.Job, rows: np.ndarray) -> np.ndarray:
     shown = []
     for chunk in training.chunks(rows, job.config.batch_size):
         rgb, ab = training.predict(job, chunk)
-        shown.append(lab.lab_to_rgb(torch.cat([lab.rgb_to_lab(rgb)[:, :1], ab.float()], 1)).permute(0, 2, 3, 1).cpu())
+        shown.append(
+            lab.lab_to_rgb(torch.cat([lab.rgb_to_lab(rgb)[:, :1], ab.float()], 1)).permute(0, 2, 3, 1).cpu()
+        )
     return torch.cat(shown).numpy()

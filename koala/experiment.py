@@ -41,18 +41,27 @@ def split_rows(config, photos) -> dict[str, np.ndarray]:
     rows = {split: photos.rows(split, count) for split in SPLITS}
     for split, members in rows.items():
         if not len(members):
-            raise KoalaError(f"max_images={config.max_images} leaves no photograph in the {split} split of '{photos.name}': use more.")
+            raise KoalaError(
+                f"max_images={config.max_images} leaves no photograph in the {split} split of '{photos.name}': use more."
+            )
     return rows
 
 
 def load_features(config, photos, rows, device, progress=None) -> tuple[np.ndarray, dict, dict]:
     """(matrix (n, D) float16 in row order, what the extractor was, what the controls did to its output)."""
     count = 1 + max(members.max() for members in rows.values())
-    cached = features.compute(photos, config.backbone, config.weights, count, config.layer, device, progress=progress)
+    cached = features.compute(
+        photos, config.backbone, config.weights, count, config.layer, device, progress=progress
+    )
     if config.backbone == "none":
         return cached.array[:count], cached.info, {}
     matrix, chosen = controls.apply(
-        cached.array[:count], rows, config.feature_source, config.feature_dims, config.feature_reduction, config.seed
+        cached.array[:count],
+        rows,
+        config.feature_source,
+        config.feature_dims,
+        config.feature_reduction,
+        config.seed,
     )
     return matrix, cached.info, chosen
 
@@ -82,7 +91,9 @@ def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progr
         environment = results.environment({**info, **chosen}, photos, devices.describe(device), precision)
         results.start(config, environment, name)
         job = make_job(config, photos, rows, matrix, device)
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):  # the same bits after a resume
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=True
+        ):  # the same bits after a resume
             history = training.fit(job, rows, folder, on_epoch, progress)
             _finish(job, folder, photos, rows, history, progress)
     return results.load(folder)
@@ -97,7 +108,9 @@ def reopen(run: results.Run, device):
     rows = split_rows(config, photos)
     matrix, info, _ = load_features(config, photos, rows, device)
     if photos.fingerprint != run.env["data"]["fingerprint"] or info["sha256"] != run.env["weights"]["sha256"]:
-        raise KoalaError(f"{run.folder.name}: its photographs or its extractor's weights are not those it was trained with; train it again.")
+        raise KoalaError(
+            f"{run.folder.name}: its photographs or its extractor's weights are not those it was trained with; train it again."
+        )
     job = make_job(config, photos, rows, matrix, device)
     job.model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
     return photos, rows, job
@@ -113,7 +126,9 @@ def _finish(job, folder, photos, rows, history, progress) -> None:
     summary = {
         "train_seconds": round(job.seconds, 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),
-        "train_photographs_per_second": round(len(rows["train"]) * job.config.epochs / max(job.seconds, 1e-9), 1),
+        "train_photographs_per_second": round(
+            len(rows["train"]) * job.config.epochs / max(job.seconds, 1e-9), 1
+        ),
         "photographs": {split: len(members) for split, members in rows.items()},
         "last_val_loss": history[-1]["val_loss"],
         "micro_batch": job.micro_batch or job.config.batch_size,
@@ -134,14 +149,19 @@ def make_loss(config, histogram) -> losses.Loss:
 
 def count_colours(batches, train_rows) -> torch.Tensor:
     """How many training pixels fall into each cell of the a*b* gamut, (Q,)."""
-    return sum(bins.count_bins(lab.rgb_to_lab(batches(part)[0])[:, 1:]) for part in training.chunks(train_rows, 256))
+    return sum(
+        bins.count_bins(lab.rgb_to_lab(batches(part)[0])[:, 1:]) for part in training.chunks(train_rows, 256)
+    )
 
 
 def write_result(config, run: results.Run) -> None:
     """The run's summary at config.result_file, where a study looks for it."""
     if config.result_file:
         weights = {key: run.env["weights"].get(key) for key in ("weights", "trained", "sha256")}
-        paths.write_json(config.result_file, {**run.result, "config": run.config, "weights": weights, "folder": str(run.folder)})
+        paths.write_json(
+            config.result_file,
+            {**run.result, "config": run.config, "weights": weights, "folder": str(run.folder)},
+        )
 
 
 @contextlib.contextmanager
@@ -152,7 +172,7 @@ def _only_one(folder: Path):
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise KoalaError(f"run {folder.name} is being trained by another process: wait for it, or change a parameter.") from None
+            raise KoalaError(
+                f"run {folder.name} is being trained by another process: wait for it, or change a parameter."
+            ) from None
         yield
-
-

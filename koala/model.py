@@ -51,7 +51,9 @@ class Koala(nn.Module):
         self._initialize(init)
 
     def forward(self, L_norm, features=None):
-        return F.interpolate(self.half(L_norm, features), scale_factor=2, mode="nearest")  # (N, 2 or bins, H, W)
+        return F.interpolate(
+            self.half(L_norm, features), scale_factor=2, mode="nearest"
+        )  # (N, 2 or bins, H, W)
 
     def half(self, L_norm, features=None):
         """The same before the last upsampling, (N, 2 or bins, H/2, W/2): all that the network knows."""
@@ -103,10 +105,21 @@ def count_parameters(model: nn.Module) -> int:
 
 def describe(model: Koala) -> list[dict]:
     """One row a part: name, trainable parameters, share of all. For the notebook's table."""
-    parts = {"encoder": model.encoder, "fusion": model.fusion, "embedding": model.embedding, "decoder": model.decoder}
+    parts = {
+        "encoder": model.encoder,
+        "fusion": model.fusion,
+        "embedding": model.embedding,
+        "decoder": model.decoder,
+    }
     total = count_parameters(model)
-    rows = [{"part": name, "parameters": count_parameters(part)} for name, part in parts.items() if part is not None]
-    return [{**row, "share": row["parameters"] / total} for row in [*rows, {"part": "all", "parameters": total}]]
+    rows = [
+        {"part": name, "parameters": count_parameters(part)}
+        for name, part in parts.items()
+        if part is not None
+    ]
+    return [
+        {**row, "share": row["parameters"] / total} for row in [*rows, {"part": "all", "parameters": total}]
+    ]
 
 
 @torch.no_grad()

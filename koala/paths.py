@@ -60,7 +60,9 @@ def atomic_path(path):
         os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner can read
         os.replace(temporary, path)
     except OSError as error:
-        raise KoalaError(f"could not write {path}: {error.strerror or error}; what stood there before is unchanged.") from error
+        raise KoalaError(
+            f"could not write {path}: {error.strerror or error}; what stood there before is unchanged."
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -44,7 +44,9 @@ def dequantize(packed: dict) -> dict:
 def read(path: Path) -> dict:
     """A network's weights from a safetensors file, packed or not. KoalaError where it is missing or unreadable."""
     if not path.exists():
-        raise KoalaError(f"{path} is missing: train a run first (notebooks/train.ipynb) and name it, or restore the file.")
+        raise KoalaError(
+            f"{path} is missing: train a run first (notebooks/train.ipynb) and name it, or restore the file."
+        )
     try:
         return dequantize(safetensors.torch.load(path.read_bytes()))
     except Exception as error:

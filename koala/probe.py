@@ -36,10 +36,15 @@ def colour_targets(rgb: torch.Tensor) -> dict[str, np.ndarray]:
     ab = lab.rgb_to_lab(rgb)[:, 1:]
     targets = {"mean a*": ab[:, 0].mean((1, 2)), "mean b*": ab[:, 1].mean((1, 2))}
     shares = metrics.hue_errors(rgb, ab)
-    return {name: value.numpy() for name, value in (targets | {hue: shares[f"{hue}_share"] for hue in metrics.HUES}).items()}
+    return {
+        name: value.numpy()
+        for name, value in (targets | {hue: shares[f"{hue}_share"] for hue in metrics.HUES}).items()
+    }
 
 
-def linear_probe(inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], fit_rows, test_rows) -> list[dict]:
+def linear_probe(
+    inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], fit_rows, test_rows
+) -> list[dict]:
     """R^2 on test_rows of ridge regression fitted on fit_rows, one dict a target with a value per kind of input.
 
     inputs: name -> (N,D); targets: name -> (N,). The penalty is chosen within fit_rows by leave-one-out. R^2 is
@@ -49,8 +54,14 @@ def linear_probe(inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], 
     for target, values in targets.items():
         row = {"target": target}
         for name, matrix in inputs.items():
-            model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(matrix[fit_rows], values[fit_rows])
-            row[name] = model.score(matrix[test_rows], values[test_rows]) if values[test_rows].std() > RARE else np.nan
+            model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(
+                matrix[fit_rows], values[fit_rows]
+            )
+            row[name] = (
+                model.score(matrix[test_rows], values[test_rows])
+                if values[test_rows].std() > RARE
+                else np.nan
+            )
         rows.append(row)
     return rows
 
@@ -71,7 +82,10 @@ def averages(probed: list[dict]) -> list[dict]:
     """Mean R^2 over the two mean colours and over the hues."""
     groups = {"mean a* and b*": probed[:2], "hue shares": probed[2:]}
     names = [name for name in probed[0] if name != "target"]
-    return [{"target": group} | {name: float(np.nanmean([row[name] for row in rows])) for name in names} for group, rows in groups.items()]
+    return [
+        {"target": group} | {name: float(np.nanmean([row[name] for row in rows])) for name in names}
+        for group, rows in groups.items()
+    ]
 
 
 def with_features(job: training.Job, features: torch.Tensor) -> training.Job:
@@ -84,7 +98,11 @@ def swapped_errors(job: training.Job, rows: dict, seed: int = 0) -> dict[str, np
     features = job.batches.features
     order = torch.from_numpy(controls.shuffled_rows(len(features), rows, seed)).to(features.device)
     mean = features[torch.from_numpy(rows["train"]).to(features.device)].float().mean(0).to(features.dtype)
-    kinds = {"own": features, "another photograph's": features[order], "mean of the training split": mean.expand_as(features)}
+    kinds = {
+        "own": features,
+        "another photograph's": features[order],
+        "mean of the training split": mean.expand_as(features),
+    }
     errors = {}
     for name, given in kinds.items():
         changed, parts = with_features(job, given), []
@@ -99,7 +117,9 @@ def compare(errors: dict[str, np.ndarray]) -> list[dict]:
     rows = []
     for name, values in errors.items():
         mean, low, high = analysis.interval((values - errors["own"])[None])
-        rows.append({"features": name, "CIEDE2000": values.mean(), "against own": mean, "low": low, "high": high})
+        rows.append(
+            {"features": name, "CIEDE2000": values.mean(), "against own": mean, "low": low, "high": high}
+        )
     return rows
 
 

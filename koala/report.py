@@ -1,4 +1,4 @@
-"""Rendered reports: executed notebooks as HTML that loads nothing, and index pages over a study and over all studies.
+"""A study's reports: every executed notebook rendered, an index page, and the index over all studies.
 
 python -m koala.report render STUDY · python -m koala.report verdict STUDY (exit 1 where a run failed)
 """
@@ -8,41 +8,31 @@ import re
 import sys
 from pathlib import Path
 
-import latex2mathml.converter
-import nbconvert
 import nbformat
 
 from koala import metrics, paths, study
 from koala.progress import format_seconds
+from koala.render import page, render_notebook
 
-TEMPLATES = Path(__file__).parent / "templates"
-COLUMNS = {"ciede2000": ("CIEDE2000 ↓", 2), "ab_rmse": ("a*b* RMSE ↓", 2), "psnr": ("PSNR, dB ↑", 2), "ssim": ("SSIM ↑", 3), "colourfulness": ("colourfulness", 1)}
-SETTINGS = ("backbone", "feature_dims", "feature_source", "loss", "init", "image_size", "epochs", "batch_size", "lr", "precision")
-
-
-def render_notebook(source: Path, target: Path, title: str, navigation: str = "") -> None:
-    """One executed notebook -> one HTML file. A notebook that is not there becomes a page that says so."""
-    if source.exists():
-        notebook = nbformat.read(source, as_version=4)
-    else:
-        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"# {title}\nThis notebook has not been run.")])
-    for cell in notebook.cells:
-        if cell.cell_type == "markdown":
-            cell.source = mathml(cell.source)
-    notebook.cells = [c for c in notebook.cells if not c.get("id") == "papermill-error-cell" and "papermill-error-cell-tag" not in c.metadata.get("tags", [])]
-    exporter = nbconvert.HTMLExporter(template_name="koala", extra_template_basedirs=[str(TEMPLATES)])
-    resources = {"koala_title": title, "koala_navigation": navigation, "koala_css": (TEMPLATES / "koala" / "style.css").read_text()}
-    body, _ = exporter.from_notebook_node(notebook, resources)
-    paths.write_text(target, body)
-
-
-def mathml(markdown: str) -> str:
-    """$...$ and $$...$$ outside code spans -> MathML, which browsers draw without a script."""
-    pieces = re.split(r"(```.*?```|`[^`]*`)", markdown, flags=re.S)
-    for index in range(0, len(pieces), 2):
-        pieces[index] = re.sub(r"\$\$(.+?)\$\$", lambda m: latex2mathml.converter.convert(m[1], display="block"), pieces[index], flags=re.S)
-        pieces[index] = re.sub(r"\$([^$\n]+?)\$", lambda m: latex2mathml.converter.convert(m[1]), pieces[index])
-    return "".join(pieces)
+COLUMNS = {
+    "ciede2000": ("CIEDE2000 ↓", 2),
+    "ab_rmse": ("a*b* RMSE ↓", 2),
+    "psnr": ("PSNR, dB ↑", 2),
+    "ssim": ("SSIM ↑", 3),
+    "colourfulness": ("colourfulness", 1),
+}
+SETTINGS = (
+    "backbone",
+    "feature_dims",
+    "feature_source",
+    "loss",
+    "init",
+    "image_size",
+    "epochs",
+    "batch_size",
+    "lr",
+    "precision",
+)
 
 
 def render_study(name: str) -> Path:
@@ -52,32 +42,48 @@ def render_study(name: str) -> Path:
     rows = study.results(plan)
     for row in rows:
         label = f"{row['experiment']}-s{row['seed']}"
-        render_notebook(plan.folder / f"{label}.ipynb", plan.reports / f"{label}.html", f"{row['experiment']}, seed {row['seed']}", home)
+        render_notebook(
+            plan.folder / f"{label}.ipynb",
+            plan.reports / f"{label}.html",
+            f"{row['experiment']}, seed {row['seed']}",
+            home,
+        )
     for part in ("data", "analysis", *(["extractor"] if plan.probe else [])):
-        render_notebook(plan.folder / f"{part}.ipynb", plan.reports / f"{part}.html", f"{plan.title}: {part}", home)
+        render_notebook(
+            plan.folder / f"{part}.ipynb", plan.reports / f"{part}.html", f"{plan.title}: {part}", home
+        )
     index = plan.reports / "index.html"
-    paths.write_text(index, page(plan.title, study_body(plan, rows), '<a href="../index.html">all studies</a>'))
-    paths.write_text(plan.reports.parent / "index.html", page("koala: studies", overview_body(plan.reports.parent)))
+    paths.write_text(
+        index, page(plan.title, study_body(plan, rows), '<a href="../index.html">all studies</a>')
+    )
+    paths.write_text(
+        plan.reports.parent / "index.html", page("koala: studies", overview_body(plan.reports.parent))
+    )
     return index
-
-
-def page(title: str, body: str, navigation: str = "") -> str:
-    style = (TEMPLATES / "koala" / "style.css").read_text()
-    head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title><style>{style}</style>'
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main><nav>{navigation}</nav>\n<h1>{html.escape(title)}</h1>\n{body}</main></body></html>\n'
 
 
 def study_body(plan: study.Study, rows: list[dict]) -> str:
     """The study's page: what it is, links, one table of all runs under the trivial baselines."""
     finished = [row for row in rows if row["status"] == "finished"]
     failed = [row for row in rows if row["status"] != "finished"]
-    lines = [f"<p>{len(rows)} runs: {len(finished)} finished" + (f', <span class="koala-failed">{len(failed)} failed</span>' if failed else "") + ".</p>"]
-    links = ['<a href="analysis.html"><b>Analysis: all runs side by side</b></a>', '<a href="data.html">The photographs</a>']
+    lines = [
+        f"<p>{len(rows)} runs: {len(finished)} finished"
+        + (f', <span class="koala-failed">{len(failed)} failed</span>' if failed else "")
+        + ".</p>"
+    ]
+    links = [
+        '<a href="analysis.html"><b>Analysis: all runs side by side</b></a>',
+        '<a href="data.html">The photographs</a>',
+    ]
     links += [f'<a href="extractor.html">What the extractor can do ({plan.probe})</a>'] if plan.probe else []
     lines.append(f"<p>{' · '.join(links)}</p>")
     if any(is_untrained(row) for row in finished):
-        lines.append('<p><span class="untrained">untrained</span>: no ImageNet weights could be had for this extractor where the study ran, so its features are a random function of the picture; such a run says nothing about the trained extractor.</p>')
-    lines.append(f'<h2>Runs</h2><p class="note">Mean over the held-out test photographs. ↓ lower is better, ↑ higher is better; colourfulness should come near that of the photographs. Each row links to its report.</p><div class="scroll">{runs_table(rows)}</div>')
+        lines.append(
+            '<p><span class="untrained">untrained</span>: no ImageNet weights could be had for this extractor where the study ran, so its features are a random function of the picture; such a run says nothing about the trained extractor.</p>'
+        )
+    lines.append(
+        f'<h2>Runs</h2><p class="note">Mean over the held-out test photographs. ↓ lower is better, ↑ higher is better; colourfulness should come near that of the photographs. Each row links to its report.</p><div class="scroll">{runs_table(rows)}</div>'
+    )
     lines.append(picture(plan.folder / "analysis.ipynb"))
     lines.append(f'<h2>Parameters</h2><div class="scroll">{settings_table(finished)}</div>')
     return "\n".join(lines)
@@ -85,31 +91,69 @@ def study_body(plan: study.Study, rows: list[dict]) -> str:
 
 def picture(notebook: Path) -> str:
     """The last picture of the executed analysis: the same photographs by every experiment."""
-    outputs = [o for c in nbformat.read(notebook, as_version=4).cells for o in c.get("outputs", [])] if notebook.exists() else []
+    outputs = (
+        [o for c in nbformat.read(notebook, as_version=4).cells for o in c.get("outputs", [])]
+        if notebook.exists()
+        else []
+    )
     found = [o["data"]["image/jpeg"] for o in outputs if "image/jpeg" in o.get("data", {})]
     alt = "Test photographs: input, every experiment, truth"
-    return f'<h2>The same photographs by every experiment</h2><img alt="{alt}" src="data:image/jpeg;base64,{found[-1].strip()}">' if found else ""
+    return (
+        f'<h2>The same photographs by every experiment</h2><img alt="{alt}" src="data:image/jpeg;base64,{found[-1].strip()}">'
+        if found
+        else ""
+    )
 
 
 def runs_table(rows: list[dict]) -> str:
     """Trivial baselines first, then a line a run; a failed run says why across the columns of numbers."""
-    heads = ["run", "seed", *(head for head, _ in COLUMNS.values()), "last validation loss", "training", "extractor's weights"]
+    heads = [
+        "run",
+        "seed",
+        *(head for head, _ in COLUMNS.values()),
+        "last validation loss",
+        "training",
+        "extractor's weights",
+    ]
     lines = [_tr(heads, cell="th")]
     finished = [row for row in rows if row["status"] == "finished"]
     if finished:
         test = finished[0]["test"]
-        truth = {"ciede2000": 0.0, "ab_rmse": 0.0, "ssim": 1.0, "colourfulness": test["model"]["colourfulness_true"]}
-        for label, values in [*((text, test[key]) for key, text in metrics.BASELINES.items()), ("the photographs themselves", truth)]:
+        truth = {
+            "ciede2000": 0.0,
+            "ab_rmse": 0.0,
+            "ssim": 1.0,
+            "colourfulness": test["model"]["colourfulness_true"],
+        }
+        for label, values in [
+            *((text, test[key]) for key, text in metrics.BASELINES.items()),
+            ("the photographs themselves", truth),
+        ]:
             lines.append(_tr([label, "", *_numbers(values), "", "", ""], "baseline"))
     for row in rows:
         link = f'<a href="{row["experiment"]}-s{row["seed"]}.html">{row["experiment"]}</a>'
         if row["status"] != "finished":
             error = html.escape(row["error"])
-            lines.append(f'<tr><td>{link}</td><td>{row["seed"]}</td><td class="text koala-failed" colspan="{len(heads) - 2}">{row["status"]}: {error}</td></tr>')
+            lines.append(
+                f'<tr><td>{link}</td><td>{row["seed"]}</td><td class="text koala-failed" colspan="{len(heads) - 2}">{row["status"]}: {error}</td></tr>'
+            )
             continue
-        weights = html.escape(row["weights"]["weights"]) if row["config"]["backbone"] != "none" else "no extractor"
+        weights = (
+            html.escape(row["weights"]["weights"]) if row["config"]["backbone"] != "none" else "no extractor"
+        )
         weights = f'<span class="untrained">{weights}</span>' if is_untrained(row) else weights
-        lines.append(_tr([link, row["seed"], *_numbers(row["test"]["model"]), f"{row['last_val_loss']:.5f}", format_seconds(row["train_seconds"]), weights]))
+        lines.append(
+            _tr(
+                [
+                    link,
+                    row["seed"],
+                    *_numbers(row["test"]["model"]),
+                    f"{row['last_val_loss']:.5f}",
+                    format_seconds(row["train_seconds"]),
+                    weights,
+                ]
+            )
+        )
     return f"<table>{''.join(lines)}</table>"
 
 
@@ -117,7 +161,18 @@ def settings_table(rows: list[dict]) -> str:
     """The parameters of each experiment (its first seed's)."""
     first = {row["experiment"]: row["config"] for row in reversed(rows)}
     lines = [_tr(["experiment", *SETTINGS], cell="th")]
-    lines += [_tr([name, *(first[name][key] if key != "feature_dims" else first[name][key] or "all" for key in SETTINGS)]) for name in dict.fromkeys(row["experiment"] for row in rows)]
+    lines += [
+        _tr(
+            [
+                name,
+                *(
+                    first[name][key] if key != "feature_dims" else first[name][key] or "all"
+                    for key in SETTINGS
+                ),
+            ]
+        )
+        for name in dict.fromkeys(row["experiment"] for row in rows)
+    ]
     return f"<table>{''.join(lines)}</table>"
 
 
@@ -133,7 +188,11 @@ def overview_body(reports: Path) -> str:
 def verdict(name: str) -> int:
     """Say what to open and what failed; 1 where a run or the analysis failed."""
     plan = study.load(name)
-    failed = [f"{row['experiment']}, seed {row['seed']}: {row['error']}" for row in study.results(plan) if row["status"] != "finished"]
+    failed = [
+        f"{row['experiment']}, seed {row['seed']}: {row['error']}"
+        for row in study.results(plan)
+        if row["status"] != "finished"
+    ]
     for part in ("analysis", *(["extractor"] if plan.probe else [])):
         outcome = paths.read_json(plan.folder / f"{part}.json")
         if outcome["status"] == "failed":
@@ -149,7 +208,10 @@ def is_untrained(row: dict) -> bool:
 
 
 def _numbers(values: dict) -> list[str]:
-    return [f"{values[key]:.{digits}f}" if values.get(key) is not None else "" for key, (_, digits) in COLUMNS.items()]
+    return [
+        f"{values[key]:.{digits}f}" if values.get(key) is not None else ""
+        for key, (_, digits) in COLUMNS.items()
+    ]
 
 
 def _tr(cells, css: str = "", cell: str = "td") -> str:

@@ -64,7 +64,13 @@ def environment(weights: dict, photos, device: str, precision: str) -> dict:
         "commit": commit(),
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in PACKAGES},
-        "machine": {"system": platform.platform(), "cpu": _cpu(), "cores": os.cpu_count(), "device": device, "precision": precision},
+        "machine": {
+            "system": platform.platform(),
+            "cpu": _cpu(),
+            "cores": os.cpu_count(),
+            "device": device,
+            "precision": precision,
+        },
         "weights": weights,
         "data": {"name": photos.name, "fingerprint": photos.fingerprint, "photographs": len(photos.files)},
     }
@@ -74,8 +80,15 @@ def commit() -> str:
     """The commit of the code, with "+changes" where files of koala or the notebooks differ from it."""
     git = ["git", "-C", str(paths.ROOT)]
     try:
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
-        changed = subprocess.run([*git, "status", "--porcelain", "--", "koala", "notebooks"], capture_output=True, text=True, check=True).stdout
+        head = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            [*git, "status", "--porcelain", "--", "koala", "notebooks"],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
     except (OSError, subprocess.CalledProcessError):
         return "unknown (no git)"
     return head + ("+changes" if changed.strip() else "")
@@ -99,7 +112,9 @@ def is_finished(folder) -> bool:
     return not damaged
 
 
-def finish(folder, model, history: list[dict], per_image: pd.DataFrame, pictures: dict, summary: dict) -> None:
+def finish(
+    folder, model, history: list[dict], per_image: pd.DataFrame, pictures: dict, summary: dict
+) -> None:
     """Write the outcome, result.json with the hashes last, and drop the checkpoints.
 
     pictures: row numbers and the pictures (n,S,S,3) uint8 of named selections, all arrays."""
@@ -109,9 +124,14 @@ def finish(folder, model, history: list[dict], per_image: pd.DataFrame, pictures
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **pictures)
     _write_bytes(folder / "pictures.npz", buffer.getvalue())
-    _write_bytes(folder / "model.safetensors", safetensors.torch.save({k: v.contiguous().cpu() for k, v in model.state_dict().items()}))
+    _write_bytes(
+        folder / "model.safetensors",
+        safetensors.torch.save({k: v.contiguous().cpu() for k, v in model.state_dict().items()}),
+    )
     hashes = {name: paths.sha256_file(folder / name) for name in ARTEFACTS}
-    paths.write_json(folder / "result.json", {**summary, "run_id": folder.name, "status": "finished", "sha256": hashes})
+    paths.write_json(
+        folder / "result.json", {**summary, "run_id": folder.name, "status": "finished", "sha256": hashes}
+    )
     checkpoint.remove(folder)
 
 
@@ -119,7 +139,9 @@ def load(folder) -> Run:
     """Read a finished run. Raises KoalaError where it is unfinished or damaged."""
     folder = Path(folder)
     if not is_finished(folder):
-        raise KoalaError(f"{folder} holds no finished run: run the notebook train.ipynb with its parameters again.")
+        raise KoalaError(
+            f"{folder} holds no finished run: run the notebook train.ipynb with its parameters again."
+        )
     config, env, result = (paths.read_json(folder / f"{name}.json") for name in ("config", "env", "result"))
     history, per_image = (pd.read_csv(folder / f"{name}.csv") for name in ("history", "per_image"))
     return Run(folder, config, env, result, history, per_image)

@@ -7,7 +7,7 @@ import pandas as pd
 import torch
 from IPython.display import HTML, display
 
-from koala import analysis, data, lab, metrics, plots, results
+from koala import lab, metrics, plots, results
 
 METRICS = {  # column of per_image.csv -> heading
     "ciede2000": "CIEDE2000 ↓",
@@ -28,13 +28,18 @@ jpeg, svg = plots.show_jpeg, plots.show_svg
 def table(rows, formats: dict | None = None) -> HTML:
     """Rows (a DataFrame or a list of dicts) as a plain table; formats: column -> "{:.2f}"-like text."""
     frame = pd.DataFrame(rows)
-    formatters = {name: lambda value, text=text: "" if pd.isna(value) else text.format(value) for name, text in (formats or {}).items()}
+    formatters = {
+        name: lambda value, text=text: "" if pd.isna(value) else text.format(value)
+        for name, text in (formats or {}).items()
+    }
     return HTML(frame.to_html(index=False, formatters=formatters, na_rep="", border=0, classes="koala-table"))
 
 
 def banner(text: str, colour: str = "#b00020") -> HTML:
     """A box across the page that nobody overlooks."""
-    style = f"background:{colour};color:white;padding:14px 18px;font-size:18px;font-weight:600;border-radius:4px"
+    style = (
+        f"background:{colour};color:white;padding:14px 18px;font-size:18px;font-weight:600;border-radius:4px"
+    )
     return HTML(f'<div class="koala-banner" style="{style}">{html.escape(text)}</div>')
 
 
@@ -49,7 +54,11 @@ def extractor(info: dict, chosen: dict, matrix: np.ndarray) -> None:
         print(info.get("reason", ""))
     print(f"extractor: {info['backbone']}, weights: {info['weights']}, sha256 {info['sha256'][:12] or '-'}")
     settings = {k: v for k, v in chosen.items() if not isinstance(v, list | dict | np.ndarray)}
-    print(f"features: {matrix.shape[0]:,} x {matrix.shape[1]:,}", *(f"{k} {v}" for k, v in settings.items()), sep=", ")
+    print(
+        f"features: {matrix.shape[0]:,} x {matrix.shape[1]:,}",
+        *(f"{k} {v}" for k, v in settings.items()),
+        sep=", ",
+    )
     if matrix.shape[1]:
         sample = np.asarray(matrix[:2000], np.float32)
         print(f"mean {sample.mean():.3g}, standard deviation between photographs {sample.std(0).mean():.3g}")
@@ -77,10 +86,20 @@ class Live:
 def method_rows(run: results.Run, name: str) -> list[dict]:
     """Held-out means of the trivial baselines, of the run (`name`) and of the truth: one dict a method."""
     mean = results.means(run.per_image)
-    truth = {"colourfulness": mean.loc["model", "colourfulness_true"], "chroma_ratio": 1.0, "ciede2000": 0.0, "ab_rmse": 0.0, "ssim": 1.0, "auc": 1.0}
+    truth = {
+        "colourfulness": mean.loc["model", "colourfulness_true"],
+        "chroma_ratio": 1.0,
+        "ciede2000": 0.0,
+        "ab_rmse": 0.0,
+        "ssim": 1.0,
+        "auc": 1.0,
+    }
     lines = [(METHODS[key], mean.loc[key]) for key in metrics.BASELINES]
     lines += [(name, mean.loc["model"]), (METHODS["truth"], truth)]
-    return [{"method": label, **{head: _number(values, key) for key, head in METRICS.items()}} for label, values in lines]
+    return [
+        {"method": label, **{head: number(values, key) for key, head in METRICS.items()}}
+        for label, values in lines
+    ]
 
 
 def methods(run: results.Run) -> HTML:
@@ -109,7 +128,11 @@ def ranked_grid(run: results.Run, photos):
     truth = np.asarray(photos.images[numbers])
     pictures = np.concatenate([shown[name] for name in ("best", "median", "worst")])
     columns = {"input": gray(truth), run_label(run): pictures, "truth": truth}
-    return plots.grid(columns, [f"{name}, dE {error[number]:.1f}" for name, number in zip(names, numbers, strict=True)], "Held-out photographs by rank")
+    return plots.grid(
+        columns,
+        [f"{name}, dE {error[number]:.1f}" for name, number in zip(names, numbers, strict=True)],
+        "Held-out photographs by rank",
+    )
 
 
 def gray(images: np.ndarray) -> np.ndarray:
@@ -131,72 +154,19 @@ def strongest_classes(outputs: np.ndarray, files: pd.DataFrame, layer: str, coun
     rows = []
     for path, share in zip(files.path, shares, strict=True):
         value, index = share.topk(count)
-        rows.append({"photograph": path, "classes": ", ".join(names[i] for i in index), "share": value[0].item()})
+        rows.append(
+            {"photograph": path, "classes": ", ".join(names[i] for i in index), "share": value[0].item()}
+        )
     return rows
-
-
-def study_status(found) -> HTML:
-    """The experiments of a study (koala.analysis.Study) with their seeds, weights and time; what failed, and why."""
-    rows = []
-    for name in found.experiments:
-        runs = [found.runs[name, seed] for seed in found.seeds(name)]
-        seconds = [run.result["train_seconds"] for run in runs]
-        weights = runs[0].env["weights"]["weights"] if runs[0].config["backbone"] != "none" else "no extractor"
-        rows.append({
-            "experiment": name, "seeds": len(runs), "extractor's weights": weights, "precision": runs[0].env["machine"]["precision"],
-            "epochs": runs[0].config["epochs"], "training, s a run": f"{np.mean(seconds):.0f}",
-        })  # fmt: skip
-    text = table(rows).data
-    untrained = [found.label(name) for name in found.experiments if found.label(name) != name]
-    if untrained:
-        text = banner(f"UNTRAINED extractors in this study: {', '.join(untrained)}").data + text
-    for row in found.failed:
-        text += f'<p class="koala-failed">{html.escape(row["experiment"])}, seed {row["seed"]}: {row["status"]}, {html.escape(row["error"])}</p>'
-    return HTML(text)
-
-
-def summary(frame: pd.DataFrame) -> HTML:
-    """koala.analysis.summary as a table: mean with its interval, and the spread between seeds for CIEDE2000."""
-    rows = []
-    for line in frame.to_dict("records"):
-        row = {"method": line["label"], "seeds": "" if line["trivial"] else line["seeds"]}
-        for key, head in METRICS.items():
-            row[head] = _number(line, key)
-        low, high = (_number(line, f"ciede2000_{end}") for end in ("low", "high"))
-        row["CIEDE2000, 95 % interval"] = f"{low} to {high}"
-        row["between seeds"] = "" if line["trivial"] else f"{line['ciede2000_seeds']:.2f}"
-        rows.append(row)
-    return table(rows)
-
-
-def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """koala.analysis.summary in the form that koala.plots.bars draws."""
-    columns = {"label": "method", metric: "mean", f"{metric}_low": "low", f"{metric}_high": "high", "trivial": "baseline"}
-    return frame[list(columns)].rename(columns=columns)
-
-
-def differences(found) -> HTML:
-    """Each experiment against the one without extractor, in CIEDE2000."""
-    if analysis.REFERENCE not in found.experiments:
-        return HTML(f"<p>This study has no finished run of {analysis.REFERENCE} to compare with.</p>")
-    return table(analysis.against(found, analysis.REFERENCE), dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
-
-
-def study_grid(found, count: int):
-    """Gray, the first seed of every experiment, and the truth, for `count` photographs of the seeded draw."""
-    photos = data.load(next(iter(found.runs.values())).env["data"]["name"])
-    shown = {name: results.load_pictures(found.runs[name, found.seeds(name)[0]]) for name in found.experiments}
-    numbers = next(iter(shown.values()))["drawn_rows"][:count]
-    truth = np.asarray(photos.images[numbers])
-    columns = {"input": gray(truth)} | {found.label(name): pictures["drawn"][:count] for name, pictures in shown.items()}
-    return plots.grid(columns | {"truth": truth}, [""] * len(numbers), f"{len(numbers)} photographs of the test split")
 
 
 def fusion_terms(run: results.Run):
     """The encoder's and the embedding's terms by epoch: a table with their ratio."""
     history = run.history[["epoch", "encoder_term", "embedding_term"]]
     shown = history.assign(ratio=history.embedding_term / history.encoder_term)
-    shown = shown.rename(columns={"encoder_term": "encoder", "embedding_term": "embedding", "ratio": "embedding / encoder"})
+    shown = shown.rename(
+        columns={"encoder_term": "encoder", "embedding_term": "embedding", "ratio": "embedding / encoder"}
+    )
     return table(shown, {"encoder": "{:.3g}", "embedding": "{:.3g}", "embedding / encoder": "{:.3g}"})
 
 
@@ -205,16 +175,22 @@ def painter(given) -> None:
     if is_untrained(given.weights):
         display(banner("This network was trained with an UNTRAINED extractor."))
     config = given.config
-    print(f"network: {config.backbone}, {config.loss}, trained at {config.image_size} px for {config.epochs} epochs on '{config.dataset}'")
+    print(
+        f"network: {config.backbone}, {config.loss}, trained at {config.image_size} px for {config.epochs} epochs on '{config.dataset}'"
+    )
     print(f"extractor's weights: {given.weights['weights']}")
 
 
 def coloured_grid(shown: list[tuple]):
     """(name, before, after) -> gray, coloured, as given: a figure."""
     names, before, after = zip(*shown, strict=True)
-    return plots.grid({"gray": gray(np.stack(before)), "coloured": np.stack(after), "as given": np.stack(before)}, list(names))
+    return plots.grid(
+        {"gray": gray(np.stack(before)), "coloured": np.stack(after), "as given": np.stack(before)},
+        list(names),
+    )
 
 
-def _number(values, key: str) -> str:
+def number(values, key: str) -> str:
+    """A metric of a row with its digits; empty where there is none."""
     value = values.get(key) if hasattr(values, "get") else None
     return "" if value is None or not np.isfinite(value) else f"{value:.{DIGITS.get(key, 2)}f}"

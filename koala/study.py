@@ -51,16 +51,18 @@ def load(name: str) -> Study:
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else _named("studies", name)
     values = _read_yaml(path)
     for key in sorted(set(values) - KEYS) or sorted({"experiments", "seeds", "data"} - set(values)):
-        raise KoalaError(f"{path}: '{key}' is {'no key of a study file' if key in values else 'missing'} (keys: {', '.join(sorted(KEYS))}).")
+        raise KoalaError(
+            f"{path}: '{key}' is {'no key of a study file' if key in values else 'missing'} (keys: {', '.join(sorted(KEYS))})."
+        )
     values = {"title": path.stem, "probe": ""} | values | {"scale": values.get("scale") or {}}
     study = Study(name=path.stem, **values)
     if not study.experiments or not study.seeds:
         raise KoalaError(f"{path}: a study needs at least one experiment and one seed.")
-    if study.probe and study.probe not in study.experiments:
-        raise KoalaError(f"{path}: probe '{study.probe}' is not one of its experiments.")
     config.from_dict(config.DataConfig, study.data)
     for experiment, seed in study.runs():
         config.from_dict(config.RunConfig, parameters(study, experiment, seed))
+    if study.probe and study.probe not in study.experiments:
+        raise KoalaError(f"{path}: probe '{study.probe}' is not one of its experiments.")
     return study
 
 
@@ -78,7 +80,9 @@ def extractors(study: Study) -> dict[str, dict]:
     for experiment in study.experiments:
         values = {k: v for k, v in parameters(study, experiment, 0).items() if k in names}
         if values.get("backbone") != "none":
-            key = "-".join(str(values.get(k, "auto")) for k in ("backbone", "weights", "layer")).replace("/", "_")
+            key = "-".join(str(values.get(k, "auto")) for k in ("backbone", "weights", "layer")).replace(
+                "/", "_"
+            )
             wanted[key] = values
     return wanted
 

@@ -60,7 +60,9 @@ def make_batches(images: np.ndarray, features: np.ndarray, device: torch.device)
 
 
 def make_optimizer(model, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(model.parameters(), lr=lr, fused=next(model.parameters()).device.type in ("cuda", "cpu"))
+    return torch.optim.Adam(
+        model.parameters(), lr=lr, fused=next(model.parameters()).device.type in ("cuda", "cpu")
+    )
 
 
 def learning_rate(config, epoch: int) -> float:
@@ -92,7 +94,9 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
                 if stopped() or time.monotonic() - state["saved"] > 60 * config.checkpoint_minutes:
                     _save(job, optimizer, folder, state)
                 if stopped():
-                    raise KoalaError(f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on.")
+                    raise KoalaError(
+                        f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on."
+                    )
             state["history"].append(_record(job, rows, state))
             state.update(epoch=epoch + 1, step=0, sum=torch.zeros((), dtype=torch.float64))
             _save(job, optimizer, folder, state)
@@ -106,7 +110,9 @@ def _record(job, rows, state) -> dict:
     epoch = state["epoch"]
     train_loss = state["sum"].item() / len(rows["train"])
     if not np.isfinite(train_loss):
-        raise KoalaError(f"the training loss is {train_loss} in epoch {epoch + 1}: lower the learning rate or use precision=fp32.")
+        raise KoalaError(
+            f"the training loss is {train_loss} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
+        )
     losses = {"train_loss": train_loss, "val_loss": mean_loss(job, rows["validation"])}
     rgb, features = job.batches(rows["validation"][:TERMS])
     terms = model.fusion_terms(job.model, lab.network_inputs(rgb)[0], features)
@@ -141,7 +147,9 @@ def train_step(job: Job, optimizer, rows) -> torch.Tensor:
             break
         except torch.OutOfMemoryError:
             if micro == 1:
-                raise KoalaError("one photograph does not fit the device's memory: use a smaller image_size.") from None
+                raise KoalaError(
+                    "one photograph does not fit the device's memory: use a smaller image_size."
+                ) from None
             job.micro_batch = -(-micro // 2)
             print(f"out of memory: going on with micro-batches of {job.micro_batch}.")
     optimizer.step()
@@ -196,7 +204,13 @@ def chunks(rows: np.ndarray, size: int):
 
 
 def _fresh() -> dict:
-    return {"epoch": 0, "step": 0, "sum": torch.zeros((), dtype=torch.float64), "history": [], "saved": time.monotonic()}
+    return {
+        "epoch": 0,
+        "step": 0,
+        "sum": torch.zeros((), dtype=torch.float64),
+        "history": [],
+        "saved": time.monotonic(),
+    }
 
 
 def _save(job, optimizer, folder, state) -> None:

@@ -2,7 +2,9 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the tests run in as many processes as there are cores
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before torch: the tests run in as many processes as there are cores
 
 import numpy as np
 import pytest
@@ -26,5 +28,7 @@ def photo_folder(tmp_path_factory):
         (folder / name).mkdir()
         for index in range(30):
             top, left = (rng.integers(0, length - 200) for length in picture.shape[:2])
-            Image.fromarray(picture[top : top + 200, left : left + 200]).resize((48, 48)).save(folder / name / f"{index:02d}.jpg", quality=95)
+            Image.fromarray(picture[top : top + 200, left : left + 200]).resize((48, 48)).save(
+                folder / name / f"{index:02d}.jpg", quality=95
+            )
     return folder

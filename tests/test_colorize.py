@@ -18,7 +18,16 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def painter(photo_folder):
     """A network without extractor, trained for a moment on real photographs (gently: three full steps saturate it)."""
-    settings = config.RunConfig(dataset=str(photo_folder), image_size=32, backbone="none", epochs=1, batch_size=16, lr=0.0001, device="cpu", precision="fp32")
+    settings = config.RunConfig(
+        dataset=str(photo_folder),
+        image_size=32,
+        backbone="none",
+        epochs=1,
+        batch_size=16,
+        lr=0.0001,
+        device="cpu",
+        precision="fp32",
+    )
     photos = experiment.load_photos(settings)
     rows = experiment.split_rows(settings, photos)
     run = experiment.run(settings, photos, rows, *experiment.load_features(settings, photos, rows, CPU), CPU)
@@ -34,7 +43,9 @@ def test_any_size_keeps_its_lightness(painter, shape):
     gray = np.asarray(Image.fromarray(skimage.data.camera()).resize(shape[::-1]).convert("RGB"))
     coloured = colorize.colour(painter, gray)
     assert coloured.shape == gray.shape and coloured.dtype == np.uint8
-    assert (lightness(coloured) - lightness(gray)).abs().median() < 0.5  # clipping to sRGB moves the darkest and brightest
+    assert (
+        lightness(coloured) - lightness(gray)
+    ).abs().median() < 0.5  # clipping to sRGB moves the darkest and brightest
 
 
 def test_a_gray_file_and_its_colour_original_are_both_taken(painter, tmp_path):
@@ -42,10 +53,16 @@ def test_a_gray_file_and_its_colour_original_are_both_taken(painter, tmp_path):
     Image.fromarray(picture).save(tmp_path / "colour.png")
     Image.fromarray(picture).convert("L").save(tmp_path / "gray.png")
     (tmp_path / "deep").mkdir()
-    Image.fromarray(np.asarray(Image.fromarray(picture).convert("L")).astype(np.uint16) * 257).save(tmp_path / "deep" / "16 bit.png")
+    Image.fromarray(np.asarray(Image.fromarray(picture).convert("L")).astype(np.uint16) * 257).save(
+        tmp_path / "deep" / "16 bit.png"
+    )
     pictures = colorize.find_pictures(str(tmp_path))
     targets = colorize.targets(pictures, str(tmp_path), str(tmp_path / "out"))
-    assert [str(t.relative_to(tmp_path)) for t in targets] == ["out/colour.png", "out/deep/16 bit.png", "out/gray.png"]
+    assert [str(t.relative_to(tmp_path)) for t in targets] == [
+        "out/colour.png",
+        "out/deep/16 bit.png",
+        "out/gray.png",
+    ]
     for source, target in zip(pictures, targets, strict=True):
         before, after = colorize.paint_file(painter, source, target)
         assert np.array_equal(np.asarray(Image.open(target)), after) and before.shape == after.shape
@@ -87,7 +104,9 @@ def test_packed_weights_are_within_half_a_step_and_small():
     restored = pretrained.dequantize(safetensors.torch.load(safetensors.torch.save(packed)))
     assert packed["conv.weight"].dtype == torch.int8 and set(restored) == set(state)
     step = state["conv.weight"].flatten(1).abs().amax(1) / 127
-    assert ((restored["conv.weight"] - state["conv.weight"]).abs().flatten(1).amax(1) <= step / 2 + 1e-6).all()
+    assert (
+        (restored["conv.weight"] - state["conv.weight"]).abs().flatten(1).amax(1) <= step / 2 + 1e-6
+    ).all()
     assert torch.equal(restored["conv.bias"], state["conv.bias"]) and not restored["fine"].any()
 
 

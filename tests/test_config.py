@@ -110,11 +110,15 @@ def test_the_four_experiments_hold_the_reports_values(name):
 
 def test_identity_leaves_out_where_and_how():
     base = config.RunConfig()
-    assert base.identity() == dataclasses.replace(base, device="cpu", resume=False, result_file="x").identity()
+    assert (
+        base.identity() == dataclasses.replace(base, device="cpu", resume=False, result_file="x").identity()
+    )
     assert base.identity() != dataclasses.replace(base, seed=1).identity()
 
 
-@pytest.mark.parametrize("path", sorted((study.PARAMS / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((study.PARAMS / "studies").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_study_files_are_valid(path):
     assert study.load(path.stem).runs()
 
@@ -124,6 +128,7 @@ def test_wrong_study_files_are_one_sentence(tmp_path):
     for old, new, words in [
         ("seeds", "seedz", "'seedz' is no key"),
         ("efficientnet,", "eficientnet,", "did you mean 'efficientnet'"),
+        ("probe: efficientnet", "probe: vit", "probe 'vit' is not one of its experiments"),
         ("epochs: 3", "epoch: 3", "unknown parameter 'epoch', did you mean 'epochs'"),
     ]:
         path = Path(tmp_path) / "mine.yaml"

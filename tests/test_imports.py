@@ -22,7 +22,11 @@ def imported(path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "koala":
-            names |= {alias.name for alias in node.names} if node.module == "koala" else {node.module.split(".")[1]}
+            names |= (
+                {alias.name for alias in node.names}
+                if node.module == "koala"
+                else {node.module.split(".")[1]}
+            )
         elif isinstance(node, ast.Import):
             names |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("koala.")}
     return names
@@ -36,7 +40,9 @@ def test_imports_point_one_way():
             assert path.stem in level, f"koala/{path.name} has no place in the layers of {__file__}"
             graph[path.stem] = {name for name in imported(path) if name in level}
             for name in graph[path.stem]:
-                assert level[name] <= level[path.stem], f"koala.{path.stem} imports koala.{name} from a later layer"
+                assert level[name] <= level[path.stem], (
+                    f"koala.{path.stem} imports koala.{name} from a later layer"
+                )
     seen = set()
     while len(seen) < len(graph):  # no circle within a layer
         free = {name for name in graph if name not in seen and graph[name] <= seen}

@@ -25,7 +25,9 @@ print(run.folder, flush=True)
 
 def start(photo_folder, home):
     environment = os.environ | {"KOALA_HOME": str(home), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(photo_folder)], env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(photo_folder)], env=environment, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "ready\n"
     return process
 

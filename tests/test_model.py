@@ -9,7 +9,9 @@ from koala.errors import KoalaError
 from koala.model import Koala, SameConv, count_parameters, describe
 
 
-@pytest.mark.parametrize(("dims", "parameters"), [(1001, 6_574_050), (1000, 6_573_794), (256, 6_383_330), (0, 6_317_794)])
+@pytest.mark.parametrize(
+    ("dims", "parameters"), [(1001, 6_574_050), (1000, 6_573_794), (256, 6_383_330), (0, 6_317_794)]
+)
 def test_trainable_parameters(dims, parameters):
     assert count_parameters(Koala(dims)) == parameters
     assert describe(Koala(dims))[-1]["parameters"] == parameters
@@ -43,11 +45,15 @@ def test_fusion_equals_the_literal_concatenation(init):
         literal.weight.copy_(torch.cat([model.fusion.weight, model.embedding.weight[:, :, None, None]], 1))
         literal.bias.copy_(model.fusion.bias)
         repeated = features[:, :, None, None].expand(-1, -1, 4, 5)
-        assert torch.allclose(model.fuse(encoded, features), literal(torch.cat([encoded, repeated], 1)), atol=1e-5)
+        assert torch.allclose(
+            model.fuse(encoded, features), literal(torch.cat([encoded, repeated], 1)), atol=1e-5
+        )
 
 
 def test_initial_weights_have_the_literal_fusions_scale():
-    bound = 1 / 1256**0.5  # PyTorch's default: uniform in +-1/sqrt(fan in) of the literal 1256 -> 256 convolution
+    bound = (
+        1 / 1256**0.5
+    )  # PyTorch's default: uniform in +-1/sqrt(fan in) of the literal 1256 -> 256 convolution
     model = Koala(1000)
     for weight in (model.fusion.weight, model.embedding.weight):
         assert 0.99 * bound < weight.abs().max() <= bound

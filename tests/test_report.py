@@ -5,7 +5,7 @@ import re
 import nbformat
 import pytest
 
-from koala import paths, report, study
+from koala import paths, render, report, study
 from koala.errors import KoalaError
 
 PIXEL = "/9j/4AAQSkZJRgABAQAAAQABAAD/2wBDAP//////////////////////////////////////////////////////////////////////////////////////wgALCAABAAEBAREA/8QAFBABAAAAAAAAAAAAAAAAAAAAAP/aAAgBAQABPxA="
@@ -23,38 +23,64 @@ def executed(tmp_path):
         v4.new_output("error", ename="KoalaError", evalue="one <sentence>", traceback=[]),
     ]
     path = tmp_path / "run.ipynb"
-    nbformat.write(v4.new_notebook(cells=[v4.new_markdown_cell("# Title\nlightness $L^*$ and `$code$`"), cell]), path)
+    nbformat.write(
+        v4.new_notebook(cells=[v4.new_markdown_cell("# Title\nlightness $L^*$ and `$code$`"), cell]), path
+    )
     return path
 
 
 def loads(page: str) -> list[str]:
     """Everything that a browser would fetch."""
-    found = re.findall(r"<(?:script|link|img|iframe|video|audio|source|object|embed)\b[^>]*?(?:src|href|data)\s*=\s*[\"']([^\"']+)", page)
-    return [url for url in found + re.findall(r"url\(([^)]+)\)|@import\s+(\S+)", page) if not str(url).startswith("data:")]
+    found = re.findall(
+        r"<(?:script|link|img|iframe|video|audio|source|object|embed)\b[^>]*?(?:src|href|data)\s*=\s*[\"']([^\"']+)",
+        page,
+    )
+    return [
+        url
+        for url in found + re.findall(r"url\(([^)]+)\)|@import\s+(\S+)", page)
+        if not str(url).startswith("data:")
+    ]
 
 
 def test_a_rendered_notebook_is_whole_and_loads_nothing(executed, tmp_path):
-    report.render_notebook(executed, tmp_path / "run.html", "A run")
+    render.render_notebook(executed, tmp_path / "run.html", "A run")
     page = (tmp_path / "run.html").read_text()
-    for text in ("printed &amp; kept", "<b>a table</b>", "data:image/jpeg;base64", "KoalaError: one &lt;sentence&gt;", "<math", "$code$"):
+    for text in (
+        "printed &amp; kept",
+        "<b>a table</b>",
+        "data:image/jpeg;base64",
+        "KoalaError: one &lt;sentence&gt;",
+        "<math",
+        "$code$",
+    ):
         assert text in page, text
     assert loads(page) == [] and "<script" not in page
     assert len(page) < 100_000
 
 
 def test_a_notebook_that_never_ran_becomes_a_page_that_says_so(tmp_path):
-    report.render_notebook(tmp_path / "none.ipynb", tmp_path / "none.html", "A run")
+    render.render_notebook(tmp_path / "none.ipynb", tmp_path / "none.html", "A run")
     assert "has not been run" in (tmp_path / "none.html").read_text()
 
 
 def test_formulas_become_mathml_outside_code():
-    assert report.mathml("`$a$` and $b$").startswith("`$a$` and <math")
-    assert "$" not in report.mathml("$$\\sum_i x_i$$")
+    assert render.mathml("`$a$` and $b$").startswith("`$a$` and <math")
+    assert "$" not in render.mathml("$$\\sum_i x_i$$")
 
 
 def results(plan):
     """One finished run, one failed, the rest not run yet."""
-    test = {method: {"ciede2000": 9.5, "ab_rmse": 20.0, "psnr": 20.0, "ssim": 0.9, "colourfulness": 8.0, "colourfulness_true": 30.0} for method in ("gray", "mean", "lightness", "model")}
+    test = {
+        method: {
+            "ciede2000": 9.5,
+            "ab_rmse": 20.0,
+            "psnr": 20.0,
+            "ssim": 0.9,
+            "colourfulness": 8.0,
+            "colourfulness_true": 30.0,
+        }
+        for method in ("gray", "mean", "lightness", "model")
+    }
     done = {
         "status": "finished", "test": test, "last_val_loss": 0.01, "train_seconds": 61.0, "folder": "none",
         "config": dict.fromkeys(report.SETTINGS, 1) | {"backbone": "convnext"}, "weights": {"weights": "untrained (seed 0)", "trained": False},
@@ -68,7 +94,14 @@ def test_index_shows_failed_runs_untrained_weights_and_baselines(monkeypatch):
     plan = study.load("demo")
     results(plan)
     body = report.study_body(plan, study.results(plan))
-    for text in ("failed: KoalaError: &lt;why&gt;", "missing: not run yet", "gray (no colour)", "colour by lightness", "9.50", "1 min 01 s"):
+    for text in (
+        "failed: KoalaError: &lt;why&gt;",
+        "missing: not run yet",
+        "gray (no colour)",
+        "colour by lightness",
+        "9.50",
+        "1 min 01 s",
+    ):
         assert text in body, text
     assert '<span class="untrained">untrained (seed 0)</span>' in body
     study.forget_failures(plan)
@@ -78,7 +111,8 @@ def test_index_shows_failed_runs_untrained_weights_and_baselines(monkeypatch):
 def test_verdict_exits_with_one_where_a_run_failed(capsys):
     plan = study.load("demo")
     results(plan)
-    paths.write_json(plan.folder / "analysis.json", {"status": "finished"})
+    for part in ("analysis", "extractor"):
+        paths.write_json(plan.folder / f"{part}.json", {"status": "finished"})
     assert report.verdict("demo") == 1
     assert "FAILED 2-convnext, seed 0: KoalaError: <why>" in capsys.readouterr().out
 

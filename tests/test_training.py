@@ -17,7 +17,15 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def config(photo_folder):
-    return RunConfig(dataset=str(photo_folder), image_size=32, backbone="none", epochs=2, batch_size=16, device="cpu", precision="fp32")
+    return RunConfig(
+        dataset=str(photo_folder),
+        image_size=32,
+        backbone="none",
+        epochs=2,
+        batch_size=16,
+        device="cpu",
+        precision="fp32",
+    )
 
 
 def prepare(config):
@@ -31,7 +39,10 @@ def run(config, **kwargs):
 
 
 def contents(run) -> dict[str, bytes]:
-    return {name: (run.folder / name).read_bytes() for name in ("history.csv", "per_image.csv", "model.safetensors")}
+    return {
+        name: (run.folder / name).read_bytes()
+        for name in ("history.csv", "per_image.csv", "model.safetensors")
+    }
 
 
 class Stop(Exception):
@@ -69,14 +80,18 @@ def test_a_finished_run_is_read_back_and_a_changed_one_is_trained_again(config):
         run(config, progress=stop_after(0))
 
 
-@pytest.mark.parametrize("steps", [1, 3, 5])  # 3 steps an epoch: within the first, at its end, within the second
+@pytest.mark.parametrize(
+    "steps", [1, 3, 5]
+)  # 3 steps an epoch: within the first, at its end, within the second
 def test_going_on_after_a_stop_gives_the_same_bits(config, steps, monkeypatch):
     expected = contents(run(config))
     restart = dataclasses.replace(config, resume=False, checkpoint_minutes=1e-9)
     with pytest.raises(Stop):
         run(restart, progress=stop_after(steps))
     taken = []
-    resumed = run(dataclasses.replace(config, checkpoint_minutes=1e-9), progress=lambda done, *_: taken.append(done))
+    resumed = run(
+        dataclasses.replace(config, checkpoint_minutes=1e-9), progress=lambda done, *_: taken.append(done)
+    )
     assert contents(resumed) == expected
     assert len([done for done in taken if done]) < 6 + 10
 
@@ -102,13 +117,17 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
     newest.write_bytes(data)
     assert checkpoint.load(tmp_path)["step"] == 1
     assert "damaged" in capsys.readouterr().out
-    checkpoint.save(tmp_path, {"epoch": 0, "step": 3, "w": torch.ones(3)})  # over the damaged one, not the good one
+    checkpoint.save(
+        tmp_path, {"epoch": 0, "step": 3, "w": torch.ones(3)}
+    )  # over the damaged one, not the good one
     assert checkpoint.load(tmp_path)["step"] == 3 and not capsys.readouterr().out.count("step 1")
 
 
 def test_out_of_memory_halves_the_micro_batch_with_the_same_result(config, monkeypatch):
     photos, rows, matrix, *_ = prepare(config)
-    expected = training.fit(experiment.make_job(config, photos, rows, matrix, CPU), rows, paths.runs_dir() / "a")
+    expected = training.fit(
+        experiment.make_job(config, photos, rows, matrix, CPU), rows, paths.runs_dir() / "a"
+    )
     honest = training.batch_loss
 
     def small_memory(job, part):
@@ -125,7 +144,13 @@ def test_out_of_memory_halves_the_micro_batch_with_the_same_result(config, monke
 
 def test_learning_rate_and_order():
     config = RunConfig()
-    assert [training.learning_rate(config, epoch) for epoch in range(5)] == [0.001, 0.001, 0.0005, 0.0005, 0.00025]
+    assert [training.learning_rate(config, epoch) for epoch in range(5)] == [
+        0.001,
+        0.001,
+        0.0005,
+        0.0005,
+        0.00025,
+    ]
     rows = np.arange(50)
     orders = [training.epoch_order(rows, seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
     assert all(sorted(order) == rows.tolist() for order in orders)
@@ -166,7 +191,9 @@ def test_the_extractor_is_bit_identical_after_training(config):
 def test_per_image_table_holds_every_photograph_for_every_method(config):
     finished = run(config)
     table, test = finished.per_image, finished.result["photographs"]["test"]
-    assert table.groupby("method").size().to_dict() == dict.fromkeys(("gray", "lightness", "mean", "model"), test)
+    assert table.groupby("method").size().to_dict() == dict.fromkeys(
+        ("gray", "lightness", "mean", "model"), test
+    )
     gray = table[table.method == "gray"]
     assert gray.chroma_ratio.max() < 0.05 and gray.colourfulness.max() < 2
     ranked = evaluation.ranked(table, count=2)
@@ -177,7 +204,12 @@ def test_per_image_table_holds_every_photograph_for_every_method(config):
 def test_run_id_names_what_was_learned_from_and_not_where(config):
     name = results.run_id(config, "data", "weights", "photos")
     assert name.startswith("photos-none-mse-s0-")
-    assert results.run_id(dataclasses.replace(config, device="auto", dataset="elsewhere"), "data", "weights", "photos") == name
+    assert (
+        results.run_id(
+            dataclasses.replace(config, device="auto", dataset="elsewhere"), "data", "weights", "photos"
+        )
+        == name
+    )
     for other in (
         results.run_id(dataclasses.replace(config, lr=0.002), "data", "weights", "photos"),
         results.run_id(config, "other data", "weights", "photos"),

@@ -1,0 +1,83 @@
+"""What the analysis displays: the runs of a study side by side. HTML that loads nothing."""
+
+import html
+
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+from koala import analysis, data, plots, results
+from koala.show import METRICS, banner, gray, number, table
+
+
+def status(found) -> HTML:
+    """The experiments of a study (koala.analysis.Study) with their seeds, weights and time; what failed, and why."""
+    rows = []
+    for name in found.experiments:
+        runs = [found.runs[name, seed] for seed in found.seeds(name)]
+        seconds = [run.result["train_seconds"] for run in runs]
+        weights = (
+            runs[0].env["weights"]["weights"] if runs[0].config["backbone"] != "none" else "no extractor"
+        )
+        rows.append({
+            "experiment": name, "seeds": len(runs), "extractor's weights": weights, "precision": runs[0].env["machine"]["precision"],
+            "epochs": runs[0].config["epochs"], "training, s a run": f"{np.mean(seconds):.0f}",
+        })  # fmt: skip
+    text = table(rows).data
+    untrained = [found.label(name) for name in found.experiments if found.label(name) != name]
+    if untrained:
+        text = banner(f"UNTRAINED extractors in this study: {', '.join(untrained)}").data + text
+    for row in found.failed:
+        text += f'<p class="koala-failed">{html.escape(row["experiment"])}, seed {row["seed"]}: {row["status"]}, {html.escape(row["error"])}</p>'
+    return HTML(text)
+
+
+def summary(frame: pd.DataFrame) -> HTML:
+    """koala.analysis.summary as a table: mean with its interval, and the spread between seeds for CIEDE2000."""
+    rows = []
+    for line in frame.to_dict("records"):
+        row = {"method": line["label"], "seeds": "" if line["trivial"] else line["seeds"]}
+        for key, head in METRICS.items():
+            row[head] = number(line, key)
+        low, high = (number(line, f"ciede2000_{end}") for end in ("low", "high"))
+        row["CIEDE2000, 95 % interval"] = f"{low} to {high}"
+        row["between seeds"] = "" if line["trivial"] else f"{line['ciede2000_seeds']:.2f}"
+        rows.append(row)
+    return table(rows)
+
+
+def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """koala.analysis.summary in the form that koala.plots.bars draws."""
+    columns = {
+        "label": "method",
+        metric: "mean",
+        f"{metric}_low": "low",
+        f"{metric}_high": "high",
+        "trivial": "baseline",
+    }
+    return frame[list(columns)].rename(columns=columns)
+
+
+def differences(found) -> HTML:
+    """Each experiment against the one without extractor, in CIEDE2000."""
+    if analysis.REFERENCE not in found.experiments:
+        return HTML(f"<p>This study has no finished run of {analysis.REFERENCE} to compare with.</p>")
+    return table(
+        analysis.against(found, analysis.REFERENCE), dict.fromkeys(("difference", "low", "high"), "{:+.2f}")
+    )
+
+
+def grid(found, count: int):
+    """Gray, the first seed of every experiment, and the truth, for `count` photographs of the seeded draw."""
+    photos = data.load(next(iter(found.runs.values())).env["data"]["name"])
+    shown = {
+        name: results.load_pictures(found.runs[name, found.seeds(name)[0]]) for name in found.experiments
+    }
+    numbers = next(iter(shown.values()))["drawn_rows"][:count]
+    truth = np.asarray(photos.images[numbers])
+    columns = {"input": gray(truth)} | {
+        found.label(name): pictures["drawn"][:count] for name, pictures in shown.items()
+    }
+    return plots.grid(
+        columns | {"truth": truth}, [""] * len(numbers), f"{len(numbers)} photographs of the test split"
+    )
