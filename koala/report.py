@@ -3,6 +3,7 @@
 python -m koala.report render STUDY · python -m koala.report verdict STUDY (exit 1 where a run failed)
 """
 
+import base64
 import html
 import re
 import sys
@@ -52,6 +53,10 @@ def render_study(name: str) -> Path:
         render_notebook(
             plan.folder / f"{part}.ipynb", plan.reports / f"{part}.html", f"{plan.title}: {part}", home
         )
+    with paths.atomic_path(plan.reports / "photographs.jpg") as temporary:
+        temporary.write_bytes(picture(plan.folder / "analysis.ipynb"))
+    if any(row["status"] == "finished" for row in rows):
+        paths.write_text(plan.reports / "results.md", markdown_table(rows))
     index = plan.reports / "index.html"
     paths.write_text(
         index, page(plan.title, study_body(plan, rows), '<a href="../index.html">all studies</a>')
@@ -84,25 +89,37 @@ def study_body(plan: study.Study, rows: list[dict]) -> str:
     lines.append(
         f'<h2>Runs</h2><p class="note">Mean over the held-out test photographs. ↓ lower is better, ↑ higher is better; colourfulness should come near that of the photographs. Each row links to its report.</p><div class="scroll">{runs_table(rows)}</div>'
     )
-    lines.append(picture(plan.folder / "analysis.ipynb"))
+    if picture(plan.folder / "analysis.ipynb"):
+        alt = "Test photographs: input, every experiment, truth"
+        lines.append(
+            f'<h2>The same photographs by every experiment</h2><img alt="{alt}" src="photographs.jpg">'
+        )
     lines.append(f'<h2>Parameters</h2><div class="scroll">{settings_table(finished)}</div>')
     return "\n".join(lines)
 
 
-def picture(notebook: Path) -> str:
-    """The last picture of the executed analysis: the same photographs by every experiment."""
-    outputs = (
-        [o for c in nbformat.read(notebook, as_version=4).cells for o in c.get("outputs", [])]
-        if notebook.exists()
-        else []
-    )
-    found = [o["data"]["image/jpeg"] for o in outputs if "image/jpeg" in o.get("data", {})]
-    alt = "Test photographs: input, every experiment, truth"
-    return (
-        f'<h2>The same photographs by every experiment</h2><img alt="{alt}" src="data:image/jpeg;base64,{found[-1].strip()}">'
-        if found
-        else ""
-    )
+def picture(notebook: Path) -> bytes:
+    """The last picture of the executed analysis, as JPEG: the same photographs by every experiment. b"" if none."""
+    if not notebook.exists():
+        return b""
+    cells = nbformat.read(notebook, as_version=4).cells
+    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
+    found = [data["image/jpeg"] for data in outputs if "image/jpeg" in data]
+    return base64.b64decode(found[-1]) if found else b""
+
+
+def markdown_table(rows: list[dict]) -> str:
+    """Means over seeds as a Markdown table, trivial baselines first: what the README shows."""
+    finished = [row for row in rows if row["status"] == "finished"]
+    lines = [["", "seeds", *(head for head, _ in COLUMNS.values())], ["---"] * (2 + len(COLUMNS))]
+    lines += [[text, "", *_numbers(finished[0]["test"][key])] for key, text in metrics.BASELINES.items()]
+    for name in dict.fromkeys(row["experiment"] for row in finished):
+        own = [row for row in finished if row["experiment"] == name]
+        means = {key: sum(row["test"]["model"][key] for row in own) / len(own) for key in COLUMNS}
+        lines.append(
+            [name + (" (untrained)" if is_untrained(own[0]) else ""), str(len(own)), *_numbers(means)]
+        )
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
 def runs_table(rows: list[dict]) -> str:
@@ -142,18 +159,12 @@ def runs_table(rows: list[dict]) -> str:
             html.escape(row["weights"]["weights"]) if row["config"]["backbone"] != "none" else "no extractor"
         )
         weights = f'<span class="untrained">{weights}</span>' if is_untrained(row) else weights
-        lines.append(
-            _tr(
-                [
-                    link,
-                    row["seed"],
-                    *_numbers(row["test"]["model"]),
-                    f"{row['last_val_loss']:.5f}",
-                    format_seconds(row["train_seconds"]),
-                    weights,
-                ]
-            )
-        )
+        numbers = [
+            *_numbers(row["test"]["model"]),
+            f"{row['last_val_loss']:.5f}",
+            format_seconds(row["train_seconds"]),
+        ]
+        lines.append(_tr([link, row["seed"], *numbers, weights], text=1))
     return f"<table>{''.join(lines)}</table>"
 
 
@@ -161,18 +172,9 @@ def settings_table(rows: list[dict]) -> str:
     """The parameters of each experiment (its first seed's)."""
     first = {row["experiment"]: row["config"] for row in reversed(rows)}
     lines = [_tr(["experiment", *SETTINGS], cell="th")]
-    lines += [
-        _tr(
-            [
-                name,
-                *(
-                    first[name][key] if key != "feature_dims" else first[name][key] or "all"
-                    for key in SETTINGS
-                ),
-            ]
-        )
-        for name in dict.fromkeys(row["experiment"] for row in rows)
-    ]
+    for name in dict.fromkeys(row["experiment"] for row in rows):
+        values = first[name] | {"feature_dims": first[name]["feature_dims"] or "all"}
+        lines.append(_tr([name, *(values[key] for key in SETTINGS)]))
     return f"<table>{''.join(lines)}</table>"
 
 
@@ -214,8 +216,11 @@ def _numbers(values: dict) -> list[str]:
     ]
 
 
-def _tr(cells, css: str = "", cell: str = "td") -> str:
-    return f'<tr class="{css}">' + "".join(f"<{cell}>{value}</{cell}>" for value in cells) + "</tr>"
+def _tr(cells, css: str = "", cell: str = "td", text: int = 0) -> str:
+    """A table row; its last `text` cells hold words, which may wrap."""
+    kinds = [""] * (len(cells) - text) + [' class="text"'] * text
+    row = "".join(f"<{cell}{kind}>{value}</{cell}>" for kind, value in zip(kinds, cells, strict=True))
+    return f'<tr class="{css}">{row}</tr>'
 
 
 if __name__ == "__main__":

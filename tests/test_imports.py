@@ -9,12 +9,12 @@ from koala import paths
 # Each module may import those of earlier lines, and its own line's earlier ones.
 LAYERS = [
     ["errors", "paths"],
-    ["config", "lab", "model", "progress", "device"],
-    ["bins", "losses", "checkpoint", "weights", "extractors", "controls", "decode", "embedded"],
-    ["sources", "lists", "named", "hubs", "shards", "split", "twins", "prepare", "data"],
-    ["metrics", "plots", "plots_data", "features", "results", "study"],
+    ["config", "lab", "model", "progress", "device", "render", "download"],
+    ["bins", "losses", "checkpoint", "weights", "extractors", "controls", "decode", "embedded", "archives"],
+    ["known", "stl10", "lists", "sources", "split", "copies", "shards", "finish", "prepare", "data"],
+    ["metrics", "colours", "plots", "plots_data", "features", "results", "study"],
     ["training", "evaluation", "analysis", "pretrained"],
-    ["experiment", "claims", "colorize", "report", "show"],
+    ["experiment", "claims", "probe", "colorize", "report", "show", "show_study"],
 ]
 
 
