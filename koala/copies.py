@@ -9,8 +9,10 @@ from scipy.sparse.csgraph import connected_components
 
 from koala.decode import resize
 
-BITS = 4  # two pictures are compared where their perceptual hashes differ in at most so many of 64 bits ...
-DIFFERENCE = 8.0  # ... and are one photograph where, reduced to 16x16, they differ by less than this of 255 on average
+BITS = 12  # two pictures are compared where their perceptual hashes differ in at most so many of 64 bits ...
+ALIKE = 0.95  # ... and are one photograph where, reduced to 16x16, they correlate so well, colours and all
+# Measured on 1,631 scenes and 24,426 tiny-imagenet photographs: pairs within 12 bits that correlate above 0.95 are all
+# of one photograph (brighter, cropped a little, compressed again); the best two different photographs reach 0.943.
 NEIGHBOURS = 32  # of equal keys that are looked at: flat pictures, which are all alike, cost no quadratic time
 
 
@@ -56,17 +58,17 @@ def near_groups(hashes: np.ndarray, images: np.ndarray, group: np.ndarray) -> np
 
 
 def candidates(hashes: np.ndarray) -> np.ndarray:
-    """Pairs (P, 2) of indices whose hashes differ in at most BITS = 4 bits.
+    """Pairs (P, 2) of indices whose hashes differ in at most BITS bits: all up to 5 bits, and many up to 12.
 
-    Four bits spoil at most four of eight bytes, so some four bytes are equal: sort by each of the 70 choices."""
+    Five bits spoil at most five of eight bytes, so some three bytes are equal: sort by each of the 56 choices."""
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
-    found = [np.stack([first[inverse], np.arange(len(hashes))], 1)]  # equal hashes: each with the first
+    found = [np.stack([first[inverse], np.arange(len(hashes))], 1)]  # equal hashes: each with the first ...
     same = np.argsort(inverse, kind="stable")
-    found.append(np.stack([same[:-1], same[1:]], 1)[inverse[same[:-1]] == inverse[same[1:]]])
-    octets = unique.view(np.uint8).reshape(-1, 8)
-    for choice in itertools.combinations(range(8), 4):
-        key = np.ascontiguousarray(octets[:, choice]).view(np.uint32)[:, 0]
-        order = np.argsort(key)
+    found.append(np.stack([same[:-1], same[1:]], 1)[inverse[same[:-1]] == inverse[same[1:]]])  # ... and with the next
+    octets = unique.view(np.uint8).reshape(-1, 8).astype(np.uint32)
+    for i, j, k in itertools.combinations(range(8), 3):
+        key = octets[:, i] << 16 | octets[:, j] << 8 | octets[:, k]
+        order = np.argsort(key, kind="stable")
         for step in range(1, min(NEIGHBOURS, len(order))):
             alike = np.flatnonzero(key[order[step:]] == key[order[:-step]])
             if not len(alike):
@@ -79,6 +81,7 @@ def candidates(hashes: np.ndarray) -> np.ndarray:
 
 
 def same_photograph(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two pictures (S, S, 3) uint8 of which the hashes are alike show the same, colours included."""
-    small = [resize(np.array(picture), 16).astype(int) for picture in (one, other)]
-    return bool(np.abs(small[0] - small[1]).mean() < DIFFERENCE)
+    """Whether two pictures (S, S, 3) uint8 show the same, up to brightness and contrast."""
+    small = [resize(np.array(picture), 16).astype(float) for picture in (one, other)]
+    a, b = (picture - picture.mean((0, 1)) for picture in small)  # (16, 16, 3) about the mean colour
+    return bool((a * b).sum() > ALIKE * np.sqrt((a * a).sum() * (b * b).sum()))

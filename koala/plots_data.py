@@ -59,7 +59,7 @@ def colour_by_lightness(table: pd.DataFrame) -> Figure:
         axis.plot(table["L"], table[column], color=colour, marker="o", markersize=3, label=f"{column}*" if column in "ab" else column)
     axis.axhline(0, color="#b0b0b0", linewidth=1)
     axis.set(xlabel="L*", ylabel="mean", xlim=edges)
-    axis.legend(frameon=False, ncols=3)
+    figure.legend(*axis.get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper right")
     sns.despine(ax=axis)
     return figure
 

@@ -38,8 +38,9 @@ def build(parameters: dict, name: str, progress=None, workers=None) -> Path:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         write_json(part / "plan.json", plan)
-    starts = _write_listing(part / "listing", entries(parameters["source"], parameters["seed"]))
-    shards = Shards(part, part / "listing", starts, parameters["image_size"], parameters["fit"], parameters["keep_gray"])
+    starts, files = _write_listing(part / "listing", entries(parameters["source"], parameters["seed"]))
+    shards = Shards(part, part / "listing", starts, files, parameters["image_size"], parameters["fit"],
+                    parameters["keep_gray"])  # fmt: skip
     new = part / "new"
     facts = _finished(new, shards, parameters, progress, workers)
     write_json(new / "meta.json", sealed(plan | {"name": name} | facts))
@@ -74,15 +75,17 @@ def _read_plan(part: Path):
         return None
 
 
-def _write_listing(path: Path, listing) -> list[int]:
-    starts, listing = [], iter(listing)
+def _write_listing(path: Path, listing) -> tuple[list[int], int]:
+    """Write the entries, FILES to a line. Gives where each line starts, and how many entries there are."""
+    starts, files, listing = [], 0, iter(listing)
     with open(path, "wb") as file:
         while lot := list(itertools.islice(listing, FILES)):
             starts.append(file.tell())
+            files += len(lot)
             file.write(json.dumps(lot).encode() + b"\n")
     if not starts:
         raise KoalaError("the source holds no file.")
-    return starts
+    return starts, files
 
 
 def _put_in_place(new: Path, folder: Path):

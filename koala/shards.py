@@ -32,10 +32,11 @@ class Spoiled(Exception):
 
 class Shards:
     """The shards of one preparation. `listing` is a file with one line a shard, a JSON list of entries; `starts`
-    holds the byte where each line begins. A map-style data set: item i makes shard i and gives its number of files."""
+    holds the byte where each line begins, `files` their number. A map-style data set: item i makes shard i and gives its number of files."""
 
-    def __init__(self, folder: Path, listing: Path, starts: list, image_size: int, fit: str, keep_gray: bool):
-        self.folder, self.listing, self.starts = folder, listing, starts
+    def __init__(self, folder: Path, listing: Path, starts: list, files: int, image_size: int, fit: str,
+                 keep_gray: bool):  # fmt: skip
+        self.folder, self.listing, self.starts, self.files = folder, listing, starts, files
         self.image_size, self.fit, self.keep_gray = image_size, fit, keep_gray
 
     def __len__(self):
@@ -85,17 +86,19 @@ class Shards:
     def complete(self, progress=None, workers=None):
         """Make every shard that is missing. workers: processes, None or 0 for one a core; few files use none."""
         missing = [i for i in range(len(self)) if not self.path(i).exists()]
-        total = len(self) * FILES
-        done = total - len(missing) * FILES
+        done = self.files - sum(self._count(i) for i in missing)
         workers = workers or cores()
         if workers == 1 or len(missing) * FILES < MANY:
             made = self._make(missing)
         else:
             made = torch.utils.data.DataLoader(self, batch_size=None, sampler=missing, num_workers=workers)
-        for _ in made:
-            done += FILES
+        for count in made:
+            done += count
             if progress:
-                progress(min(done, total), total, "reading photographs")
+                progress(done, self.files, "reading photographs")
+
+    def _count(self, i: int) -> int:
+        return min(FILES, self.files - i * FILES)
 
     def _make(self, missing):
         threads = torch.get_num_threads()

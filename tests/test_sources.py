@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from koala import data, known, sources, stl10
-from koala.embedded import photographs
+from koala.embedded import CROPS, photographs
 from koala.errors import KoalaError
 
 
@@ -203,7 +203,7 @@ def test_names_in_any_bytes(tmp_path):
 def test_embedded_crops_keep_to_their_photograph():
     photos = data.find("photos", 16)
     groups = photos.files.groupby("group")["split"].nunique()
-    assert len(photos) == 50 * len(photographs()) and (groups == 1).all()
+    assert len(photos) == CROPS * len(photographs()) and (groups == 1).all()
     assert set(photos.files["split"]) == {"train", "validation", "test"}
     other = Counter(entry["where"][0] for entry in sources.entries("photos", seed=1))
     assert other != Counter(entry["where"][0] for entry in sources.entries("photos", seed=0))
