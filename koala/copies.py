@@ -44,10 +44,11 @@ def mark_exact(sha: np.ndarray, used: np.ndarray) -> dict:
     return dict(zip(index[copies].tolist(), original[copies].tolist(), strict=True))
 
 
-def near_groups(hashes: np.ndarray, images: np.ndarray, group: np.ndarray) -> np.ndarray:
-    """(N,) ids in which near copies and equal ids of `group` are one. hashes (N,) uint64, images (N, S, S, 3)."""
+def near_groups(hashes: np.ndarray, picture, group: np.ndarray) -> np.ndarray:
+    """(N,) ids in which near copies and equal ids of `group` are one. hashes (N,) uint64; picture(row) gives a
+    photograph (S, S, 3) uint8."""
     pairs = candidates(hashes)
-    pairs = pairs[[same_photograph(images[i], images[j]) for i, j in pairs]] if len(pairs) else pairs
+    pairs = pairs[[same_photograph(picture(i), picture(j)) for i, j in pairs.tolist()]] if len(pairs) else pairs
     _, ids = np.unique(group, return_inverse=True)
     rows = np.arange(len(ids))
     left = np.concatenate([pairs[:, 0], rows])

@@ -19,6 +19,7 @@ from koala.prepare import FORMAT, build, only_one, sealed
 from koala.sources import expand, signature
 from koala.split import SPLITS
 
+CATEGORICAL = ("category", "split", "status")
 _verified = {}
 
 
@@ -85,9 +86,7 @@ def load(name: str) -> Photos:
     damaged = _damage(folder, meta)
     if damaged:
         raise KoalaError(f"{folder / damaged} is not what was written: prepare '{name}' again.")
-    table = files(name)
-    table = table[table["row"].notna()].astype({"row": "int64"}).sort_values("row").reset_index(drop=True)
-    table["category"] = table["category"].cat.remove_unused_categories()
+    table = files(name, used_only=True).astype({"row": "int64"}).sort_values("row", ignore_index=True)
     images = np.load(folder / "images.npy", mmap_mode="r")
     return Photos(name, folder, images, table, meta, meta["fingerprint"])
 
@@ -103,11 +102,13 @@ def _meta(folder: Path) -> dict:
     return meta
 
 
-def files(name: str) -> pd.DataFrame:
+def files(name: str, used_only: bool = False) -> pd.DataFrame:
     """files.csv of a prepared data set: a line for every file found, with status, reason, and row where it is used."""
-    kinds = {"category": "category", "split": "category", "status": "category", "group": "string"}
-    return pd.read_csv(data_dir() / name / "files.csv", dtype=kinds, keep_default_na=False,
-                       na_values={"row": [""], "chroma": [""]})  # fmt: skip
+    kinds = dict.fromkeys(CATEGORICAL, "category") | {"group": "string", "width": "int32", "height": "int32"}
+    parts = pd.read_csv(data_dir() / name / "files.csv", dtype=kinds, keep_default_na=False, chunksize=10_000,
+                        na_values={"row": [""], "chroma": [""]})  # in parts: parsing takes twice the memory of the table
+    table = pd.concat([part[part["row"].notna()] if used_only else part for part in parts], ignore_index=True)
+    return table.astype(dict.fromkeys(CATEGORICAL, "category"))
 
 
 def _trust(name: str) -> None:

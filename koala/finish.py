@@ -30,8 +30,10 @@ def write(new: Path, shards: Shards, parameters: dict) -> dict:
     used = used[np.argsort(ranks(table["sha"][used], parameters["seed"], "row"), kind="stable")]  # in row order
     row_of = np.full(len(table["used"]), -1)
     row_of[used] = np.arange(len(used))
-    images = _write_images(new / "images.npy", shards, row_of, table["stored"])
-    group = near_groups(table["hash"][used], images, table["group"][used])
+    start = _write_images(new / "images.npy", shards, row_of, table["stored"])
+    with open(new / "images.npy", "rb") as file:  # not mapped: what is touched of a mapped file counts as memory
+        group = near_groups(table["hash"][used], lambda row: _picture(file, start, row, shards.image_size),
+                            table["group"][used])  # fmt: skip
     parts = split(table["category"][used], group, ranks(table["sha"][used], parameters["seed"], "split"))
     leader = np.arange(len(used))  # the first row of each row's group
     np.minimum.at(first := np.full(group.max() + 1, len(used)), group, leader)
@@ -81,8 +83,9 @@ def _first_refusals(shards: Shards, most: int = 3) -> str:
     return "; ".join(f"'{fact['path']}': {fact['reason'] or fact['status']}" for fact in shards.facts(0)[:most])
 
 
-def _write_images(path: Path, shards: Shards, row_of, stored) -> np.ndarray:
-    """images.npy in row order, written picture by picture at its place: memory does not grow with their number."""
+def _write_images(path: Path, shards: Shards, row_of, stored) -> int:
+    """images.npy in row order, written picture by picture at its place: memory does not grow with their number.
+    Gives the byte where the first begins."""
     size = shards.image_size
     shape = (int((row_of >= 0).sum()), size, size, 3)
     with open(path, "wb") as file:
@@ -96,7 +99,12 @@ def _write_images(path: Path, shards: Shards, row_of, stored) -> np.ndarray:
                 if row >= 0:
                     os.pwrite(file.fileno(), picture, start + row * size * size * 3)  # (S, S, 3)
         os.fsync(file.fileno())
-    return np.load(path, mmap_mode="r")
+    return start
+
+
+def _picture(file, start: int, row: int, size: int) -> np.ndarray:
+    """Row `row` of images.npy, (size, size, 3) uint8."""
+    return np.frombuffer(os.pread(file.fileno(), size * size * 3, start + row * size * size * 3), np.uint8).reshape(size, size, 3)
 
 
 def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader, twin: dict):
