@@ -11,8 +11,8 @@ from koala.decode import resize
 
 BITS = 12  # two pictures are compared where their perceptual hashes differ in at most so many of 64 bits ...
 ALIKE = 0.95  # ... and are one photograph where, reduced to 16x16, they correlate so well, colours and all
-# Measured on 1,631 scenes and 24,426 tiny-imagenet photographs: pairs within 12 bits that correlate above 0.95 are all
-# of one photograph (brighter, cropped a little, compressed again); the best two different photographs reach 0.943.
+# Of the pairs within 12 bits that correlate above 0.95, all 12 in sun-scenes and 3 of 4 in 97,688 tiny-imagenet
+# photographs show one photograph (brighter, blurred, cropped a little); a pair too many only moves two together.
 NEIGHBOURS = 32  # of equal keys that are looked at: flat pictures, which are all alike, cost no quadratic time
 
 

@@ -87,6 +87,7 @@ def load(name: str) -> Photos:
     if damaged:
         raise KoalaError(f"{folder / damaged} is not what was written: prepare '{name}' again.")
     table = files(name, used_only=True).astype({"row": "int64"}).sort_values("row", ignore_index=True)
+    table["category"] = table["category"].cat.remove_unused_categories()
     images = np.load(folder / "images.npy", mmap_mode="r")
     return Photos(name, folder, images, table, meta, meta["fingerprint"])
 
