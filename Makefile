@@ -5,9 +5,12 @@
 PYTHON ?= python3
 STUDY ?= demo
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
-GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
+GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU ')
 GPU_LIMIT = $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 READY = .venv/koala-ready
+# A lock that the kernel frees with its process: Snakemake's own outlives a killed one, and the next call would refuse.
+LOCK = $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 3 .snakemake/koala.lock)
+AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: study test test-slow lab clean-demo
@@ -23,7 +26,9 @@ $(READY): requirements.txt requirements-tested.txt pyproject.toml
 
 study: $(READY)
 	@echo "Study '$(STUDY)': data, features, runs, analysis, reports on $(CORES) cores. Interrupt it and call it again: it goes on."
-	@snakemake --cores $(CORES) $(GPU_LIMIT) --keep-going --rerun-incomplete --quiet all --config study=$(STUDY)
+	@python -m koala.study check $(STUDY)
+	@mkdir -p .snakemake
+	@$(LOCK) snakemake --nolock --cores $(CORES) $(GPU_LIMIT) --keep-going --rerun-incomplete --quiet all --config study=$(STUDY)
 
 test: $(READY)
 	@echo "Library, notebooks and papermill, on 2 processes ..."
@@ -35,4 +40,4 @@ test-slow: $(READY)
 
 lab: $(READY)
 	@echo "JupyterLab opens in the browser; start with notebooks/train.ipynb."
-	@jupyter lab notebooks
+	@jupyter lab $(AS_ROOT) notebooks

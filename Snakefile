@@ -36,6 +36,7 @@ wildcard_constraints:
 
 rule all:
     input:
+        expand(FOLDER / "{run}.json", run=RUNS),  # named here, too: a failed run's missing file must bring it back
         REPORTS / "index.html",
     shell:
         "{PYTHON} -m koala.report verdict {NAME:q}"
@@ -88,7 +89,7 @@ rule train:
     shell:
         "echo 'Training {wildcards.run} ...'; "
         "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/train.ipynb {log:q} {params.arguments} "
-        "-p result_file {output:q} 2>{log:q}.stderr || {PYTHON} -m koala.study {log:q} {output:q}"
+        "-p result_file {output:q} 2>{log:q}.stderr || {PYTHON} -m koala.study failed {log:q} {output:q}"
 
 
 rule analysis:
@@ -101,7 +102,7 @@ rule analysis:
     shell:
         "echo 'Comparing the runs ...'; "
         "{PAPERMILL} notebooks/analysis.ipynb {log:q} -p study {NAME:q} 2>{log:q}.stderr "
-        """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study {log:q} {output:q}"""
+        """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"""
 
 
 rule extractor:
@@ -118,7 +119,7 @@ rule extractor:
         "echo 'Looking into the extractor of {params.experiment} ...'; "
         "{PAPERMILL} notebooks/extractor.ipynb {log:q} -p study {NAME:q} -p experiment {params.experiment:q} "
         "-p seed {params.seed} 2>{log:q}.stderr "
-        """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study {log:q} {output:q}"""
+        """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"""
 
 
 rule report:

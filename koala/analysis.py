@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from koala import metrics, results, study
+from koala import metrics, paths, results, study
 from koala.errors import KoalaError
 
 REFERENCE = "no-extractor"
@@ -48,8 +48,13 @@ def load(name: str) -> Study:
     finished = [row for row in rows if row["status"] == "finished"]
     if not finished:
         raise KoalaError(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")
-    runs = {(row["experiment"], row["seed"]): results.load(row["folder"]) for row in finished}
-    return Study(plan, runs, [row for row in rows if row["status"] != "finished"])
+    runs, failed = {}, [row for row in rows if row["status"] != "finished"]
+    for row in finished:
+        try:
+            runs[row["experiment"], row["seed"]] = results.load(paths.runs_dir() / row["run_id"])
+        except KoalaError as error:
+            failed.append(row | {"status": "lost", "error": str(error)})
+    return Study(plan, runs, failed)
 
 
 def find_run(found: Study, experiment: str, seed: int) -> results.Run:

@@ -18,7 +18,8 @@ def save(folder, state: dict) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
     payload = buffer.getvalue()
-    oldest = min((Path(folder) / slot for slot in SLOTS), key=lambda path: _position(_read(path)))
+    slots = (Path(folder) / slot for slot in SLOTS)
+    oldest = min(slots, key=lambda path: path.stat().st_mtime_ns if path.exists() else 0)
     with paths.atomic_path(oldest) as temporary:
         temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
 
@@ -26,13 +27,13 @@ def save(folder, state: dict) -> None:
 def load(folder) -> dict | None:
     """The newest state whose hash holds, or None. A damaged file is passed over, and said so."""
     states = [_read(Path(folder) / slot) for slot in SLOTS]
-    best = max(states, key=_position)
-    return best
+    return max(states, key=_position)
 
 
 def remove(folder) -> None:
     for slot in SLOTS:
         (Path(folder) / slot).unlink(missing_ok=True)
+        (Path(folder) / slot).with_suffix(".damaged").unlink(missing_ok=True)
 
 
 def _read(path: Path) -> dict | None:
@@ -40,7 +41,8 @@ def _read(path: Path) -> dict | None:
         return None
     data = path.read_bytes()
     if hashlib.sha256(data[DIGEST:]).digest() != data[:DIGEST]:
-        print(f"{path.name} is damaged (its hash does not hold): it is not used.")
+        print(f"{path.name} is damaged (its hash does not hold): it is put aside, the one before it is used.")
+        path.rename(path.with_suffix(".damaged"))
         return None
     try:
         return torch.load(io.BytesIO(data[DIGEST:]), weights_only=True, map_location="cpu")

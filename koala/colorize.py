@@ -33,7 +33,7 @@ def load(run: str, device: torch.device) -> Painter:
     """The painter of a finished run: its folder or id, or "auto" for the network that comes with koala.
 
     Raises KoalaError where there is none, or where the extractor's weights are not those that it was trained with."""
-    folder = pretrained.FOLDER if run == "auto" else find_run(run)
+    folder = pretrained.folder() if run == "auto" else find_run(run)
     config = configs.from_dict(configs.RunConfig, paths.read_json(folder / "config.json"))
     weights = paths.read_json(folder / "env.json")["weights"]
     state = pretrained.read(folder / "model.safetensors")
@@ -80,7 +80,7 @@ def targets(pictures: list[Path], image: str, output: str) -> list[Path]:
     """Where each coloured picture goes: a file name with a picture's suffix for one picture, else a folder.
 
     Names in the folder follow the pictures' own, with .png. Never onto an input: KoalaError."""
-    place = Path(output).expanduser()
+    place = Path(output).expanduser() if output else paths.data_dir() / "colorized"
     if place.suffix.lower() in SUFFIXES and len(pictures) == 1:
         found = [place]
     else:
@@ -111,8 +111,7 @@ def colour(painter: Painter, rgb: np.ndarray, size: int = 0) -> np.ndarray:
         .clamp(0, 255)
         .to(torch.uint8)
     )
-    L_norm, _ = lab.network_inputs(small.to(painter.device))
-    _, gray = lab.network_inputs(full)
+    L_norm, gray = lab.network_inputs(small.to(painter.device))  # what training saw, the extractor included
     output = painter.model.half(L_norm, _features(painter, gray))  # (1, C, h/2, w/2)
     ab = F.interpolate(
         lab.denorm_ab(painter.loss.decode(output.float())).cpu(), (H, W), mode="bilinear"
@@ -154,7 +153,7 @@ def thumbnail(rgb: np.ndarray, side: int = 256) -> np.ndarray:
 def _features(painter, gray):
     if painter.extractor is None:
         return None
-    outputs = painter.extractor(gray.to(painter.device)).cpu().numpy()
+    outputs = painter.extractor(gray).cpu().numpy()
     return torch.from_numpy(np.asarray(controls.project(outputs, painter.weights), np.float32)).to(
         painter.device
     )

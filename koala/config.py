@@ -20,8 +20,9 @@ Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 ImageSize = Annotated[int, Field(ge=16, le=1024, multiple_of=8)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 # These say where or how a run is computed, or where its summary goes; what is learned does not depend on them.
 VOLATILE = ("resume", "device", "result_file", "checkpoint_minutes")
@@ -53,7 +54,7 @@ class RunConfig:
     lr: PositiveFloat = 0.001
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     lr_step: Positive = 2
-    seed: Count = 0
+    seed: Seed = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Device = "auto"
     resume: bool = True
@@ -73,7 +74,7 @@ class DataConfig:
     name: str = "photos"
     image_size: ImageSize = 64
     fit: Literal["crop", "fit"] = "crop"
-    seed: Count = 0
+    seed: Seed = 0
     keep_gray: bool = False
     workers: Count = 0
 
@@ -97,7 +98,7 @@ class AnalysisConfig:
 
     study: str = "demo"
     examples: Annotated[int, Field(ge=1, le=24)] = 6
-    seed: Count = 0
+    seed: Seed = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +107,7 @@ class ExtractorConfig:
 
     study: str = "demo"
     experiment: str = "efficientnet"
-    seed: Count = 0
+    seed: Seed = 0
     device: Device = "auto"
 
 
@@ -115,7 +116,7 @@ class ColorizeConfig:
     """Parameters of colorize.ipynb: gray (or colour) pictures in, coloured pictures out."""
 
     image: str = "examples"
-    output: str = "data/colorized"
+    output: str = ""
     run: str = "auto"
     size: Annotated[int, Field(ge=0, le=4096)] = 0
     device: Device = "auto"
@@ -190,7 +191,7 @@ def _explain(error: dict, hint, value) -> str:
         words, key = limits[error["type"]]
         return f"must be {words} {context[key]}, not {value}."
     if error["type"] == "string_pattern_mismatch":
-        return f"must be auto, cpu, cuda, cuda:0, cuda:1 ... or mps, not {value!r}."
+        return f"must be auto, cpu, cuda, cuda:0, cuda:1 ..., not {value!r}."
     kinds = {
         "int": "a whole number",
         "float": "a finite number",

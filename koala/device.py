@@ -1,6 +1,8 @@
 """Which device and which precision a run uses, from what the machine has."""
 
 import fcntl
+import functools
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,7 +14,7 @@ _leases = []  # open lock files: a lease lasts as long as its process
 
 
 def pick(device: str = "auto") -> torch.device:
-    """The torch device for "auto", "cpu", "mps", "cuda" or "cuda:N".
+    """The torch device for "auto", "cpu", "cuda" or "cuda:N".
 
     auto takes the first GPU that no other run of koala on this machine holds, so that parallel runs spread
     over the GPUs. Raises KoalaError for a device that is not there."""
@@ -23,18 +25,19 @@ def pick(device: str = "auto") -> torch.device:
         raise KoalaError(
             f"device '{device}' is not on this machine, which has {torch.cuda.device_count()} GPUs; use device=auto."
         )
-    if wanted.type == "mps" and not torch.backends.mps.is_available():
-        raise KoalaError("device 'mps' is not on this machine; use device=auto.")
     return wanted
 
 
+@functools.cache
 def _free_gpu() -> torch.device:
     for index in range(torch.cuda.device_count()):
-        handle = open(Path(tempfile.gettempdir()) / f"koala-gpu-{index}.lock", "w")
+        identity = getattr(
+            torch.cuda.get_device_properties(index), "uuid", index
+        )  # holds under CUDA_VISIBLE_DEVICES
         try:
+            handle = open(Path(tempfile.gettempdir()) / f"koala-{os.getuid()}-gpu-{identity}.lock", "w")
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            handle.close()
             continue
         _leases.append(handle)
         return torch.device("cuda", index)

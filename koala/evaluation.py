@@ -5,13 +5,14 @@ import pandas as pd
 import torch
 
 from koala import lab, metrics, training
+from koala.batches import chunks
 
 DRAWN = 24  # photographs of the test split whose pictures every run of a data set keeps
 
 
 def fit_baselines(job: training.Job, train_rows: np.ndarray) -> metrics.Baselines:
     """Mean colour and colour by lightness of the training split."""
-    return metrics.fit_baselines(job.batches(part)[0] for part in training.chunks(train_rows, 256))
+    return metrics.fit_baselines(job.batches(part)[0] for part in chunks(train_rows, 256))
 
 
 def per_image(
@@ -22,7 +23,7 @@ def per_image(
     files: the data set's table; its row, path and category go along. Columns after them: method ("model", "gray",
     "mean", "lightness") and what koala.metrics' evaluate and hue_errors return."""
     parts = []
-    for chunk in training.chunks(rows, job.config.batch_size):
+    for chunk in chunks(rows, job.micro_batch or job.config.batch_size):
         rgb, ab = training.predict(job, chunk)
         L = lab.rgb_to_lab(rgb)[:, :1]
         predictions = {"model": ab} | {name: baselines.predict(name, L) for name in metrics.BASELINES}
@@ -59,7 +60,7 @@ def drawn(test_rows: np.ndarray, count: int = DRAWN) -> np.ndarray:
 def pictures(job: training.Job, rows: np.ndarray) -> np.ndarray:
     """The photographs coloured by the model, (n,S,S,3) uint8."""
     shown = []
-    for chunk in training.chunks(rows, job.config.batch_size):
+    for chunk in chunks(rows, job.micro_batch or job.config.batch_size):
         rgb, ab = training.predict(job, chunk)
         shown.append(
             lab.lab_to_rgb(torch.cat([lab.rgb_to_lab(rgb)[:, :1], ab.float()], 1)).permute(0, 2, 3, 1).cpu()

@@ -1,6 +1,7 @@
 """One run from its configuration to its artefacts: what train.ipynb does between its pictures."""
 
 import contextlib
+import dataclasses
 import fcntl
 import time
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import safetensors.torch
 import torch
+import torch.nn.functional as F
 
 from koala import (
     bins,
@@ -24,14 +26,33 @@ from koala import (
 )
 from koala import config as configs
 from koala import device as devices
+from koala.batches import Batches, chunks, make_batches
 from koala.errors import KoalaError
 from koala.model import Koala
 from koala.split import SPLITS
 
+COUNTED = 1_000_000  # pixels whose colours are counted at a time
+
+
+def check(config) -> None:
+    """What a run's configuration can be refused for before any photograph is read. Raises KoalaError."""
+    width = extractors.width(config.backbone, config.layer)
+    make_loss(config)
+    if config.backbone == "none":
+        for name in ("layer", "feature_dims", "feature_reduction", "feature_source"):
+            if getattr(config, name) != getattr(configs.RunConfig, name):
+                raise KoalaError(
+                    f"parameter '{name}' does nothing with backbone=none: leave it out, or choose an extractor."
+                )
+    elif config.feature_dims > width:
+        raise KoalaError(
+            f"parameter 'feature_dims' must be at most {width}, the width of {config.backbone}, not {config.feature_dims}."
+        )
+
 
 def load_photos(config, progress=None) -> data.Photos:
     """The prepared data set that `config.dataset` names, prepared now if need be. A wrong backbone stops here first."""
-    extractors.width(config.backbone, config.layer)
+    extractors.width(config.backbone, config.layer)  # raises KoalaError
     return data.find(config.dataset, config.image_size, progress=progress)
 
 
@@ -66,21 +87,28 @@ def load_features(config, photos, rows, device, progress=None) -> tuple[np.ndarr
     return matrix, cached.info, chosen
 
 
-def make_job(config, photos, rows, matrix, device) -> training.Job:
-    """Network, loss and data on the device. The seed decides the weights, and nothing outside is disturbed."""
-    batches = training.make_batches(photos.images[: len(matrix)], matrix, device)
-    loss = make_loss(config, lambda: count_colours(batches, rows["train"]))
+def make_model(config, width: int) -> Koala:
+    """The network with its first weights, on the CPU: the same on every device. Nothing outside is seeded."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model = Koala(matrix.shape[1], loss.bins, config.init)  # on the CPU: the same weights on every device
-    model = model.to(device, memory_format=torch.channels_last)
-    return training.Job(model, loss, batches, config, devices.pick_precision(config.precision, device))
+        return Koala(width, make_loss(config).bins, config.init)
+
+
+def make_job(config, photos, rows, matrix, device) -> training.Job:
+    """Network, loss and data on the device. The seed decides the weights, and nothing outside is disturbed."""
+    given = make_batches(photos.images[: len(matrix)], matrix, device)
+    loss = make_loss(config, lambda: count_colours(given, rows["train"]))
+    model = make_model(config, matrix.shape[1]).to(device, memory_format=torch.channels_last)
+    return training.Job(model, loss, given, config, devices.pick_precision(config.precision, device))
 
 
 def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progress=None) -> results.Run:
     """Train and evaluate, or read back what is finished; an unfinished run goes on from its checkpoint."""
     precision = devices.pick_precision(config.precision, device)
-    name = results.run_id(config, photos.fingerprint, info["sha256"], photos.name)
+    resolved = dataclasses.replace(
+        config, precision=precision
+    )  # bf16 and fp32 are two runs, whoever chose them
+    name = results.run_id(resolved, photos.fingerprint, info["sha256"], photos.name)
     folder = paths.runs_dir() / name
     with _only_one(folder):
         if config.resume and results.is_finished(folder):
@@ -91,9 +119,8 @@ def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progr
         environment = results.environment({**info, **chosen}, photos, devices.describe(device), precision)
         results.start(config, environment, name)
         job = make_job(config, photos, rows, matrix, device)
-        with torch.backends.cudnn.flags(
-            enabled=True, benchmark=False, deterministic=True
-        ):  # the same bits after a resume
+        # deterministic: a resumed run ends with the same bits; without TF32 fp32 is fp32
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             history = training.fit(job, rows, folder, on_epoch, progress)
             _finish(job, folder, photos, rows, history, progress)
     return results.load(folder)
@@ -137,21 +164,25 @@ def _finish(job, folder, photos, rows, history, progress) -> None:
     results.finish(folder, job.model, history, table, pictures, summary)
 
 
-def make_loss(config, histogram) -> losses.Loss:
-    """The loss that `config` names; histogram() is called where it weighs classes by the training split's colours."""
+def make_loss(config, histogram=None) -> losses.Loss:
+    """The loss that `config` names; histogram() is called where it weighs classes by the training split's colours.
+
+    Without histogram such a loss can decode, but not train."""
     parameters = {
         "n_bins": config.bins, "sigma": config.sigma, "neighbours": config.neighbours,
         "lam": config.rebalance, "temperature": config.temperature, "decode": config.decode,
     }  # fmt: skip
     loss = losses.build(config.loss, **parameters)
-    return losses.build(config.loss, prior=histogram(), **parameters) if loss.needs_prior else loss
-
-
-def count_colours(batches, train_rows) -> torch.Tensor:
-    """How many training pixels fall into each cell of the a*b* gamut, (Q,)."""
-    return sum(
-        bins.count_bins(lab.rgb_to_lab(batches(part)[0])[:, 1:]) for part in training.chunks(train_rows, 256)
+    return (
+        losses.build(config.loss, prior=histogram(), **parameters) if loss.needs_prior and histogram else loss
     )
+
+
+def count_colours(given: Batches, train_rows) -> torch.Tensor:
+    """How many training targets (means of 2x2 pixels) fall into each cell of the a*b* gamut, (Q,)."""
+    size = max(1, COUNTED // given.images.shape[1] ** 2)  # photographs at a time
+    targets = (F.avg_pool2d(lab.rgb_to_lab(given(part)[0])[:, 1:], 2) for part in chunks(train_rows, size))
+    return sum(bins.count_bins(ab) for ab in targets)
 
 
 def write_result(config, run: results.Run) -> None:
@@ -160,7 +191,7 @@ def write_result(config, run: results.Run) -> None:
         weights = {key: run.env["weights"].get(key) for key in ("weights", "trained", "sha256")}
         paths.write_json(
             config.result_file,
-            {**run.result, "config": run.config, "weights": weights, "folder": str(run.folder)},
+            {**run.result, "config": run.config, "weights": weights, "folder": run.folder.name},
         )
 
 
@@ -175,4 +206,6 @@ def _only_one(folder: Path):
             raise KoalaError(
                 f"run {folder.name} is being trained by another process: wait for it, or change a parameter."
             ) from None
+        for left in folder.glob(".*.tmp"):  # of a process that was killed while writing
+            left.unlink()
         yield

@@ -122,7 +122,8 @@ def _try(extractor, images) -> np.ndarray | None:
     """(n,S,S,3) uint8 -> (n,D) float16, or None where memory ran out."""
     rgb = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)  # (n, 3, S, S)
     try:
-        values = extractor(lab.luma(rgb.to(next(extractor.buffers()).device))).cpu()
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 would keep 10 bits of what is kept here
+            values = extractor(lab.luma(rgb.to(next(extractor.buffers()).device))).cpu()
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
             raise

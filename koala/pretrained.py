@@ -41,6 +41,15 @@ def dequantize(packed: dict) -> dict:
     return state
 
 
+def folder() -> Path:
+    """Where the network that comes with koala lies. KoalaError where it is missing."""
+    if not (FOLDER / "config.json").exists():
+        raise KoalaError(
+            f"{FOLDER} is missing: restore it from git, or train a run and name it with the parameter run."
+        )
+    return FOLDER
+
+
 def read(path: Path) -> dict:
     """A network's weights from a safetensors file, packed or not. KoalaError where it is missing or unreadable."""
     if not path.exists():

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from koala import analysis, controls, evaluation, lab, metrics, training
+from koala.batches import chunks
 
 RARE = 0.005  # a target that varies less over the test split has no meaningful R^2
 PENALTIES = np.logspace(-1, 6, 15)
@@ -24,7 +25,7 @@ def gray_statistics(rgb: torch.Tensor) -> np.ndarray:
     """What lightness alone says of a photograph, without a network: (N,3,S,S) uint8 -> (N,35).
 
     A histogram of L* in 16 bins, its mean and spread, the mean L* of a 4x4 grid, and the mean absolute gradient."""
-    L = lab.rgb_to_lab(rgb)[:, 0]  # (N, S, S)
+    L = lab.rgb_to_lab(rgb.cpu())[:, 0]  # (N, S, S)
     shares = torch.stack([torch.histc(one, 16, 0, 100) / one.numel() for one in L])
     grid = torch.nn.functional.adaptive_avg_pool2d(L[:, None], 4).flatten(1)  # (N, 16)
     moments = torch.stack([L.mean((1, 2)), L.std((1, 2)), L.diff(dim=2).abs().mean((1, 2))], 1)
@@ -33,6 +34,7 @@ def gray_statistics(rgb: torch.Tensor) -> np.ndarray:
 
 def colour_targets(rgb: torch.Tensor) -> dict[str, np.ndarray]:
     """A photograph's colour in a few numbers: mean a*, mean b*, and the share of its pixels in each hue, (N,) each."""
+    rgb = rgb.cpu()
     ab = lab.rgb_to_lab(rgb)[:, 1:]
     targets = {"mean a*": ab[:, 0].mean((1, 2)), "mean b*": ab[:, 1].mean((1, 2))}
     shares = metrics.hue_errors(rgb, ab)
@@ -69,7 +71,7 @@ def linear_probe(
 def run(job: training.Job, rows: dict) -> list[dict]:
     """`linear_probe` of a run's photographs: from gray statistics, from its features, and from both."""
     count = len(job.batches.features)
-    parts = [job.batches(part)[0] for part in training.chunks(np.arange(count), 256)]
+    parts = [job.batches(part)[0] for part in chunks(np.arange(count), 256)]
     gray = np.concatenate([gray_statistics(rgb) for rgb in parts])
     colours = [colour_targets(rgb) for rgb in parts]
     targets = {name: np.concatenate([part[name] for part in colours]) for name in colours[0]}
@@ -106,7 +108,7 @@ def swapped_errors(job: training.Job, rows: dict, seed: int = 0) -> dict[str, np
     errors = {}
     for name, given in kinds.items():
         changed, parts = with_features(job, given), []
-        for part in training.chunks(rows["test"], job.config.batch_size):
+        for part in chunks(rows["test"], job.config.batch_size):
             parts.append(metrics.evaluate(*training.predict(changed, part))["ciede2000"].cpu().numpy())
         errors[name] = np.concatenate(parts)
     return errors

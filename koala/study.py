@@ -111,9 +111,14 @@ def record_failure(notebook, result_file) -> None:
 
 
 def forget_failures(study: Study) -> None:
-    """Remove the result files of what failed, so that the next call tries it again."""
+    """Remove the result files of what failed or is no longer there, so that the next call tries it again."""
     for path in study.folder.glob("*.json"):
-        if paths.read_json(path).get("status") == "failed":
+        try:
+            row = paths.read_json(path)
+            lost = "run_id" in row and not (paths.runs_dir() / row["run_id"] / "result.json").exists()
+        except ValueError:  # cut off by a kill
+            row, lost = {}, True
+        if lost or row.get("status") == "failed":
             path.unlink()
 
 
@@ -142,5 +147,13 @@ def _read_yaml(path: Path) -> dict:
     return values
 
 
-if __name__ == "__main__":  # python -m koala.study NOTEBOOK RESULT_FILE
-    record_failure(*sys.argv[1:3])
+if (
+    __name__ == "__main__"
+):  # python -m koala.study check NAME | python -m koala.study failed NOTEBOOK RESULT_FILE
+    if sys.argv[1] == "failed":
+        record_failure(*sys.argv[2:4])
+    else:
+        try:
+            load(sys.argv[2])
+        except KoalaError as error:
+            sys.exit(f"koala: {error}")

@@ -8,7 +8,6 @@ import contextlib
 import dataclasses
 import signal
 import time
-import warnings
 
 import numpy as np
 import torch
@@ -16,24 +15,10 @@ import torch.nn.functional as F
 
 from koala import checkpoint, lab, model
 from koala import device as devices
+from koala.batches import Batches, chunks
 from koala.errors import KoalaError
 
 TERMS = 64  # validation photographs whose fusion terms go into the history
-
-
-@dataclasses.dataclass
-class Batches:
-    """Photographs and features by row number: images (N,S,S,3) uint8, features (N,D), each where it fits."""
-
-    images: torch.Tensor
-    features: torch.Tensor
-    device: torch.device
-
-    def __call__(self, rows: np.ndarray):
-        """rgb (n,3,S,S) uint8 and features (n,D) float32, on the device."""
-        index = torch.from_numpy(rows)
-        rgb = self.images[index.to(self.images.device)].to(self.device).permute(0, 3, 1, 2)  # (n, 3, S, S)
-        return rgb, self.features[index.to(self.features.device)].to(self.device, torch.float32)
 
 
 @dataclasses.dataclass
@@ -47,16 +32,6 @@ class Job:
     precision: str
     micro_batch: int = 0
     seconds: float = 0.0
-
-
-def make_batches(images: np.ndarray, features: np.ndarray, device: torch.device) -> Batches:
-    """Data on the GPU as uint8 when it takes under half of the free memory, else read from the memory map."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        pixels, vectors = torch.from_numpy(np.asarray(images)), torch.from_numpy(np.asarray(features))
-    if device.type == "cuda" and pixels.nbytes + vectors.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
-        pixels, vectors = pixels.to(device), vectors.to(device)
-    return Batches(pixels, vectors, device)
 
 
 def make_optimizer(model, lr: float) -> torch.optim.Optimizer:
@@ -145,7 +120,9 @@ def train_step(job: Job, optimizer, rows) -> torch.Tensor:
             optimizer.zero_grad(set_to_none=True)
             value = _accumulate(job, rows, micro)
             break
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
             if micro == 1:
                 raise KoalaError(
                     "one photograph does not fit the device's memory: use a smaller image_size."
@@ -154,6 +131,11 @@ def train_step(job: Job, optimizer, rows) -> torch.Tensor:
             print(f"out of memory: going on with micro-batches of {job.micro_batch}.")
     optimizer.step()
     return value
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU's or the host's memory ran out (the CPU allocator raises a plain RuntimeError)."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _accumulate(job, rows, micro) -> torch.Tensor:
@@ -181,7 +163,7 @@ def mean_loss(job: Job, rows) -> float:
     """Mean loss per photograph over `rows`, in eval mode and without gradients."""
     job.model.eval()
     total = torch.zeros((), dtype=torch.float64, device=job.batches.device)
-    for part in chunks(rows, job.config.batch_size):
+    for part in chunks(rows, job.micro_batch or job.config.batch_size):
         total += batch_loss(job, part).double() * len(part)
     return total.item() / len(rows)
 
@@ -198,11 +180,6 @@ def predict(job: Job, rows) -> tuple[torch.Tensor, torch.Tensor]:
     return rgb, lab.denorm_ab(ab_norm)
 
 
-def chunks(rows: np.ndarray, size: int):
-    """`rows` in consecutive pieces of at most `size`."""
-    return (rows[start : start + size] for start in range(0, len(rows), size))
-
-
 def _fresh() -> dict:
     return {
         "epoch": 0,
@@ -217,7 +194,16 @@ def _save(job, optimizer, folder, state) -> None:
     now = time.monotonic()
     job.seconds += now - state["saved"]
     weights = {"model": job.model.state_dict(), "optimizer": optimizer.state_dict()}
-    checkpoint.save(folder, {**state, **weights, "sum": state["sum"].cpu(), "seconds": job.seconds})
+    checkpoint.save(
+        folder,
+        {
+            **state,
+            **weights,
+            "sum": state["sum"].cpu(),
+            "seconds": job.seconds,
+            "micro_batch": job.micro_batch,
+        },
+    )
     state["saved"] = now
 
 
@@ -227,7 +213,7 @@ def _restore(job, optimizer, folder) -> dict | None:
         return None
     job.model.load_state_dict(state.pop("model"))
     optimizer.load_state_dict(state.pop("optimizer"))
-    job.seconds = state["seconds"]
+    job.seconds, job.micro_batch = state["seconds"], state["micro_batch"]
     print(f"going on from a checkpoint: epoch {state['epoch'] + 1}, step {state['step']} done.")
     return {**state, "saved": time.monotonic()}
 

@@ -12,7 +12,7 @@ LAYERS = [
     ["config", "lab", "model", "progress", "device", "render", "download"],
     ["bins", "losses", "checkpoint", "weights", "extractors", "controls", "decode", "embedded", "archives"],
     ["known", "stl10", "lists", "sources", "split", "copies", "shards", "finish", "prepare", "data"],
-    ["metrics", "colours", "plots", "plots_data", "features", "results", "study"],
+    ["batches", "metrics", "colours", "plots", "plots_data", "features", "results", "study"],
     ["training", "evaluation", "analysis", "pretrained"],
     ["experiment", "claims", "probe", "colorize", "report", "show", "show_study"],
 ]

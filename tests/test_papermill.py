@@ -1,0 +1,125 @@
+"""papermill from the repository's root, as the README has it, and a whole study with a run that fails."""
+
+import importlib.util
+
+import nbformat
+import papermill as pm
+import pytest
+import yaml
+from calling import TINY, call, make_environment, papermill, text_of
+
+from koala import config, paths, study
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """One home for the module, so that data and features are prepared once."""
+    return make_environment(tmp_path_factory.mktemp("home"))
+
+
+def test_a_new_backbone_without_weights_is_named_untrained_everywhere(environment, tmp_path):
+    result = tmp_path / "result.json"
+    done = papermill(
+        environment,
+        "train",
+        tmp_path / "out.ipynb",
+        "-p",
+        "backbone",
+        "convnext",
+        *TINY,
+        "-p",
+        "result_file",
+        result,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary = paths.read_json(result)
+    assert summary["status"] == "finished"
+    if summary["weights"]["trained"]:
+        pytest.skip("ImageNet weights of ResNet-18 are at hand here")
+    folder = summary["folder"]
+    assert paths.read_json(f"{folder}/env.json")["weights"]["weights"] == "untrained (seed 0)"
+    shown = text_of(tmp_path / "out.ipynb")
+    for words in ("UNTRAINED extractor", "resnet18, mse (untrained)"):
+        assert words in shown, words
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("backbon", "convnext"), "unknown parameter 'backbon', did you mean 'backbone'?"),
+        (("epochs", "many"), "parameter 'epochs' must be a whole number, not 'many'."),
+        (("dataset", "nowhere"), "nowhere"),
+        (("backbone", "convnxt"), "did you mean 'convnext'"),
+    ],
+)
+def test_bad_input_stops_at_once_with_one_sentence(environment, tmp_path, arguments, words):
+    done = papermill(environment, "train", tmp_path / "out.ipynb", "-p", *arguments)
+    assert done.returncode != 0
+    assert words in done.stderr
+    assert words in text_of(tmp_path / "out.ipynb").replace("\\u2019", "'")
+
+
+def test_help_lists_every_parameter(environment):
+    done = call(environment, "papermill", "--help-notebook", "notebooks/train.ipynb")
+    assert (
+        "backbone: str" in done.stdout and "a fresh" not in done.stdout and "Can't infer" not in done.stdout
+    )
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("snakemake"), reason="needs snakemake")
+def test_a_study_goes_on_past_a_failing_run(environment, tmp_path):
+    """One run of two fails: the other ends, the index shows both, the exit code says so, and a second call retries."""
+    plan = tmp_path / "small.yaml"
+    plan.write_text(
+        "experiments: [no-extractor, resnet18]\nseeds: [0]\ndata: {source: photos, name: photos, image_size: 32}\n"
+        "scale: {epochs: 1, max_images: 60, weights: imagenet, device: cpu}\n"
+    )
+    command = (
+        "snakemake",
+        "--cores",
+        "1",
+        "--keep-going",
+        "--quiet",
+        "all",
+        "--directory",
+        paths.ROOT,
+        "--config",
+        f"study={plan}",
+        "--nolock",
+    )
+    done = call(environment, *command)
+    assert done.returncode != 0
+    index = (paths.Path(environment["KOALA_REPORTS"]) / "small" / "index.html").read_text()
+    assert "1 finished" in index and "1 failed" in index and "colour by lightness" in index
+    assert "weights" in index.split("failed:")[1][:500]
+    folder = paths.Path(environment["KOALA_HOME"]) / "runs" / "studies" / "small"
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    call(environment, *command)
+    again = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
+    assert again["no-extractor-s0.json"] == before["no-extractor-s0.json"]
+    assert again["resnet18-s0.json"] > before["resnet18-s0.json"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((study.PARAMS / "experiments").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_every_experiment_can_be_injected(path, tmp_path):
+    """papermill's own injection of each experiment's file: what it writes into the notebook, the guard accepts."""
+    values = yaml.safe_load(path.read_text())
+    source = str(paths.ROOT / "notebooks" / "train.ipynb")
+    notebook = pm.execute_notebook(
+        source, str(tmp_path / "out.ipynb"), values, prepare_only=True, progress_bar=False
+    )
+    injected = next(c.source for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", []))
+    assert config.injected_names([injected]) == list(values)
+
+
+def test_several_files_combine_and_the_later_wins(environment, tmp_path):
+    files = ("-f", "params/experiments/1-inception.yaml", "-f", "params/experiments/2-convnext.yaml")
+    done = papermill(
+        environment, "train", tmp_path / "out.ipynb", "--prepare-only", *files, "-p", "epochs", "3"
+    )
+    assert done.returncode == 0, done.stderr
+    cells = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells
+    injected = next(c.source for c in cells if "injected-parameters" in c.metadata.get("tags", []))
+    assert 'backbone = "convnext"' in injected and "epochs = 3" in injected
