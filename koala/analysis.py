@@ -8,8 +8,6 @@ import pandas as pd
 from koala import metrics, paths, results, study
 from koala.errors import KoalaError
 
-REFERENCE = "no-extractor"
-
 
 @dataclasses.dataclass
 class Study:
@@ -32,10 +30,13 @@ class Study:
             " (untrained)" if self.runs[experiment, self.seeds(experiment)[0]].untrained else ""
         )
 
-    def values(self, experiment: str, metric: str, method: str = "model") -> np.ndarray:
+    def config(self, experiment: str) -> dict:
+        return self.runs[experiment, self.seeds(experiment)[0]].config
+
+    def values(self, experiment: str, metric: str, method: str = "model", seeds=None) -> np.ndarray:
         """(seeds, photographs) of a metric, photographs in row order, the same for every experiment of a study."""
         columns = []
-        for seed in self.seeds(experiment):
+        for seed in seeds or self.seeds(experiment):
             table = self.runs[experiment, seed].per_image
             columns.append(table[table.method == method].sort_values("row")[metric].to_numpy())
         return np.stack(columns)
@@ -89,9 +90,11 @@ def interval(values: np.ndarray, resamples: int = 4000, seed: int = 0) -> tuple[
 def difference(
     found: Study, first: str, second: str, metric: str = "ciede2000"
 ) -> tuple[float, float, float]:
-    """First minus second, paired by photograph (and by seed where both have it), with its interval."""
-    common = min(len(found.seeds(first)), len(found.seeds(second)))
-    return interval(found.values(first, metric)[:common] - found.values(second, metric)[:common])
+    """First minus second, paired by photograph and by seed (the seeds that both have), with its interval."""
+    common = [seed for seed in found.seeds(first) if seed in found.seeds(second)]
+    if not common:
+        return (np.nan,) * 3
+    return interval(found.values(first, metric, seeds=common) - found.values(second, metric, seeds=common))
 
 
 def summary(found: Study, names: list[str], draw: int = 0) -> pd.DataFrame:
@@ -116,42 +119,64 @@ def summary(found: Study, names: list[str], draw: int = 0) -> pd.DataFrame:
                 name: mean,
                 f"{name}_low": low,
                 f"{name}_high": high,
-                f"{name}_seeds": np.nanmean(values, 1).std(),
+                f"{name}_seeds": spread(values),
             }
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def against(found: Study, reference: str, metric: str = "ciede2000") -> list[dict]:
-    """Each experiment minus `reference`, with its interval and what follows from it (lower is better)."""
+def spread(values: np.ndarray) -> float:
+    """Standard deviation between the seeds' means of (seeds, photographs); NaN for a single seed."""
+    return float(np.nanmean(values, 1).std(ddof=1)) if len(values) > 1 else np.nan
+
+
+def contrasts(found: Study) -> list[dict]:
+    """Each experiment with an extractor minus its controls, in CIEDE2000 (lower is better), with intervals.
+
+    A control shares loss and initialization and has no extractor, or the same extractor untrained, or with zero or
+    shuffled features. Nothing else is compared, so that a difference is the features' doing."""
     rows = []
     for name in found.experiments:
-        if name != reference:
-            mean, low, high = difference(found, name, reference, metric)
-            rows.append(
-                {
-                    "experiment": found.label(name),
-                    "difference": mean,
-                    "low": low,
-                    "high": high,
-                    "reads": _reads(low, high),
-                }
-            )
+        own = found.config(name)
+        if own["backbone"] == "none" or _is_control(own):
+            continue
+        for other in found.experiments:
+            theirs = found.config(other)
+            same = all(own[key] == theirs[key] for key in ("loss", "init"))
+            if (
+                other != name
+                and same
+                and (theirs["backbone"] == "none" or _is_control(theirs, own["backbone"]))
+            ):
+                mean, low, high = difference(found, name, other)
+                row = {"experiment": found.label(name), "minus control": found.label(other), "difference": mean}
+                rows.append(row | {"low": low, "high": high, "reads": reads(low, high, len(found.seeds(name)))})
     return rows
 
 
+def _is_control(config: dict, backbone: str | None = None) -> bool:
+    changed = config["feature_source"] != "image" or config["weights"] == "untrained"
+    return changed and backbone in (None, config["backbone"])
+
+
+def by_hue(found: Study, experiment: str, method: str = "model") -> dict[str, float]:
+    """Mean CIEDE2000 over all test pixels of each true hue (chroma above 10); NaN where there are none."""
+    means = {}
+    for hue in metrics.HUES:
+        share = found.values(experiment, f"{hue}_share", method)
+        error = np.nan_to_num(
+            found.values(experiment, f"{hue}_ciede2000", method)
+        )  # NaN where the share is 0
+        means[hue] = float((share * error).sum() / share.sum()) if share.sum() else np.nan
+    return means
+
+
 def hues(found: Study) -> pd.DataFrame:
-    """Mean CIEDE2000 over the pixels of each true hue, one line an experiment (claim C7)."""
-    lines = {metrics.BASELINES["lightness"]: (found.experiments[0], "lightness")}
-    lines |= {found.label(name): (name, "model") for name in found.experiments}
-    rows = []
-    for label, (experiment, method) in lines.items():
-        means = {
-            hue: interval(found.values(experiment, f"{hue}_ciede2000", method), resamples=1)[0]
-            for hue in metrics.HUES
-        }
-        rows.append({"method": label} | means)
-    return pd.DataFrame(rows)
+    """`by_hue` of the gray picture, of colour by lightness and of every experiment, one line each."""
+    first = found.experiments[0]
+    lines = {metrics.BASELINES[key]: by_hue(found, first, key) for key in ("gray", "lightness")}
+    lines |= {found.label(name): by_hue(found, name) for name in found.experiments}
+    return pd.DataFrame([{"method": label} | means for label, means in lines.items()])
 
 
 def histories(found: Study, experiments: list[str]) -> dict[str, list[pd.DataFrame]]:
@@ -169,17 +194,19 @@ def by_loss(found: Study) -> dict[str, list[str]]:
     return groups
 
 
-def epochs_to_converge(found: Study, experiment: str, share: float = 0.9) -> float:
-    """Epochs until `share` of the whole fall of the validation loss (first epoch to lowest) is done; mean over seeds."""
+def epochs_to_reach(found: Study, first: str, second: str) -> tuple[float, float]:
+    """Epochs that each of two experiments needs to reach the validation loss that both reach; means over seeds."""
     counts = []
-    for seed in found.seeds(experiment):
-        losses = found.runs[experiment, seed].history["val_loss"].to_numpy()
-        goal = losses[0] - share * (losses[0] - losses.min())
-        counts.append(int(np.argmax(losses <= goal)) + 1)
-    return float(np.mean(counts))
+    for seed in set(found.seeds(first)) & set(found.seeds(second)):
+        losses = [found.runs[name, seed].history["val_loss"].to_numpy() for name in (first, second)]
+        goal = max(one.min() for one in losses)
+        counts.append([int(np.argmax(one <= goal)) + 1 for one in losses])
+    return tuple(np.mean(counts, axis=0)) if counts else (np.nan, np.nan)
 
 
-def _reads(low: float, high: float) -> str:
+def reads(low: float, high: float, seeds: int) -> str:
+    """What a difference's interval says, where lower is better."""
     if np.isnan(low):
         return "no value"
-    return "better" if high < 0 else "worse" if low > 0 else "no difference found"
+    verdict = "better" if high < 0 else "worse" if low > 0 else "no difference shown"
+    return verdict + (" (one seed: photographs only)" if seeds == 1 else "")

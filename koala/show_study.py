@@ -21,7 +21,7 @@ def status(found) -> HTML:
         )
         rows.append({
             "experiment": name, "seeds": len(runs), "extractor's weights": weights, "precision": runs[0].env["machine"]["precision"],
-            "epochs": runs[0].config["epochs"], "training, s a run": f"{np.mean(seconds):.0f}",
+            "epochs": runs[0].config["epochs"], "code": ", ".join(sorted({run.env["commit"] for run in runs})), "training, s a run": f"{np.mean(seconds):.0f}",
         })  # fmt: skip
     text = table(rows).data
     untrained = [found.label(name) for name in found.experiments if found.label(name) != name]
@@ -41,7 +41,7 @@ def summary(frame: pd.DataFrame) -> HTML:
             row[head] = number(line, key)
         low, high = (number(line, f"ciede2000_{end}") for end in ("low", "high"))
         row["CIEDE2000, 95 % interval"] = f"{low} to {high}"
-        row["between seeds"] = "" if line["trivial"] else f"{line['ciede2000_seeds']:.2f}"
+        row["between seeds"] = "" if line["trivial"] else number(line, "ciede2000_seeds")
         rows.append(row)
     return table(rows)
 
@@ -58,13 +58,12 @@ def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return frame[list(columns)].rename(columns=columns)
 
 
-def differences(found) -> HTML:
-    """Each experiment against the one without extractor, in CIEDE2000."""
-    if analysis.REFERENCE not in found.experiments:
-        return HTML(f"<p>This study has no finished run of {analysis.REFERENCE} to compare with.</p>")
-    return table(
-        analysis.against(found, analysis.REFERENCE), dict.fromkeys(("difference", "low", "high"), "{:+.2f}")
-    )
+def contrasts(found) -> HTML:
+    """Every experiment with an extractor against its controls, in CIEDE2000."""
+    rows = analysis.contrasts(found)
+    if not rows:
+        return HTML("<p>This study has no control for any of its extractors.</p>")
+    return table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
 
 
 def grid(found, count: int):
