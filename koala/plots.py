@@ -57,13 +57,14 @@ def curves(history_by_label: dict, title: str = "", untrained: bool = False) -> 
         return _finished(figure, title + (", untrained extractor" if untrained and "untrained" not in title else ""))
 
 
-def live_curve(history) -> Figure:
+def live_curve(history, untrained: bool = False) -> Figure:
     """The same for one run under way: small, and quick to draw. history: DataFrame epoch, train_loss, val_loss."""
     with _style():
         figure = Figure(figsize=(6, 2.6), layout="constrained")
         axis = figure.subplots()
         _losses(axis, history)
         axis.legend(frameon=False)
+        axis.set_title("extractor untrained" if untrained else "")
         return _finished(figure)
 
 

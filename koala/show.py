@@ -70,13 +70,13 @@ def is_untrained(info: dict) -> bool:
 
 
 class Live:
-    """Calls figure(history) after each epoch and replaces the one picture shown."""
+    """Draws the losses so far after each epoch in place of the picture before."""
 
-    def __init__(self, figure):
-        self.figure, self.handle = figure, None
+    def __init__(self, info: dict):
+        self.untrained, self.handle = is_untrained(info), None
 
     def __call__(self, history: list[dict]) -> None:
-        picture = svg(self.figure(pd.DataFrame(history)))
+        picture = svg(plots.live_curve(pd.DataFrame(history), self.untrained))
         if self.handle is None:
             self.handle = display(picture, display_id=True)
         else:
