@@ -60,6 +60,8 @@ def _file_problem(folder: Path, path: Path, status) -> str:
 
 
 def _name_problem(name: str) -> str:
+    if ".." not in name and name[:1] not in ("/", "\\") and name[1:2] != ":":
+        return ""
     if name.startswith(("/", "\\")) or name[1:3] in (":/", ":\\"):
         return "absolute path in the archive"
     return "path that climbs out of the archive" if ".." in name.replace("\\", "/").split("/") else ""

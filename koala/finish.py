@@ -126,7 +126,8 @@ def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader
                     if line["category"] in twin:
                         _note(line, f"category '{line['category']}' differs from '{twin[line['category']]}' by case only")
                 counts[line["status"]] += 1
-                notes.update(_kinds(line))
+                if line["reason"]:
+                    notes.update(_kinds(line))
                 writer.writerow([line[column] for column in COLUMNS])
                 n += 1
         file.flush()

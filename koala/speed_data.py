@@ -1,0 +1,131 @@
+"""How fast preparation is, as ratios in one run on one core:
+
+python -m koala.speed_data SMALL [LARGE]    e.g. ../shared/data/tiny-imagenet-0.zip ../shared/data/sun-scenes.zip
+
+SMALL: an archive of pictures of about 64 px. Preparing it (listing, decoding, hashing, measuring, copies, split,
+writing) is compared with a plain loop of Pillow and skimage.color.rgb2lab over the same pictures, which stores nothing.
+LARGE: photographs, made 500x400 here and then brought to 224 px by koala.decode and by Pillow. Both in CPU time.
+With --memory, preparation's peak memory over a growing number of pictures (parts of all SMALL archives) is shown, too.
+"""
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from skimage.color import rgb2lab
+
+from koala.decode import square
+from koala.sources import entries, read
+
+BICUBIC = Image.Resampling.BICUBIC
+
+
+def cpu_seconds(function, items) -> float:
+    """CPU time of `function` over the items, in seconds an item: the better of two passes."""
+    passes = []
+    for _ in range(2):
+        start = time.process_time()
+        for item in items:
+            function(item)
+        passes.append((time.process_time() - start) / len(items))
+    return min(passes)
+
+
+def contents(source: str, most: int) -> list[bytes]:
+    """The bytes of up to `most` files, spread over the source."""
+    found = [entry for entry in entries(source) if not entry["problem"]]
+    return [read(entry) for entry in found[:: max(1, len(found) // most)][:most]]
+
+
+def small_pictures(source: str, image_size: int = 64) -> list[dict]:
+    """Preparation against the plain loop, and preparing again what is prepared."""
+    plain = cpu_seconds(lambda data: rgb2lab(np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))), contents(source, 2000))
+    with tempfile.TemporaryDirectory() as home:
+        first, files, again = prepare_alone(source, image_size, home)
+    return [
+        {"what": "plain loop: Pillow, rgb2lab", "ms of CPU a picture": plain * 1e3, "ratio": 1.0},
+        {"what": f"koala.data.prepare, all {files:,}", "ms of CPU a picture": first / files * 1e3, "ratio": plain * files / first},
+        {"what": "prepare again", "ms of CPU a picture": again / files * 1e3, "ratio": plain * files / again},
+    ]
+
+
+def prepare_alone(source: str, image_size: int, home: str) -> tuple[float, int, float]:
+    """CPU seconds of preparing in one process of its own, the number of files, and CPU seconds of doing it again."""
+    code = (
+        "import sys, time; from koala import data; seconds = []\n"
+        "for _ in range(2):\n"
+        "    start = time.process_time()\n"
+        "    photos = data.prepare(sys.argv[1], 'speed', int(sys.argv[2]), workers=1)\n"
+        "    seconds.append(time.process_time() - start)\n"
+        "print(*seconds, sum(photos.meta['counts'].values()))"
+    )
+    first, again, files = _run(code, source, image_size, home)
+    return first, int(files), again
+
+
+def _run(code: str, source: str, image_size: int, home: str) -> list[float]:
+    """The numbers that a process of its own prints."""
+    command = [sys.executable, "-c", code, source, str(image_size)]
+    done = subprocess.run(command, env=os.environ | {"KOALA_HOME": home}, capture_output=True, text=True, check=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def large_photographs(source: str, image_size: int = 224) -> list[dict]:
+    """koala.decode against Pillow's decoding and bicubic resizing of the same JPEG files of 500x400."""
+    files = []
+    for data in contents(source, 200):
+        Image.open(io.BytesIO(data)).convert("RGB").resize((500, 400), BICUBIC).save(out := io.BytesIO(), "JPEG", quality=90)
+        files.append(out.getvalue())
+
+    def plain(data):
+        return np.asarray(Image.open(io.BytesIO(data)).resize((image_size, image_size), BICUBIC, box=(50, 0, 450, 400)))
+
+    seconds = [cpu_seconds(plain, files), cpu_seconds(lambda data: square(data, image_size), files)]
+    difference = np.mean([np.abs(plain(data).astype(int) - square(data, image_size)[0]).mean() for data in files])
+    return [
+        {"what": f"500x400 to {image_size} px: Pillow, bicubic", "ms of CPU a picture": seconds[0] * 1e3, "ratio": 1.0},
+        {"what": f"koala.decode, {difference:.3f} of 255 from it on average", "ms of CPU a picture": seconds[1] * 1e3,
+         "ratio": seconds[0] / seconds[1]},
+    ]  # fmt: skip
+
+
+def memory(source: str, counts, image_size: int = 64) -> list[dict]:
+    """Peak memory of preparing 10,000 and more pictures, each in a process of its own."""
+    rows, found = [], [entry for entry in entries(source) if not entry["problem"]]
+    for count in counts:
+        with tempfile.TemporaryDirectory() as home:
+            with zipfile.ZipFile(f"{home}/part.zip", "w") as part:
+                for entry in found[:count]:
+                    part.writestr(entry["path"], read(entry))
+            code = ("import resource, sys, time; from koala import data; start = time.monotonic()\n"
+                    "data.prepare(sys.argv[1], 'memory', int(sys.argv[2]))\n"
+                    "print(time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)")  # fmt: skip
+            seconds, peak = _run(code, f"{home}/part.zip", image_size, home)
+        rows.append({"pictures": min(count, len(found)), "seconds": seconds, "peak memory, MiB": peak})
+    return rows
+
+
+def main(arguments=None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m koala.speed_data", description=__doc__.partition("\n")[0])
+    parser.add_argument("small", help="an archive of pictures of about 64 px; several with commas and globs")
+    parser.add_argument("large", nargs="?", help="photographs")
+    parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="peak memory of preparing N pictures")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    rows = small_pictures(given.small) + (large_photographs(given.large) if given.large else [])
+    print(pd.DataFrame(rows).round(3).to_string(index=False))
+    if given.memory:
+        print(pd.DataFrame(memory(given.small, given.memory)).round(1).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
