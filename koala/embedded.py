@@ -14,7 +14,7 @@ PHOTOGRAPHS = (
     ("sklearn", "datasets/images/china.jpg"), ("sklearn", "datasets/images/flower.jpg"),
     ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
 )
-CROPS = 40  # a photograph
+CROPS = 24  # a photograph
 
 
 def photographs() -> list[Path]:

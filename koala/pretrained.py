@@ -68,7 +68,8 @@ def pack(run_folder: Path, target: Path = FOLDER) -> None:
     state = quantize(read(run.folder / "model.safetensors"))
     with paths.atomic_path(target / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(state))
-    for name, value in (("config", run.config), ("env", run.env), ("result", run.result)):
+    config = run.config | {"result_file": ""}  # a path of the machine that trained it
+    for name, value in (("config", config), ("env", run.env), ("result", run.result)):
         paths.write_json(target / f"{name}.json", value)
 
 
