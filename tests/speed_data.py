@@ -1,6 +1,6 @@
-"""How fast preparation is, as ratios in one run on one core:
+"""How fast preparation is, as ratios in one run on one core (a command, no test):
 
-python -m koala.speed_data SMALL [LARGE]    e.g. ../shared/data/tiny-imagenet-0.zip ../shared/data/sun-scenes.zip
+python tests/speed_data.py SMALL [LARGE]    e.g. ../shared/data/tiny-imagenet-0.zip ../shared/data/sun-scenes.zip
 
 SMALL: an archive of pictures of about 64 px. Preparing it (listing, decoding, hashing, measuring, copies, split,
 writing) is compared with a plain loop of Pillow and skimage.color.rgb2lab over the same pictures, which stores nothing.
@@ -9,6 +9,7 @@ With --memory, preparation's peak memory over a growing number of pictures (part
 """
 
 import argparse
+import contextlib
 import io
 import os
 import subprocess
@@ -24,6 +25,7 @@ from PIL import Image
 from skimage.color import rgb2lab
 
 from koala.decode import square
+from koala.errors import KoalaError
 from koala.sources import entries, read
 
 BICUBIC = Image.Resampling.BICUBIC
@@ -41,9 +43,13 @@ def cpu_seconds(function, items) -> float:
 
 
 def contents(source: str, most: int) -> list[bytes]:
-    """The bytes of up to `most` files, spread over the source."""
-    found = [entry for entry in entries(source) if not entry["problem"]]
-    return [read(entry) for entry in found[:: max(1, len(found) // most)][:most]]
+    """The bytes of up to `most` photographs, spread over the source."""
+    found, out = [entry for entry in entries(source) if not entry["problem"]], []
+    for entry in found[:: max(1, len(found) // most)][:most]:
+        with contextlib.suppress(KoalaError):  # both sides get good files only
+            square(data := read(entry), 64)
+            out.append(data)
+    return out
 
 
 def small_pictures(source: str, image_size: int = 64) -> list[dict]:
@@ -115,7 +121,7 @@ def memory(source: str, counts, image_size: int = 64) -> list[dict]:
 
 
 def main(arguments=None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m koala.speed_data", description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("small", help="an archive of pictures of about 64 px; several with commas and globs")
     parser.add_argument("large", nargs="?", help="photographs")
     parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="peak memory of preparing N pictures")
