@@ -191,7 +191,7 @@ def write_result(config, run: results.Run) -> None:
         weights = {key: run.env["weights"].get(key) for key in ("weights", "trained", "sha256")}
         paths.write_json(
             config.result_file,
-            {**run.result, "config": run.config, "weights": weights, "folder": run.folder.name},
+            {**run.result, "config": run.config, "weights": weights},
         )
 
 

@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from koala import analysis, controls, evaluation, lab, metrics, training
 from koala.batches import chunks
+from koala.model import fusion_terms
 
 RARE = 0.005  # a target that varies less over the test split has no meaningful R^2
 PENALTIES = np.logspace(-1, 6, 15)
@@ -88,6 +89,12 @@ def averages(probed: list[dict]) -> list[dict]:
         {"target": group} | {name: float(np.nanmean([row[name] for row in rows])) for name in names}
         for group, rows in groups.items()
     ]
+
+
+def final_terms(job: training.Job, rows: dict) -> dict[str, float]:
+    """The fusion's terms of the trained network on the first test photographs (see koala.model.fusion_terms)."""
+    rgb, features = job.batches(rows["test"][: training.TERMS])
+    return fusion_terms(job.model.eval(), lab.network_inputs(rgb)[0], features)
 
 
 def with_features(job: training.Job, features: torch.Tensor) -> training.Job:

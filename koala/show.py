@@ -160,14 +160,15 @@ def strongest_classes(outputs: np.ndarray, files: pd.DataFrame, layer: str, coun
     return rows
 
 
-def fusion_terms(run: results.Run):
-    """The encoder's and the embedding's terms by epoch: a table with their ratio."""
-    history = run.history[["epoch", "encoder_term", "embedding_term"]]
-    shown = history.assign(ratio=history.embedding_term / history.encoder_term)
-    shown = shown.rename(
-        columns={"encoder_term": "encoder", "embedding_term": "embedding", "ratio": "embedding / encoder"}
-    )
-    return table(shown, {"encoder": "{:.3g}", "embedding": "{:.3g}", "embedding / encoder": "{:.3g}"})
+def fusion_terms(run: results.Run, final: dict) -> HTML:
+    """The encoder's and the embedding's terms by epoch on validation photographs, and at the end on test photographs."""
+    names = ["encoder_term", "embedding_term"]
+    shown = pd.DataFrame([final])[names].assign(epoch="trained, test split")
+    if set(names) <= set(run.history):
+        shown = pd.concat([run.history[["epoch", *names]], shown])
+    shown = shown.assign(ratio=shown.embedding_term / shown.encoder_term)[["epoch", *names, "ratio"]]
+    shown.columns = ["epoch", "encoder", "embedding", "embedding / encoder"]
+    return table(shown, dict.fromkeys(shown.columns[1:], "{:.3g}"))
 
 
 def painter(given) -> None:

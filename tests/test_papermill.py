@@ -19,25 +19,15 @@ def environment(tmp_path_factory):
 
 def test_a_new_backbone_without_weights_is_named_untrained_everywhere(environment, tmp_path):
     result = tmp_path / "result.json"
-    done = papermill(
-        environment,
-        "train",
-        tmp_path / "out.ipynb",
-        "-p",
-        "backbone",
-        "convnext",
-        *TINY,
-        "-p",
-        "result_file",
-        result,
-    )
+    values = ("-p", "backbone", "resnet18", *TINY, "-p", "result_file", result)
+    done = papermill(environment, "train", tmp_path / "out.ipynb", *values)
     assert done.returncode == 0, done.stderr[-3000:]
     summary = paths.read_json(result)
     assert summary["status"] == "finished"
     if summary["weights"]["trained"]:
         pytest.skip("ImageNet weights of ResNet-18 are at hand here")
-    folder = summary["folder"]
-    assert paths.read_json(f"{folder}/env.json")["weights"]["weights"] == "untrained (seed 0)"
+    folder = paths.Path(environment["KOALA_HOME"]) / "runs" / summary["run_id"]
+    assert paths.read_json(folder / "env.json")["weights"]["weights"] == "untrained (seed 0)"
     shown = text_of(tmp_path / "out.ipynb")
     for words in ("UNTRAINED extractor", "resnet18, mse (untrained)"):
         assert words in shown, words
