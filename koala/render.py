@@ -37,7 +37,14 @@ def render_notebook(source: Path, target: Path, title: str, navigation: str = ""
         "koala_css": (TEMPLATES / "koala" / "style.css").read_text(),
     }
     body, _ = exporter.from_notebook_node(notebook, resources)
-    paths.write_text(target, body)
+    paths.write_text(target, without_places(body))
+
+
+def without_places(text: str) -> str:
+    """Reports are published: this machine's folders become ".", "KOALA_HOME" and ".." in them."""
+    for place, name in ((paths.ROOT, "."), (paths.home(), "KOALA_HOME"), (paths.ROOT.parent, "..")):
+        text = text.replace(f"{place}/", f"{name}/") if len(place.parts) > 1 else text
+    return text
 
 
 def mathml(markdown: str) -> str:
@@ -57,6 +64,7 @@ def mathml(markdown: str) -> str:
 
 
 def page(title: str, body: str, navigation: str = "") -> str:
+    """A page of its own in the reports' style; body: HTML."""
     style = (TEMPLATES / "koala" / "style.css").read_text()
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{html.escape(title)}</title><style>{style}</style>'
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main><nav>{navigation}</nav>\n<h1>{html.escape(title)}</h1>\n{body}</main></body></html>\n'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main><nav>{navigation}</nav>\n<h1>{html.escape(title)}</h1>\n{without_places(body)}</main></body></html>\n'

@@ -63,6 +63,11 @@ def test_a_notebook_that_never_ran_becomes_a_page_that_says_so(tmp_path):
     assert "has not been run" in (tmp_path / "none.html").read_text()
 
 
+def test_reports_name_no_place_of_this_machine():
+    text = f"{paths.ROOT}/.venv/bin/python {paths.home()}/runs/x {paths.ROOT.parent}/shared/photos.zip /usr/bin"
+    assert render.without_places(text) == "./.venv/bin/python KOALA_HOME/runs/x ../shared/photos.zip /usr/bin"
+
+
 def test_formulas_become_mathml_outside_code():
     assert render.mathml("`$a$` and $b$").startswith("`$a$` and <math")
     assert "$" not in render.mathml("$$\\sum_i x_i$$")
