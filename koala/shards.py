@@ -4,9 +4,12 @@ A run that was killed finds the finished ones and goes on; what they hold depend
 alone, so the result is the same to the bit.
 """
 
+import ctypes
 import hashlib
 import json
 import os
+import signal
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -91,11 +94,16 @@ class Shards:
         if workers == 1 or len(missing) * FILES < MANY:
             made = self._make(missing)
         else:
-            made = torch.utils.data.DataLoader(self, batch_size=None, sampler=missing, num_workers=workers)
-        for count in made:
-            done += count
-            if progress:
-                progress(done, self.files, "reading photographs")
+            made = torch.utils.data.DataLoader(self, batch_size=None, sampler=missing, num_workers=workers,
+                                               worker_init_fn=die_with_parent)  # fmt: skip
+        try:
+            for count in made:
+                done += count
+                if progress:
+                    progress(done, self.files, "reading photographs")
+        except (OSError, RuntimeError) as error:  # the disk is full, or a decoding process was killed
+            last = str(error).strip().splitlines()[-1]
+            raise KoalaError(f"preparation stopped ({last}): run it again, what is finished is kept.") from error
 
     def _count(self, i: int) -> int:
         return min(FILES, self.files - i * FILES)
@@ -107,6 +115,12 @@ class Shards:
             yield from (self[i] for i in missing)
         finally:
             torch.set_num_threads(threads)
+
+
+def die_with_parent(worker: int) -> None:
+    """Let the kernel end a decoding process when the one that it works for is killed (Linux; elsewhere it finds out)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def cores() -> int:

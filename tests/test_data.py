@@ -176,6 +176,21 @@ def test_an_interrupted_preparation_goes_on(many, monkeypatch):
     assert contents(broken) == contents(whole)
 
 
+def test_a_full_disk_is_one_sentence_and_loses_nothing(many, monkeypatch):
+    def full(self, i, make=shards.Shards.__getitem__):
+        if i == 2:
+            raise OSError(28, "No space left on device")
+        return make(self, i)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shards.Shards, "__getitem__", full)
+        with pytest.raises(KoalaError, match="No space left on device.*what is finished is kept"):
+            data.prepare(str(many), "full", 16)
+    seen = []
+    data.prepare(str(many), "full", 16, progress=lambda done, total, what: seen.append((done, total)))
+    assert seen[0] == (3 * shards.FILES, 1200) and seen[-1] == (1200, 1200)
+
+
 def test_processes_change_nothing(many, monkeypatch):
     monkeypatch.setattr(shards, "MANY", 100)
     one, two = (data.prepare(str(many), f"by-{n}", 16, workers=n) for n in (1, 2))
