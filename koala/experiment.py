@@ -105,9 +105,7 @@ def make_job(config, photos, rows, matrix, device) -> training.Job:
 def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progress=None) -> results.Run:
     """Train and evaluate, or read back what is finished; an unfinished run goes on from its checkpoint."""
     precision = devices.pick_precision(config.precision, device)
-    resolved = dataclasses.replace(
-        config, precision=precision
-    )  # bf16 and fp32 are two runs, whoever chose them
+    resolved = dataclasses.replace(config, precision=precision)  # "auto" would give bf16 and fp32 one name
     name = results.run_id(resolved, photos.fingerprint, info["sha256"], photos.name)
     folder = paths.runs_dir() / name
     with _only_one(folder):
@@ -173,9 +171,9 @@ def make_loss(config, histogram=None) -> losses.Loss:
         "lam": config.rebalance, "temperature": config.temperature, "decode": config.decode,
     }  # fmt: skip
     loss = losses.build(config.loss, **parameters)
-    return (
-        losses.build(config.loss, prior=histogram(), **parameters) if loss.needs_prior and histogram else loss
-    )
+    if loss.needs_prior and histogram:
+        return losses.build(config.loss, prior=histogram(), **parameters)
+    return loss
 
 
 def count_colours(given: Batches, train_rows) -> torch.Tensor:
@@ -189,10 +187,7 @@ def write_result(config, run: results.Run) -> None:
     """The run's summary at config.result_file, where a study looks for it."""
     if config.result_file:
         weights = {key: run.env["weights"].get(key) for key in ("weights", "trained", "sha256")}
-        paths.write_json(
-            config.result_file,
-            {**run.result, "config": run.config, "weights": weights},
-        )
+        paths.write_json(config.result_file, {**run.result, "config": run.config, "weights": weights})
 
 
 @contextlib.contextmanager
