@@ -184,7 +184,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(many, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(shards.Shards, "__getitem__", full)
-        with pytest.raises(KoalaError, match="No space left on device.*what is finished is kept"):
+        with pytest.raises(KoalaError, match=r"No space left on device.*what is finished is kept"):
             data.prepare(str(many), "full", 16)
     seen = []
     data.prepare(str(many), "full", 16, progress=lambda done, total, what: seen.append((done, total)))
