@@ -11,6 +11,7 @@ import dataclasses
 import numpy as np
 import torch
 from sklearn.linear_model import RidgeCV
+from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -53,20 +54,14 @@ def linear_probe(
     inputs: name -> (N,D); targets: name -> (N,). The penalty is chosen within fit_rows by leave-one-out. R^2 is
     1 for a perfect prediction, 0 for the test photographs' own mean, below 0 for worse, and NaN where the target hardly
     varies over them."""
-    rows = []
-    for target, values in targets.items():
-        row = {"target": target}
-        for name, matrix in inputs.items():
-            model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES)).fit(
-                matrix[fit_rows], values[fit_rows]
-            )
-            row[name] = (
-                model.score(matrix[test_rows], values[test_rows])
-                if values[test_rows].std() > RARE
-                else np.nan
-            )
-        rows.append(row)
-    return rows
+    wanted = np.stack(list(targets.values()), 1)  # (N, targets)
+    scores = {}
+    for name, matrix in inputs.items():
+        model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES, alpha_per_target=True))
+        found = model.fit(matrix[fit_rows], wanted[fit_rows]).predict(matrix[test_rows])
+        r2 = r2_score(wanted[test_rows], found, multioutput="raw_values")
+        scores[name] = np.where(wanted[test_rows].std(0) > RARE, r2, np.nan)
+    return [{"target": target} | {name: scores[name][i] for name in inputs} for i, target in enumerate(targets)]
 
 
 def run(job: training.Job, rows: dict) -> list[dict]:
