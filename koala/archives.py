@@ -45,7 +45,7 @@ def list_folder(folder: Path):
 
 def _printable(name: str) -> str:
     """A name with bytes that are no UTF-8 can be opened but not written into a table: show them escaped."""
-    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+    return name if name.isascii() else name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _file_problem(folder: Path, path: Path, status) -> str:

@@ -21,7 +21,9 @@ def perceptual_hash(pictures: np.ndarray) -> np.ndarray:
 
     The cosines are whole numbers and the sums exact, so that threads and machines cannot change a bit."""
     cosines = _cosines(pictures.shape[1])  # (8, S)
-    low = cosines @ pictures[..., 1].astype(np.float64) @ cosines.T  # (n, 8, 8)
+    exact = np.float32 if 255 * 127 * pictures.shape[1] < 2**24 else np.float64  # holds every first sum to the last digit
+    rows = cosines.astype(exact) @ pictures[..., 1].astype(exact)  # (n, 8, S)
+    low = rows.astype(np.float64) @ cosines.T  # (n, 8, 8)
     low = low.reshape(len(pictures), 64)[:, 1:]  # without the mean
     bits = low > np.median(low, axis=1, keepdims=True)  # (n, 63)
     bits = np.pad(bits, ((0, 0), (1, 0)))

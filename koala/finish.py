@@ -15,6 +15,7 @@ from koala.shards import FILES, Shards
 from koala.split import SPLITS, ranks, split
 
 COLUMNS = ("path", "category", "split", "status", "reason", "sha256", "row", "group", "width", "height", "chroma")
+PAGE = 4096  # bytes
 KINDS = {"same bytes as": "same bytes as another", "near copy of": "near copy of another",
          "category '": "category that differs from another by case only"}  # fmt: skip
 
@@ -89,10 +90,9 @@ def _write_images(path: Path, shards: Shards, row_of, stored) -> int:
     size = shards.image_size
     shape = (int((row_of >= 0).sum()), size, size, 3)
     with open(path, "wb") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        start = file.tell()
-        file.flush()
+        start = _write_header(file, shape)
+        if hasattr(os, "posix_fallocate"):  # scattered writes into space that is there already are cheaper
+            os.posix_fallocate(file.fileno(), 0, start + int(np.prod(shape)))
         for i in range(len(shards)):
             here = slice(i * FILES, (i + 1) * FILES)
             for row, picture in zip(row_of[here][stored[here]].tolist(), shards.pictures(i), strict=True):
@@ -100,6 +100,17 @@ def _write_images(path: Path, shards: Shards, row_of, stored) -> int:
                     os.pwrite(file.fileno(), picture, start + row * size * size * 3)  # (S, S, 3)
         os.fsync(file.fileno())
     return start
+
+
+def _write_header(file, shape) -> int:
+    """The .npy header of an array of uint8, padded to whole pages: scattered writes of pictures that fill whole
+    pages, too, leave no page half written. Gives its length in bytes."""
+    text = repr({"descr": "|u1", "fortran_order": False, "shape": shape})
+    magic = np.lib.format.magic(1, 0)
+    length = PAGE - len(magic) - 2
+    file.write(magic + length.to_bytes(2, "little") + text.ljust(length - 1).encode("latin1") + b"\n")
+    file.flush()
+    return PAGE
 
 
 def _picture(file, start: int, row: int, size: int) -> np.ndarray:

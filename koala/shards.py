@@ -168,8 +168,14 @@ def measure(pictures: np.ndarray, facts: list[dict]) -> None:
     for i, fact in enumerate(facts):
         fact["chroma"], fact["hash"] = round(chroma[i], 2), hashes[i]
         # Where the grid shows no colour, every pixel is looked at.
-        if strongest[i] <= GRAY and _ab(pictures[i : i + 1]).abs().max() <= GRAY:
+        if strongest[i] <= GRAY and _is_gray(pictures[i]):
             fact["status"] = "gray"
+
+
+def _is_gray(picture: np.ndarray) -> bool:
+    """Whether no pixel of a picture (S, S, 3) uint8 has |a*| or |b*| above GRAY; three equal channels have neither."""
+    equal = (picture[..., 0] == picture[..., 1]).all() and (picture[..., 0] == picture[..., 2]).all()
+    return bool(equal or _ab(picture[None]).abs().max() <= GRAY)
 
 
 def _ab(pictures: np.ndarray) -> torch.Tensor:
