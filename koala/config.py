@@ -25,7 +25,7 @@ PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 
 # These say where or how a run is computed, or where its summary goes; what is learned does not depend on them.
-VOLATILE = ("resume", "device", "result_file", "checkpoint_minutes")
+VOLATILE = ("resume", "device", "compile", "processes", "result_file", "checkpoint_minutes")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +48,7 @@ class RunConfig:
     rebalance: Share = 0.5
     temperature: PositiveFloat = 0.38
     decode: Literal["annealed", "mean", "mode"] = "annealed"
+    flip: bool = False
     init: Literal["torch", "glorot"] = "torch"
     epochs: Positive = 4
     batch_size: Positive = 64
@@ -57,6 +58,8 @@ class RunConfig:
     seed: Seed = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Device = "auto"
+    compile: Literal["auto", "off", "on", "graphs"] = "auto"
+    processes: Count = 0
     resume: bool = True
     checkpoint_minutes: PositiveFloat = 5.0
     result_file: str = ""
@@ -89,6 +92,7 @@ class FeaturesConfig:
     backbone: str = "efficientnet"
     weights: str = "auto"
     layer: Literal["logits", "probabilities", "features"] = "logits"
+    flip: bool = False
     device: Device = "auto"
 
 

@@ -30,10 +30,13 @@ def apply(array: np.ndarray, rows_by_split: dict[str, np.ndarray], source: str =
         meta |= dict(feature_reduction="pca", **pca(array[rows_by_split["train"]], dims))
     elif dims:
         meta |= dict(feature_reduction="random", indices=select_dims(array.shape[1], dims, seed).tolist())
+    return repeat(array, rows_by_split, meta, seed), meta
+
+
+def repeat(array: np.ndarray, rows_by_split: dict[str, np.ndarray], meta: dict, seed: int) -> np.ndarray:
+    """What `apply` did, as `meta` tells, to other features (n,D) of the same pictures: those of their mirror images."""
     matrix = project(array, meta)
-    if source == "shuffled":
-        matrix = matrix[shuffled_rows(len(array), rows_by_split, seed)]
-    return matrix, meta
+    return matrix[shuffled_rows(len(array), rows_by_split, seed)] if meta["feature_source"] == "shuffled" else matrix
 
 
 def project(array: np.ndarray, meta: dict) -> np.ndarray:

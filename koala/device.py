@@ -10,7 +10,7 @@ import torch
 
 from koala.errors import KoalaError
 
-_leases = []  # open lock files: a lease lasts as long as its process
+_leases = {}  # number of a GPU -> open lock file: a lease lasts as long as its process
 
 
 def pick(device: str = "auto") -> torch.device:
@@ -28,20 +28,41 @@ def pick(device: str = "auto") -> torch.device:
     return wanted
 
 
+def pick_team(processes: int, device: torch.device) -> int:
+    """How many processes train together: as many as asked; for 0 one, and one more for each further GPU that is free."""
+    if processes or device.type != "cuda" or not _leases:  # a GPU that was named is the only one that was meant
+        return max(processes, 1)
+    return 1 + len(_lease(range(torch.cuda.device_count())))
+
+
+def leased() -> list[int]:
+    """Numbers of the GPUs that this process holds."""
+    return sorted(_leases)
+
+
 @functools.cache
 def _free_gpu() -> torch.device:
-    for index in range(torch.cuda.device_count()):
-        identity = getattr(
-            torch.cuda.get_device_properties(index), "uuid", index
-        )  # holds under CUDA_VISIBLE_DEVICES
+    found = _lease(range(torch.cuda.device_count()), most=1)
+    if found:
+        return torch.device("cuda", found[0])
+    return torch.device("cuda", 0)  # all are taken: share the first
+
+
+def _lease(indices, most: int | None = None) -> list[int]:
+    """Take the GPUs among `indices` that no process holds, `most` at most; gives their numbers."""
+    taken = []
+    for index in indices:
+        if index in _leases or len(taken) == most:
+            continue
+        identity = getattr(torch.cuda.get_device_properties(index), "uuid", index)  # holds under CUDA_VISIBLE_DEVICES
         try:
             handle = open(Path(tempfile.gettempdir()) / f"koala-{os.getuid()}-gpu-{identity}.lock", "w")
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             continue
-        _leases.append(handle)
-        return torch.device("cuda", index)
-    return torch.device("cuda", 0)  # all are taken: share the first
+        _leases[index] = handle
+        taken.append(index)
+    return taken
 
 
 def pick_precision(precision: str, device: torch.device) -> str:
@@ -57,6 +78,41 @@ def has_amx() -> bool:
     """Whether this CPU has AMX tiles for bf16; without them bf16 gains little or loses on a CPU."""
     probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return bool(probe and probe())
+
+
+def pick_compile(wanted: str, device: torch.device, steps: int, image_size: int) -> str:
+    """ "off", "on" (torch.compile) or "graphs" (also as CUDA graphs), from those or "auto".
+
+    auto compiles on a GPU when the run has enough steps to earn back the minute or so of compiling, as graphs where
+    pictures are so small that launching kernels takes longer than running them. On a CPU it is off: there compiling
+    takes longer than it saves. Raises KoalaError where it is asked for and there is no compiler."""
+    if wanted == "auto":
+        pays = device.type == "cuda" and steps >= 2000 and can_compile(device)
+        return ("graphs" if image_size <= 96 else "on") if pays else "off"
+    if wanted == "graphs" and device.type != "cuda":
+        raise KoalaError(f"compile=graphs needs a GPU, and this run is on {device.type}: use compile=on or auto.")
+    if wanted != "off" and not can_compile(device):
+        raise KoalaError(f"compile={wanted} needs a C++ compiler{' and Triton' * (device.type == 'cuda')}: use compile=off.")
+    return wanted
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile finds what it generates code with."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch.utils._triton import has_triton
+
+    try:
+        get_cpp_compiler()
+    except Exception:  # its own kind, without a public name
+        return False
+    return device.type != "cuda" or has_triton()
+
+
+def compile_step(module: torch.nn.Module, mode: str):
+    """The module, compiled as `pick_compile` decided. Each new shape of a batch is compiled at its first use."""
+    if mode == "off":
+        return module
+    return torch.compile(module, dynamic=False, mode="reduce-overhead" if mode == "graphs" else "default")
 
 
 def autocast(device: torch.device, precision: str):

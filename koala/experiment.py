@@ -19,7 +19,9 @@ from koala import (
     extractors,
     features,
     lab,
+    launch,
     losses,
+    parallel,
     paths,
     results,
     training,
@@ -87,6 +89,17 @@ def load_features(config, photos, rows, device, progress=None) -> tuple[np.ndarr
     return matrix, cached.info, chosen
 
 
+def load_mirrored(config, photos, rows, chosen, device, progress=None) -> np.ndarray | None:
+    """The matrix of `load_features` for the mirrored photographs, where the run mirrors and has an extractor."""
+    if not config.flip or config.backbone == "none":
+        return None
+    count = 1 + max(members.max() for members in rows.values())
+    cached = features.compute(
+        photos, config.backbone, config.weights, count, config.layer, device, progress=progress, mirrored=True
+    )
+    return controls.repeat(cached.array[:count], rows, chosen, config.seed)
+
+
 def make_model(config, width: int) -> Koala:
     """The network with its first weights, on the CPU: the same on every device. Nothing outside is seeded."""
     with torch.random.fork_rng(devices=[]):
@@ -94,34 +107,45 @@ def make_model(config, width: int) -> Koala:
         return Koala(width, make_loss(config).bins, config.init)
 
 
-def make_job(config, photos, rows, matrix, device) -> training.Job:
+def make_job(config, photos, rows, matrix, device, mirrored=None) -> training.Job:
     """Network, loss and data on the device. The seed decides the weights, and nothing outside is disturbed."""
-    given = make_batches(photos.images[: len(matrix)], matrix, device)
+    given = make_batches(photos.images[: len(matrix)], matrix, device, mirrored)
     loss = make_loss(config, lambda: count_colours(given, rows["train"]))
     model = make_model(config, matrix.shape[1]).to(device, memory_format=torch.channels_last)
-    return training.Job(model, loss, given, config, devices.pick_precision(config.precision, device))
+    steps = config.epochs * -(-len(rows["train"]) // config.batch_size)
+    compiled = devices.pick_compile(config.compile, device, steps, config.image_size)
+    return training.Job(model, loss, given, config, devices.pick_precision(config.precision, device), compiled)
 
 
 def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progress=None) -> results.Run:
-    """Train and evaluate, or read back what is finished; an unfinished run goes on from its checkpoint."""
+    """Train and evaluate, or read back what is finished; an unfinished run goes on from its checkpoint.
+
+    Where several GPUs are free (or config.processes asks for it), as many processes train it together."""
     precision = devices.pick_precision(config.precision, device)
     resolved = dataclasses.replace(config, precision=precision)  # "auto" would give bf16 and fp32 one name
     name = results.run_id(resolved, photos.fingerprint, info["sha256"], photos.name)
     folder = paths.runs_dir() / name
     with _only_one(folder):
-        if config.resume and results.is_finished(folder):
+        if parallel.from_first(lambda: config.resume and results.is_finished(folder)):
             print(f"run {name} is finished: reading it back (resume=false trains it again).")
             return results.load(folder)
-        if not config.resume:
-            results.clear(folder)
+        if not parallel.active() and (team := devices.pick_team(config.processes, device)) > 1:
+            launch.start(resolved, team, device, on_epoch, progress)
+            return results.load(folder)
         environment = results.environment({**info, **chosen}, photos, devices.describe(device), precision)
-        results.start(config, environment, name)
-        job = make_job(config, photos, rows, matrix, device)
+        environment["machine"]["processes"] = parallel.size()
+        if not parallel.rank():
+            if not config.resume:
+                results.clear(folder)
+            results.start(config, environment, name)
+        mirrored = load_mirrored(config, photos, rows, chosen, device, progress)
+        job = make_job(config, photos, rows, matrix, device, mirrored)
         # deterministic: a resumed run ends with the same bits; without TF32 fp32 is fp32
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             history = training.fit(job, rows, folder, on_epoch, progress)
-            _finish(job, folder, photos, rows, history, progress)
-    return results.load(folder)
+            if not parallel.rank():
+                _finish(job, folder, photos, rows, history, progress)
+    return None if parallel.rank() else results.load(folder)
 
 
 def reopen(run: results.Run, device):
@@ -192,7 +216,10 @@ def write_result(config, run: results.Run) -> None:
 
 @contextlib.contextmanager
 def _only_one(folder: Path):
-    """Two processes never train the same run: the second is told so."""
+    """Two processes never train the same run: the second is told so. Of a team that trains together, the first locks."""
+    if parallel.rank() or parallel.launched():
+        yield
+        return
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as handle:
         try:

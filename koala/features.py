@@ -37,10 +37,11 @@ class Features:
 
 
 def compute(photos, backbone: str, weights: str = "auto", n: int | None = None, layer: str = "logits",
-            device: str = "cpu", batch_size: int = 64,
-            progress: Callable[[int, int, str], None] | None = None) -> Features:
+            device: str = "cpu", batch_size: int = 64, progress: Callable[[int, int, str], None] | None = None,
+            mirrored: bool = False) -> Features:
     """Features of the first `n` rows of photos.images (N,S,S,3) uint8, from the cache where they are there.
 
+    mirrored: of the photographs with left and right exchanged.
     n grows later without recomputation. `none` gives (N,0). Values are the extractor's fp32, stored as float16: one
     that does not fit is an error, never inf. Where memory runs out the batch halves itself."""
     total = len(photos.images)
@@ -52,12 +53,12 @@ def compute(photos, backbone: str, weights: str = "auto", n: int | None = None, 
                     reason="", preprocessing="")
         return Features(np.zeros((total, 0), np.float16), info, "none", None)
     extractor = extractors.build(backbone, weights, layer, progress)
-    parts = key_parts(photos.fingerprint, extractor.info)
+    parts = key_parts(photos.fingerprint, extractor.info) | ({"mirrored": True} if mirrored else {})
     folder = features_dir() / key_of(parts)
     with _locked(folder, progress):
         index = _open(folder, parts, extractor.info, total)
         array = np.load(folder / "features.npy", mmap_mode="r+")
-        _fill(array, index, folder, photos.images, extractor.to(device), n, batch_size, progress)
+        _fill(array, index, folder, photos.images[:, :, ::-1] if mirrored else photos.images, extractor.to(device), n, batch_size, progress)
     return Features(np.load(folder / "features.npy", mmap_mode="r"), extractor.info, folder.name, folder)
 
 

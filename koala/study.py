@@ -67,8 +67,10 @@ def load(name: str) -> Study:
 
 
 def parameters(study: Study, experiment: str, seed: int) -> dict:
-    """All parameters of one run of train.ipynb: the experiment's, over them the study's scale, data and seed."""
-    values = _read_yaml(_named("experiments", experiment)) | study.scale
+    """All parameters of one run of train.ipynb: the experiment's, over them the study's scale, data and seed.
+
+    One process a run, unless the study says otherwise: several runs at a time are what fills several GPUs."""
+    values = {"processes": 1} | _read_yaml(_named("experiments", experiment)) | study.scale
     shared = {"dataset": study.data.get("name", "photos"), "image_size": study.data.get("image_size", 64)}
     return values | shared | {"seed": seed}
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from koala import checkpoint, lab, model
+from koala import checkpoint, lab, model, parallel
 from koala import device as devices
 from koala.batches import Batches, chunks
 from koala.errors import KoalaError
@@ -21,17 +21,39 @@ from koala.errors import KoalaError
 TERMS = 64  # validation photographs whose fusion terms go into the history
 
 
+class Step(torch.nn.Module):
+    """rgb (n,3,S,S) uint8 and features (n,D) float32 -> mean loss. This is what is compiled and what DDP wraps:
+    Lab in float32, the network in the job's precision, the loss in float32."""
+
+    def __init__(self, model, loss, precision: str):
+        super().__init__()
+        self.model, self.loss, self.precision = model, loss, precision
+
+    def forward(self, rgb, features):
+        L_norm, ab_norm = lab.training_pair(rgb)  # (n, 1, S, S), (n, 2, S, S)
+        with devices.autocast(rgb.device, self.precision):
+            output = self.model.half(L_norm, features)  # (n, C, S/2, S/2)
+        return self.loss.compute(output, ab_norm)
+
+
 @dataclasses.dataclass
 class Job:
-    """What a training step needs. micro_batch is set once memory has run out; seconds counts training time."""
+    """What training needs. compiled: off, on or graphs (koala.device.pick_compile). micro_batch is set once memory has
+    run out; seconds counts training time. step is `Step`, compiled where asked; synchronized averages its gradients
+    over the processes."""
 
     model: torch.nn.Module
     loss: object
     batches: Batches
     config: object
     precision: str
+    compiled: str = "off"
     micro_batch: int = 0
     seconds: float = 0.0
+
+    def __post_init__(self):
+        self.step = devices.compile_step(Step(self.model, self.loss, self.precision), self.compiled)
+        self.synchronized, self.settled = self.step, False
 
 
 def make_optimizer(model, lr: float) -> torch.optim.Optimizer:
@@ -50,6 +72,13 @@ def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(rows)
 
 
+def mirrored_rows(count: int, config, epoch: int) -> np.ndarray | None:
+    """(count,) bool: which photographs (seed, epoch) mirror; None without config.flip."""
+    if not config.flip:
+        return None
+    return np.random.default_rng([config.seed, epoch, 1]).integers(0, 2, count, dtype=bool)
+
+
 def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict]:
     """Train to config.epochs; returns the history: epoch, lr, train_loss, val_loss and the fusion's terms a row.
 
@@ -60,6 +89,7 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
     """
     config, optimizer = job.config, make_optimizer(job.model, job.config.lr)
     state = (_restore(job, optimizer, folder) if config.resume else None) or _fresh()
+    job.synchronized = parallel.wrap(job.step, job.batches.device)
     with _stop_signals() as stopped:
         while state["epoch"] < config.epochs:
             epoch = state["epoch"]
@@ -99,38 +129,53 @@ def _steps(job, optimizer, rows, state, progress):
     job.model.train()
     size, epochs = job.config.batch_size, job.config.epochs
     order = epoch_order(rows, job.config.seed, state["epoch"])
+    mirror = mirrored_rows(len(job.batches.images), job.config, state["epoch"])
     state["sum"] = state["sum"].to(job.batches.device)
-    for start in range(state["step"] * size, len(order), size):
-        chunk = order[start : start + size]
-        state["sum"] += train_step(job, optimizer, chunk).double() * len(chunk)
+    steps = list(chunks(order, size))[state["step"] :]
+    dealt = [parallel.share(step) for step in steps]
+    ahead = job.batches.ahead([mine for mine, _ in dealt], mirror)
+    for step, (_, factor), mine in zip(steps, dealt, ahead, strict=True):
+        state["sum"] += train_step(job, optimizer, mine, factor, mirror).double() * len(step)
         state["step"] += 1
         if progress:
-            seen = state["epoch"] * len(order) + start + len(chunk)
+            seen = state["epoch"] * len(order) + min(state["step"] * size, len(order))
             progress(seen, epochs * len(order), f"epoch {state['epoch'] + 1} of {epochs}")
         yield
 
 
-def train_step(job: Job, optimizer, rows) -> torch.Tensor:
-    """One step of the optimizer on these rows; returns the mean loss without waiting for the device.
+def train_step(job: Job, optimizer, rows, factor: float = 1.0, mirror=None) -> torch.Tensor:
+    """One step of the optimizer; returns the mean loss over all processes' rows without waiting for the device.
 
+    rows: this process's; factor: see koala.parallel.share; mirror: (N,) bool, which photographs are mirrored.
     Out of memory halves the micro-batch and takes the step again with the same effective batch."""
+    if parallel.active() and not job.settled:
+        # In a synchronized pass the others would wait for ever for a process that starts again: find what fits before.
+        _halving(job, optimizer, lambda: _accumulate(job, rows, factor, mirror, synchronize=False))
+        job.micro_batch = parallel.least(job.micro_batch or job.config.batch_size, job.batches.device)
+        job.settled = True
+    value = _halving(job, optimizer, lambda: _accumulate(job, rows, factor, mirror))
+    optimizer.step()
+    return parallel.total(value)
+
+
+def _halving(job, optimizer, accumulate) -> torch.Tensor:
+    """accumulate(), with half the micro-batch again and again where memory runs out."""
     while True:
-        micro = job.micro_batch or len(rows)
+        optimizer.zero_grad(set_to_none=True)
         try:
-            optimizer.zero_grad(set_to_none=True)
-            value = _accumulate(job, rows, micro)
-            break
+            return accumulate()
         except RuntimeError as error:
+            micro = job.micro_batch or job.config.batch_size
             if not is_out_of_memory(error):
                 raise
-            if micro == 1:
+            if micro == 1 or job.settled:
                 raise KoalaError(
                     "one photograph does not fit the device's memory: use a smaller image_size."
+                    if micro == 1
+                    else "memory ran out in a step that several processes share: run the same command to go on."
                 ) from None
             job.micro_batch = -(-micro // 2)
             print(f"out of memory: going on with micro-batches of {job.micro_batch}.")
-    optimizer.step()
-    return value
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
@@ -138,34 +183,29 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
-def _accumulate(job, rows, micro) -> torch.Tensor:
-    """Gradients of the mean loss over `rows`, `micro` photographs at a time."""
-    value = torch.zeros((), device=job.batches.device)
-    for start in range(0, len(rows), micro):
-        part = rows[start : start + micro]
-        share = batch_loss(job, part) * (len(part) / len(rows))
-        share.backward()
-        value += share.detach()
-    return value
-
-
-def batch_loss(job: Job, rows) -> torch.Tensor:
-    """Mean loss of these rows: Lab in float32, the network in the job's precision, the loss in float32."""
-    rgb, features = job.batches(rows)
-    L_norm, ab_norm = lab.training_pair(rgb)  # (n, 1, S, S), (n, 2, S, S)
-    with devices.autocast(job.batches.device, job.precision):
-        output = job.model.half(L_norm, features)  # (n, C, S/2, S/2)
-    return job.loss.compute(output, ab_norm)
+def _accumulate(job, rows, factor, mirror, synchronize=True) -> torch.Tensor:
+    """Gradients of factor * mean loss over `rows`, a micro-batch at a time; this process's part of the mean loss."""
+    value, pieces = 0.0, [rows] if len(rows) <= (job.micro_batch or len(rows)) else list(chunks(rows, job.micro_batch))
+    for piece in pieces:
+        last = synchronize and piece is pieces[-1]
+        with contextlib.nullcontext() if last else parallel.unsynchronized(job.synchronized):
+            part = job.synchronized(*job.batches(piece, mirror)) * (factor * len(piece) / len(rows))
+            part.backward()
+        value = value + part.detach()
+    return value / parallel.size()
 
 
 @torch.no_grad()
 def mean_loss(job: Job, rows) -> float:
-    """Mean loss per photograph over `rows`, in eval mode and without gradients."""
+    """Mean loss per photograph over `rows`, in eval mode and without gradients; the processes share the work."""
     job.model.eval()
     total = torch.zeros((), dtype=torch.float64, device=job.batches.device)
-    for part in chunks(rows, job.micro_batch or job.config.batch_size):
-        total += batch_loss(job, part).double() * len(part)
-    return total.item() / len(rows)
+    pieces = list(chunks(rows, job.micro_batch or job.config.batch_size))
+    dealt = [parallel.share(piece) for piece in pieces]
+    ahead = job.batches.ahead([mine for mine, _ in dealt])
+    for piece, (_, factor), mine in zip(pieces, dealt, ahead, strict=True):
+        total += job.step(*job.batches(mine)).double() * (factor * len(piece) / parallel.size())
+    return parallel.total(total).item() / len(rows)
 
 
 @torch.no_grad()
@@ -193,6 +233,9 @@ def _fresh() -> dict:
 def _save(job, optimizer, folder, state) -> None:
     now = time.monotonic()
     job.seconds += now - state["saved"]
+    state["saved"] = now
+    if parallel.rank():
+        return
     weights = {"model": job.model.state_dict(), "optimizer": optimizer.state_dict()}
     checkpoint.save(
         folder,
@@ -204,17 +247,17 @@ def _save(job, optimizer, folder, state) -> None:
             "micro_batch": job.micro_batch,
         },
     )
-    state["saved"] = now
 
 
 def _restore(job, optimizer, folder) -> dict | None:
-    state = checkpoint.load(folder)
+    state = parallel.from_first(lambda: checkpoint.load(folder))
     if state is None:
         return None
     job.model.load_state_dict(state.pop("model"))
     optimizer.load_state_dict(state.pop("optimizer"))
     job.seconds, job.micro_batch = state["seconds"], state["micro_batch"]
-    print(f"going on from a checkpoint: epoch {state['epoch'] + 1}, step {state['step']} done.")
+    if not parallel.rank():
+        print(f"going on from a checkpoint: epoch {state['epoch'] + 1}, step {state['step']} done.")
     return {**state, "saved": time.monotonic()}
 
 
@@ -225,7 +268,7 @@ def _stop_signals():
     before = {}
     with contextlib.suppress(ValueError):  # signals reach the main thread only: elsewhere checkpoints must do
         for name in (signal.SIGTERM, signal.SIGINT):
-            before[name] = signal.signal(name, lambda *_: caught.append(True))
+            before[name] = signal.signal(name, lambda *_: None if parallel.rank() else caught.append(True))
     try:
         yield lambda: bool(caught)
     finally:

@@ -9,12 +9,12 @@ from koala import paths
 # Each module may import those of earlier lines, and its own line's earlier ones.
 LAYERS = [
     ["errors", "paths"],
-    ["config", "lab", "model", "progress", "device", "render", "download"],
+    ["config", "lab", "model", "progress", "device", "render", "download", "parallel", "launch"],
     ["bins", "losses", "checkpoint", "weights", "extractors", "controls", "decode", "embedded", "archives"],
     ["known", "stl10", "lists", "sources", "split", "copies", "shards", "finish", "prepare", "data"],
     ["batches", "metrics", "colours", "plots", "plots_data", "features", "results", "study"],
     ["training", "evaluation", "analysis", "pretrained"],
-    ["experiment", "claims", "probe", "colorize", "report", "show", "show_study"],
+    ["experiment", "worker", "claims", "probe", "colorize", "report", "show", "show_study"],
 ]
 
 

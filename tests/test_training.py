@@ -128,14 +128,14 @@ def test_out_of_memory_halves_the_micro_batch_with_the_same_result(config, monke
     expected = training.fit(
         experiment.make_job(config, photos, rows, matrix, CPU), rows, paths.runs_dir() / "a"
     )
-    honest = training.batch_loss
+    honest = training.Step.forward
 
-    def small_memory(job, part):
-        if len(part) > 5 and job.model.training:
+    def small_memory(step, rgb, features):
+        if len(rgb) > 5 and step.training:
             raise torch.OutOfMemoryError("out of memory")
-        return honest(job, part)
+        return honest(step, rgb, features)
 
-    monkeypatch.setattr(training, "batch_loss", small_memory)
+    monkeypatch.setattr(training.Step, "forward", small_memory)
     job = experiment.make_job(config, photos, rows, matrix, CPU)
     found = training.fit(job, rows, paths.runs_dir() / "b")
     assert job.micro_batch == 4
