@@ -134,24 +134,26 @@ def contrasts(found: Study) -> list[dict]:
     """Each experiment with an extractor minus its controls, in CIEDE2000 (lower is better), with intervals.
 
     A control shares loss and initialization and has no extractor, or the same extractor untrained, or with zero or
-    shuffled features. Nothing else is compared, so that a difference is the features' doing."""
+    shuffled features. Nothing else is compared, so that a difference is the features' doing. Beside these, an experiment
+    in bf16 minus the same in fp32."""
     rows = []
     for name in found.experiments:
-        own = found.config(name)
-        if own["backbone"] == "none" or _is_control(own):
-            continue
         for other in found.experiments:
-            theirs = found.config(other)
-            same = all(own[key] == theirs[key] for key in ("loss", "init"))
-            if (
-                other != name
-                and same
-                and (theirs["backbone"] == "none" or _is_control(theirs, own["backbone"]))
-            ):
+            if _comparable(found.config(name), found.config(other)):
                 mean, low, high = difference(found, name, other)
                 row = {"experiment": found.label(name), "minus control": found.label(other), "difference": mean}
                 rows.append(row | {"low": low, "high": high, "reads": reads(low, high, len(found.seeds(name)))})
     return rows
+
+
+def _comparable(own: dict, theirs: dict) -> bool:
+    """Whether `theirs` is a control of `own`, or its fp32 twin."""
+    differ = {key for key in own if own[key] != theirs.get(key, own[key])} - {"seed", "result_file"}
+    if differ == {"precision"}:
+        return theirs["precision"] == "fp32"
+    if own["backbone"] == "none" or _is_control(own) or differ & {"loss", "init"} or not differ:
+        return False
+    return theirs["backbone"] == "none" or _is_control(theirs, own["backbone"])
 
 
 def _is_control(config: dict, backbone: str | None = None) -> bool:

@@ -116,6 +116,23 @@ class ExtractorConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class BenchmarkConfig:
+    """Parameters of benchmark.ipynb: how fast this machine trains."""
+
+    dataset: str = "photos"
+    backbone: str = "inception"
+    small: ImageSize = 64
+    large: ImageSize = 224
+    batch_small: Positive = 64
+    batch_large: Positive = 8
+    rounds: Positive = 5
+    steps: Positive = 200
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "off", "on", "graphs"] = "auto"
+    device: Device = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
 class ColorizeConfig:
     """Parameters of colorize.ipynb: gray (or colour) pictures in, coloured pictures out."""
 

@@ -4,19 +4,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from koala import lab, metrics, training
+from koala import lab, metrics
 from koala.batches import chunks
+from koala.step import Job, predict
 
 DRAWN = 24  # photographs of the test split whose pictures every run of a data set keeps
 
 
-def fit_baselines(job: training.Job, train_rows: np.ndarray) -> metrics.Baselines:
+def fit_baselines(job: Job, train_rows: np.ndarray) -> metrics.Baselines:
     """Mean colour and colour by lightness of the training split."""
     return metrics.fit_baselines(job.batches(part)[0] for part in chunks(train_rows, 256))
 
 
 def per_image(
-    job: training.Job, rows: np.ndarray, files: pd.DataFrame, baselines: metrics.Baselines, progress=None
+    job: Job, rows: np.ndarray, files: pd.DataFrame, baselines: metrics.Baselines, progress=None
 ) -> pd.DataFrame:
     """Metrics of the model and of the trivial baselines on `rows`: one line per photograph and method.
 
@@ -24,7 +25,7 @@ def per_image(
     "mean", "lightness") and what koala.metrics' evaluate and hue_errors return."""
     parts = []
     for chunk in chunks(rows, job.micro_batch or job.config.batch_size):
-        rgb, ab = training.predict(job, chunk)
+        rgb, ab = predict(job, chunk)
         L = lab.rgb_to_lab(rgb)[:, :1]
         predictions = {"model": ab} | {name: baselines.predict(name, L) for name in metrics.BASELINES}
         for method, prediction in predictions.items():
@@ -57,11 +58,11 @@ def drawn(test_rows: np.ndarray, count: int = DRAWN) -> np.ndarray:
     return np.sort(test_rows)[:count]
 
 
-def pictures(job: training.Job, rows: np.ndarray) -> np.ndarray:
+def pictures(job: Job, rows: np.ndarray) -> np.ndarray:
     """The photographs coloured by the model, (n,S,S,3) uint8."""
     shown = []
     for chunk in chunks(rows, job.micro_batch or job.config.batch_size):
-        rgb, ab = training.predict(job, chunk)
+        rgb, ab = predict(job, chunk)
         shown.append(
             lab.lab_to_rgb(torch.cat([lab.rgb_to_lab(rgb)[:, :1], ab.float()], 1)).permute(0, 2, 3, 1).cpu()
         )

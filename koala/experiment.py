@@ -32,6 +32,7 @@ from koala.batches import Batches, chunks, make_batches
 from koala.errors import KoalaError
 from koala.model import Koala
 from koala.split import SPLITS
+from koala.step import Job
 
 COUNTED = 1_000_000  # pixels whose colours are counted at a time
 
@@ -107,14 +108,14 @@ def make_model(config, width: int) -> Koala:
         return Koala(width, make_loss(config).bins, config.init)
 
 
-def make_job(config, photos, rows, matrix, device, mirrored=None) -> training.Job:
+def make_job(config, photos, rows, matrix, device, mirrored=None) -> Job:
     """Network, loss and data on the device. The seed decides the weights, and nothing outside is disturbed."""
     given = make_batches(photos.images[: len(matrix)], matrix, device, mirrored)
     loss = make_loss(config, lambda: count_colours(given, rows["train"]))
     model = make_model(config, matrix.shape[1]).to(device, memory_format=torch.channels_last)
     steps = config.epochs * -(-len(rows["train"]) // config.batch_size)
     compiled = devices.pick_compile(config.compile, device, steps, config.image_size)
-    return training.Job(model, loss, given, config, devices.pick_precision(config.precision, device), compiled)
+    return Job(model, loss, given, config, devices.pick_precision(config.precision, device), compiled)
 
 
 def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progress=None) -> results.Run:

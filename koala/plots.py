@@ -30,7 +30,7 @@ NAMES = {"train_loss": "training loss", "val_loss": "validation loss"}
 
 
 @contextlib.contextmanager
-def _style():
+def style():
     with sns.axes_style("whitegrid", {"grid.color": "#e6e6e6", "axes.edgecolor": "#b0b0b0"}):
         with sns.plotting_context("notebook", font_scale=0.95):
             with mpl.rc_context({"svg.hashsalt": "koala", "axes.titleweight": "bold"}):
@@ -46,26 +46,26 @@ def curves(history_by_label: dict, title: str = "", untrained: bool = False) -> 
     rows = -(-len(history_by_label) // columns)
     ends = [history["val_loss"].iloc[-1] for history in history_by_label.values()]
     comparable = max(ends) < 5 * min(ends)
-    with _style():
+    with style():
         figure = Figure(figsize=(WIDTH if columns > 1 else 7, 3.4 * rows + 0.5), layout="constrained")
         for i, (label, history) in enumerate(history_by_label.items()):
             axis = figure.add_subplot(rows, columns, i + 1, sharey=figure.axes[0] if i and comparable else None)
             _losses(axis, history)
             if label not in title:
-                axis.set_title(_wrapped(label, 40), fontsize=12, loc="left")
+                axis.set_title(wrapped(label, 40), fontsize=12, loc="left")
         figure.axes[0].legend(frameon=False)
-        return _finished(figure, title + (", untrained extractor" if untrained and "untrained" not in title else ""))
+        return finished(figure, title + (", untrained extractor" if untrained and "untrained" not in title else ""))
 
 
 def live_curve(history, untrained: bool = False) -> Figure:
     """The same for one run under way: small, and quick to draw. history: DataFrame epoch, train_loss, val_loss."""
-    with _style():
+    with style():
         figure = Figure(figsize=(6, 2.6), layout="constrained")
         axis = figure.subplots()
         _losses(axis, history)
         axis.legend(frameon=False)
         axis.set_title("extractor untrained" if untrained else "")
-        return _finished(figure)
+        return finished(figure)
 
 
 def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -> Figure:
@@ -73,7 +73,7 @@ def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -
 
     histories: label -> DataFrame, or list of DataFrames (one a seed), with the columns epoch and `metric`. Losses of
     different kinds (mse, crossentropy) have no common scale: draw them apart."""
-    with _style():
+    with style():
         figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
         axis = figure.subplots()
         palette = sns.color_palette("colorblind" if len(histories) <= 10 else "husl", len(histories))
@@ -87,7 +87,7 @@ def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -
             axis.plot(epochs, by_seed.mean(0), color=colour, linewidth=2, marker="o", markersize=4, label=name)
         _epoch_axis(axis, NAMES.get(metric, metric))
         _sorted_legend(figure, axis)
-        return _finished(figure, title)
+        return finished(figure, title)
 
 
 def bars(table, metric: str, title: str = "") -> Figure:
@@ -98,7 +98,7 @@ def bars(table, metric: str, title: str = "") -> Figure:
     trivial = table["baseline"].to_numpy(bool)
     y = np.arange(len(table)) + 0.6 * ~trivial
     colours = np.where(trivial, TRIVIAL, TRAIN)
-    with _style():
+    with style():
         figure = Figure(figsize=(WIDTH, 1.4 + 0.42 * len(table)), layout="constrained")
         axis = figure.subplots()
         axis.hlines(y, table["low"], table["high"], colors=colours, linewidth=3, alpha=0.5)
@@ -106,14 +106,14 @@ def bars(table, metric: str, title: str = "") -> Figure:
         for height, (_, row), colour in zip(y, table.iterrows(), colours, strict=True):
             right = np.nanmax([row["mean"], row["high"]])
             axis.annotate(f"{row['mean']:.4g}", (right, height), (8, 0), textcoords="offset points", va="center", color=colour)
-        axis.set_yticks(y, [_wrapped(text, 38) for text in table["method"]])
+        axis.set_yticks(y, [wrapped(text, 38) for text in table["method"]])
         axis.set(ylim=(y[-1] + 0.7, -0.7), xlabel=metric)
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.12)
         if trivial.any() and not trivial.all():
             axis.axhline(trivial.sum() - 0.2, color="#b0b0b0", linewidth=1, linestyle=":")
         sns.despine(ax=axis, left=True)
-        return _finished(figure, title)
+        return finished(figure, title)
 
 
 def ab_density(ab, title: str = "") -> Figure:
@@ -123,7 +123,7 @@ def ab_density(ab, title: str = "") -> Figure:
     edges = np.arange(-119, 121, 2)
     counts, _, _ = np.histogram2d(ab[:, 1], ab[:, 0], bins=(edges, edges))  # rows b*, columns a*
     inside = gaussian_filter(np.histogram2d(*lab.gamut_bins(2).flip(1).numpy().T, bins=(edges, edges))[0], 1)
-    with _style():
+    with style():
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
         axis = figure.subplots()
         mesh = axis.pcolormesh(edges, edges, np.ma.masked_equal(counts, 0) / max(len(ab), 1), norm=LogNorm(), cmap="rocket_r", rasterized=True)
@@ -131,7 +131,7 @@ def ab_density(ab, title: str = "") -> Figure:
         axis.contour(centres, centres, inside, levels=[0.5], colors="#404040", linewidths=1.2)
         axis.set(aspect="equal", xlabel="a*: green to red", ylabel="b*: blue to yellow", xlim=(-112, 112), ylim=(-112, 112))
         figure.colorbar(mesh, label="share of pixels", shrink=0.9)
-        return _finished(figure, title)
+        return finished(figure, title)
 
 
 def batch(rgb, title: str = "") -> Figure:
@@ -157,7 +157,7 @@ def grid(columns: dict, rows: list[str], title: str = "") -> Figure:
 def show_svg(figure: Figure) -> SVG:
     """A chart for a notebook or a report: sharp at any size, without metadata, so that equal charts are equal files."""
     buffer = io.StringIO()
-    with _style():
+    with style():
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
     text = text[text.index("<svg"):]  # the XML header would ask an HTML page for a DTD
@@ -168,7 +168,7 @@ def show_jpeg(picture, quality: int = 85) -> Image:
     """A Figure, or one photograph (H,W,3) uint8, for a notebook or a report: JPEG with every pixel's own colour
     (4:4:4), since the usual halving of the colour planes would blur just what is compared here."""
     if isinstance(picture, Figure):
-        with _style():
+        with style():
             picture.savefig(drawn := io.BytesIO(), format="png", dpi=JPEG_DPI)
         image, width, alt = Picture.open(drawn).convert("RGB"), round(picture.get_figwidth() * 100), _alt(picture)
     else:
@@ -192,11 +192,11 @@ def _photographs(tiles, rows, columns, title) -> Figure:
     inches = size[0] / JPEG_DPI
     longest = max((len(word) for text in columns for word in text.split()), default=1)
     small = min(10, max(6.5, 72 * inches / (0.62 * longest)))  # points at which the longest word is as wide as a tile
-    heads = [_wrapped(text, int(inches * 11)) for text in columns]
+    heads = [wrapped(text, int(inches * 11)) for text in columns]
     top = 0.12 + 0.17 * max(head.count("\n") + bool(head) for head in heads) + (0.3 if title else 0)
     width, height = left + canvas.shape[1] / JPEG_DPI, top + canvas.shape[0] / JPEG_DPI
     figure = Figure(figsize=(width, height), dpi=JPEG_DPI)
-    with _style():
+    with style():
         figure.text(0.04 / width, 1 - 0.08 / height, title, va="top", fontsize=13, weight="bold")
         figure.figimage(canvas, round(left * JPEG_DPI), 0, origin="upper")
         for c, head in enumerate(heads):
@@ -204,7 +204,7 @@ def _photographs(tiles, rows, columns, title) -> Figure:
             figure.text(x / width, 1 - (top - 0.06) / height, head, ha="center", va="bottom", fontsize=small)
         for r, text in enumerate(rows):
             y = top + (r * (size[1] + 4) + size[1] / 2) / JPEG_DPI
-            figure.text(0.04 / width, 1 - y / height, _wrapped(text, 15), va="center", fontsize=10)
+            figure.text(0.04 / width, 1 - y / height, wrapped(text, 15), va="center", fontsize=10)
     return figure
 
 
@@ -228,7 +228,7 @@ def _sorted_legend(figure, axis):
     # In the order in which the lines end, so that the eye finds them.
     handles, labels = axis.get_legend_handles_labels()
     order = np.argsort([-handle.get_ydata()[-1] for handle in handles], kind="stable")
-    labels = [_wrapped(label, 34) for label in labels]
+    labels = [wrapped(label, 34) for label in labels]
     lines = sum(label.count("\n") + 1 for label in labels)
     figure.set_figheight(max(figure.get_figheight(), 0.6 + 0.22 * lines))
     figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside right upper", frameon=False)
@@ -238,11 +238,11 @@ def _alt(figure):
     return "; ".join(text.get_text().replace("\n", " ") for text in figure.texts if text.get_text()) or "chart"
 
 
-def _wrapped(text, width):
+def wrapped(text, width):
     return "\n".join(textwrap.wrap(text, max(width, 8), break_long_words=False))
 
 
-def _finished(figure, title=""):
+def finished(figure, title=""):
     if title:
         figure.suptitle(title, weight="bold", fontsize=13, x=0.01, ha="left")
     figure.draw_without_rendering()  # inside the style, since ticks are made while drawing

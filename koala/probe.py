@@ -18,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from koala import analysis, controls, evaluation, lab, metrics, training
 from koala.batches import chunks
 from koala.model import fusion_terms
+from koala.step import Job, predict
 
 RARE = 0.005  # a target that varies less over the test split has no meaningful R^2
 PENALTIES = np.logspace(-1, 6, 15)
@@ -64,7 +65,7 @@ def linear_probe(
     return [{"target": target} | {name: scores[name][i] for name in inputs} for i, target in enumerate(targets)]
 
 
-def run(job: training.Job, rows: dict) -> list[dict]:
+def run(job: Job, rows: dict) -> list[dict]:
     """`linear_probe` of a run's photographs: from gray statistics, from its features, and from both."""
     count = len(job.batches.features)
     parts = [job.batches(part)[0] for part in chunks(np.arange(count), 256)]
@@ -86,18 +87,18 @@ def averages(probed: list[dict]) -> list[dict]:
     ]
 
 
-def final_terms(job: training.Job, rows: dict) -> dict[str, float]:
+def final_terms(job: Job, rows: dict) -> dict[str, float]:
     """The fusion's terms of the trained network on the first test photographs (see koala.model.fusion_terms)."""
     rgb, features = job.batches(rows["test"][: training.TERMS])
     return fusion_terms(job.model.eval(), lab.network_inputs(rgb)[0], features)
 
 
-def with_features(job: training.Job, features: torch.Tensor) -> training.Job:
+def with_features(job: Job, features: torch.Tensor) -> Job:
     """The same job with other features (N,D) in row order."""
     return dataclasses.replace(job, batches=dataclasses.replace(job.batches, features=features))
 
 
-def swapped_errors(job: training.Job, rows: dict, seed: int = 0) -> dict[str, np.ndarray]:
+def swapped_errors(job: Job, rows: dict, seed: int = 0) -> dict[str, np.ndarray]:
     """CIEDE2000 of each test photograph (n,) with its own features, another test photograph's, and the mean features."""
     features = job.batches.features
     order = torch.from_numpy(controls.shuffled_rows(len(features), rows, seed)).to(features.device)
@@ -111,7 +112,7 @@ def swapped_errors(job: training.Job, rows: dict, seed: int = 0) -> dict[str, np
     for name, given in kinds.items():
         changed, parts = with_features(job, given), []
         for part in chunks(rows["test"], job.config.batch_size):
-            parts.append(metrics.evaluate(*training.predict(changed, part))["ciede2000"].cpu().numpy())
+            parts.append(metrics.evaluate(*predict(changed, part))["ciede2000"].cpu().numpy())
         errors[name] = np.concatenate(parts)
     return errors
 
@@ -127,7 +128,7 @@ def compare(errors: dict[str, np.ndarray]) -> list[dict]:
     return rows
 
 
-def swap_pictures(job: training.Job, rows: dict, count: int):
+def swap_pictures(job: Job, rows: dict, count: int):
     """Columns of pictures and captions for koala.plots.grid: `count` drawn test photographs, each with everyone's features."""
     drawn = evaluation.drawn(rows["test"], count)
     columns = {}

@@ -1,6 +1,7 @@
 """A study's reports: every executed notebook rendered, an index page, and the index over all studies.
 
 python -m koala.report render STUDY · python -m koala.report verdict STUDY (exit 1 where a run failed)
+python -m koala.report page NOTEBOOK NAME TITLE: an executed notebook as reports/NAME/index.html
 """
 
 import base64
@@ -61,10 +62,21 @@ def render_study(name: str) -> Path:
     paths.write_text(
         index, page(plan.title, study_body(plan, rows), '<a href="../index.html">all studies</a>')
     )
-    paths.write_text(
-        plan.reports.parent / "index.html", page("koala: studies", overview_body(plan.reports.parent))
-    )
+    _write_overview()
     return index
+
+
+def render_page(notebook: Path, name: str, title: str) -> Path:
+    """An executed notebook as reports/NAME/index.html, linked from the index over all studies."""
+    target = paths.reports_dir() / name / "index.html"
+    render_notebook(notebook, target, title, '<a href="../index.html">all studies</a>')
+    _write_overview()
+    return target
+
+
+def _write_overview() -> None:
+    folder = paths.reports_dir()
+    paths.write_text(folder / "index.html", page("koala: studies", overview_body(folder)))
 
 
 def study_body(plan: study.Study, rows: list[dict]) -> str:
@@ -224,5 +236,7 @@ def _tr(cells, css: str = "", cell: str = "td", text: int = 0) -> str:
 
 
 if __name__ == "__main__":
-    action, name = sys.argv[1:3]
-    sys.exit(verdict(name) if action == "verdict" else print(f"rendered {render_study(name)}"))
+    action, name, *rest = sys.argv[1:]
+    if action == "verdict":
+        sys.exit(verdict(name))
+    print(f"rendered {render_page(Path(name), *rest) if action == 'page' else render_study(name)}")

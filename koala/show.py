@@ -21,6 +21,9 @@ METRICS = {  # column of per_image.csv -> heading
 DIGITS = {"ssim": 3, "auc": 3, "chroma_ratio": 2, "colourfulness": 1}
 METHODS = {**metrics.BASELINES, "truth": "the photographs themselves"}
 
+SPEED = {"ms": "{:.2f}", "times": "{:.2f}", "lowest": "{:.2f}", "highest": "{:.2f}", "peak MiB": "{:,.0f}"}
+SUSTAINED = {"per_second": "{:,.1f}", "gflop": "{:.2f}", "share": "{:.0%}", "paper_hours": "{:.2f}", "peak MiB": "{:,.0f}"}
+
 HUES = tuple(metrics.HUES)
 jpeg, svg = plots.show_jpeg, plots.show_svg
 

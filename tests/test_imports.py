@@ -12,9 +12,9 @@ LAYERS = [
     ["config", "lab", "model", "progress", "device", "render", "download", "parallel", "launch"],
     ["bins", "losses", "checkpoint", "weights", "extractors", "controls", "decode", "embedded", "archives"],
     ["known", "stl10", "lists", "sources", "split", "copies", "shards", "finish", "prepare", "data"],
-    ["batches", "metrics", "colours", "plots", "plots_data", "features", "results", "study"],
-    ["training", "evaluation", "analysis", "pretrained"],
-    ["experiment", "worker", "claims", "probe", "colorize", "report", "show", "show_study"],
+    ["batches", "metrics", "colours", "plots", "plots_data", "plots_speed", "features", "results", "study"],
+    ["step", "training", "evaluation", "analysis", "pretrained"],
+    ["literal", "experiment", "worker", "benchmark", "claims", "probe", "colorize", "report", "show", "show_study"],
 ]
 
 

@@ -11,6 +11,7 @@ import torch
 from koala import checkpoint, device, evaluation, experiment, extractors, losses, paths, results, training
 from koala.config import RunConfig
 from koala.errors import KoalaError
+from koala.step import Step, mean_loss
 
 CPU = torch.device("cpu")
 
@@ -128,14 +129,14 @@ def test_out_of_memory_halves_the_micro_batch_with_the_same_result(config, monke
     expected = training.fit(
         experiment.make_job(config, photos, rows, matrix, CPU), rows, paths.runs_dir() / "a"
     )
-    honest = training.Step.forward
+    honest = Step.forward
 
     def small_memory(step, rgb, features):
         if len(rgb) > 5 and step.training:
             raise torch.OutOfMemoryError("out of memory")
         return honest(step, rgb, features)
 
-    monkeypatch.setattr(training.Step, "forward", small_memory)
+    monkeypatch.setattr(Step, "forward", small_memory)
     job = experiment.make_job(config, photos, rows, matrix, CPU)
     found = training.fit(job, rows, paths.runs_dir() / "b")
     assert job.micro_batch == 4
@@ -172,7 +173,7 @@ def test_losses_in_the_history_are_means_over_photographs(config):
     L_norm, ab_norm = lab.training_pair(rgb)
     with torch.no_grad():
         literal = ((job.model.eval()(L_norm) - ab_norm) ** 2).mean().item()
-    assert training.mean_loss(job, rows["validation"]) == pytest.approx(literal, rel=1e-5)
+    assert mean_loss(job, rows["validation"]) == pytest.approx(literal, rel=1e-5)
 
 
 def test_the_extractor_is_bit_identical_after_training(config):
