@@ -1,9 +1,11 @@
 # make study   the demo study from nothing to reports/demo/index.html (STUDY=name for another one)
+# make benchmark   how fast this machine trains; reports/benchmark-NAME/index.html (NAME=cpu where it is not given)
 # make test    the tests: library, notebooks, papermill
 # make lab     JupyterLab on the notebooks
 # Each sets up .venv on first use: torch with its GPU libraries is about 5 GB.
 PYTHON ?= python3
 STUDY ?= demo
+NAME ?= cpu
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU ')
 GPU_LIMIT = $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
@@ -13,7 +15,7 @@ LOCK = $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 3 .s
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study test test-slow lab clean-demo
+.PHONY: study benchmark test test-slow lab clean-demo
 .DEFAULT_GOAL := study
 
 $(READY): requirements.txt requirements-tested.txt pyproject.toml
@@ -29,6 +31,12 @@ study: $(READY)
 	@python -m koala.study check $(STUDY)
 	@mkdir -p .snakemake
 	@$(LOCK) snakemake --nolock --cores $(CORES) $(GPU_LIMIT) --keep-going --rerun-incomplete --quiet all --config study=$(STUDY)
+
+benchmark: $(READY)
+	@echo "Measuring; leave the machine alone for about 15 minutes ..."
+	@mkdir -p runs
+	@papermill --log-level ERROR --no-progress-bar notebooks/benchmark.ipynb runs/benchmark-$(NAME).ipynb $(BENCHMARK)
+	@python -m koala.report page runs/benchmark-$(NAME).ipynb benchmark-$(NAME) "Speed of training: $(NAME)"
 
 test: $(READY)
 	@echo "Library, notebooks and papermill, on 2 processes ..."

@@ -127,8 +127,13 @@ def _linear(rgb):
     return torch.where(v > 0.04045, ((v.clamp_min(0) + 0.055) / 1.055).pow(2.4), v / 12.92)
 
 
-@functools.lru_cache
+@torch.compiler.assume_constant_result  # a compiled step holds the table instead of making it
 def _linear_table(device):
+    return _cached_table(device)
+
+
+@functools.lru_cache
+def _cached_table(device):
     return _linear(torch.arange(256, dtype=torch.float64) / 255).to(device)
 
 

@@ -58,14 +58,34 @@ def train_step(job: Job, optimizer, rows, factor: float = 1.0, mirror=None) -> t
 
     rows: this process's; factor: see koala.parallel.share; mirror: (N,) bool, which photographs are mirrored.
     Out of memory halves the micro-batch and takes the step again with the same effective batch."""
-    if parallel.active() and not job.settled:
-        # In a synchronized pass the others would wait for ever for a process that starts again: find what fits before.
-        _halving(job, optimizer, lambda: _accumulate(job, rows, factor, mirror, synchronize=False))
-        job.micro_batch = parallel.least(job.micro_batch or job.config.batch_size, job.batches.device)
-        job.settled = True
+    if not job.settled and (parallel.active() or job.compiled != "off"):
+        _settle(job, optimizer, lambda: _accumulate(job, rows, factor, mirror, synchronize=False))
     value = _halving(job, optimizer, lambda: _accumulate(job, rows, factor, mirror))
     optimizer.step()
     return parallel.total(value)
+
+
+def _settle(job, optimizer, accumulate) -> None:
+    """Before the first step: find out whether compiling works and what fits into memory, and agree with the others.
+
+    In a synchronized pass they would wait for ever for a process that starts again."""
+    works = True
+    try:
+        _halving(job, optimizer, accumulate)
+    except KoalaError:
+        raise
+    except Exception as error:  # compilers fail in many ways, and a run can do without
+        if job.compiled == "off":
+            raise
+        works = False
+        why = str(error).partition("\n")[0][:200]
+        print(f"torch.compile failed ({type(error).__name__}: {why}): going on without it.")
+    if not parallel.least(int(works), job.batches.device):
+        job.step, job.compiled = Step(job.model, job.loss, job.precision), "off"
+        job.synchronized = parallel.wrap(job.step, job.batches.device)
+        _halving(job, optimizer, accumulate)
+    job.micro_batch = parallel.least(job.micro_batch or job.config.batch_size, job.batches.device)
+    job.settled = True
 
 
 def _halving(job, optimizer, accumulate) -> torch.Tensor:
@@ -78,7 +98,7 @@ def _halving(job, optimizer, accumulate) -> torch.Tensor:
             micro = job.micro_batch or job.config.batch_size
             if not is_out_of_memory(error):
                 raise
-            if micro == 1 or job.settled:
+            if micro == 1 or (job.settled and parallel.active()):
                 raise KoalaError(
                     "one photograph does not fit the device's memory: use a smaller image_size."
                     if micro == 1

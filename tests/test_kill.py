@@ -13,7 +13,7 @@ from koala import paths
 SCRIPT = """
 import sys, torch
 from koala import config, experiment
-settings = config.RunConfig(dataset=sys.argv[1], image_size=32, backbone="none", epochs=30, batch_size=8, device="cpu",
+settings = config.RunConfig(dataset=sys.argv[1], image_size=32, backbone="none", epochs=20, batch_size=8, device="cpu",
                             precision="fp32", checkpoint_minutes=0.0005)
 photos = experiment.load_photos(settings)
 rows = experiment.split_rows(settings, photos)
@@ -43,18 +43,15 @@ def test_ten_kills_change_nothing(photo_folder, tmp_path):
     began = time.monotonic()
     assert start(photo_folder, tmp_path / "undisturbed").wait() == 0
     whole, killed = time.monotonic() - began, 0
-    for _ in range(60):
+    while killed < 10:
         process = start(photo_folder, tmp_path / "disturbed")
         try:
-            process.wait(random.uniform(0.02, whole / 4))
-            break
+            process.wait(random.uniform(0.02, whole / 8))
+            break  # it ended before ten kills: the disturbed run is done
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
             killed += 1
-            if killed == 10:
-                assert start(photo_folder, tmp_path / "disturbed").wait() == 0
-                break
-    assert killed >= 3
+    assert killed == 10, f"the run ended after {killed} kills: this machine needs a longer one"
+    assert start(photo_folder, tmp_path / "disturbed").wait() == 0
     assert contents(tmp_path / "disturbed") == contents(tmp_path / "undisturbed")
-    print(f"{killed} kills")

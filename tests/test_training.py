@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -124,6 +125,29 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
     assert checkpoint.load(tmp_path)["step"] == 3 and not capsys.readouterr().out.count("step 1")
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with room for two checkpoints (76 MB each), and not for the third that is written before one goes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "koala", place], capture_output=True).returncode:
+        pytest.skip("a small disk can be mounted by root only")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_stops_with_one_sentence_and_keeps_the_last_state(config, small_disk, monkeypatch):
+    config = dataclasses.replace(config, epochs=4)
+    expected = contents(run(config))
+    monkeypatch.setenv("KOALA_HOME", str(small_disk))
+    with pytest.raises(KoalaError, match="No space left on device; what stood there before is unchanged"):
+        run(config)
+    (folder,) = (path.parent for path in paths.runs_dir().glob("*/config.json"))
+    assert checkpoint.load(folder)["epoch"] == 2 and not (folder / "result.json").exists()
+    subprocess.run(["mount", "-o", "remount,size=500m", small_disk], check=True)
+    assert contents(run(config)) == expected
+
+
 def test_out_of_memory_halves_the_micro_batch_with_the_same_result(config, monkeypatch):
     photos, rows, matrix, *_ = prepare(config)
     expected = training.fit(
@@ -239,3 +263,53 @@ def test_every_loss_trains_through_the_same_loop(config):
         finished = run(dataclasses.replace(config, loss=name, epochs=1))
         assert np.isfinite(finished.history.to_numpy()).all(), name
         assert finished.per_image[finished.per_image.method == "model"].ciede2000.between(0, 100).all(), name
+
+
+def test_a_compiler_that_fails_costs_one_line(config, monkeypatch, capsys):
+    """A run that was to be compiled goes on without; asked for where there is no compiler, it is refused."""
+    expected = contents(run(config))
+
+    def broken(module, mode):
+        class Broken(torch.nn.Module):
+            def forward(self, *_):
+                raise ImportError("no header Python.h")
+
+        return Broken()
+
+    monkeypatch.setattr(device, "compile_step", lambda module, mode: module if mode == "off" else broken(module, mode))
+    monkeypatch.setattr(device, "pick_compile", lambda *_: "on")
+    assert contents(run(dataclasses.replace(config, resume=False))) == expected
+    assert "torch.compile failed (ImportError: no header Python.h): going on without it." in capsys.readouterr().out
+
+
+def test_compiling_is_off_on_a_cpu_and_refused_without_a_compiler(monkeypatch):
+    assert device.pick_compile("auto", CPU, 10**6, 64) == "off"
+    with pytest.raises(KoalaError, match="needs a GPU"):
+        device.pick_compile("graphs", CPU, 10, 64)
+    monkeypatch.setattr(device, "can_compile", lambda _: False)
+    with pytest.raises(KoalaError, match="needs a C"):
+        device.pick_compile("on", CPU, 10, 64)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_has_the_same_losses(config):
+    if not device.can_compile(CPU):
+        pytest.skip("no C++ compiler")
+    expected = run(config).history
+    found = run(dataclasses.replace(config, resume=False, compile="on")).history
+    assert found.to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-3)
+
+
+def test_a_mirrored_run_learns_goes_on_and_is_another_run(config, photo_folder):
+    config = dataclasses.replace(config, backbone="resnet18", weights="untrained", flip=True)
+    photos, rows, matrix, info, chosen = prepare(config)
+    mirrored = experiment.load_mirrored(config, photos, rows, chosen, CPU)
+    assert mirrored.shape == matrix.shape and not np.array_equal(mirrored, matrix)
+    expected = run(config)
+    plain = run(dataclasses.replace(config, flip=False))
+    assert plain.folder != expected.folder and not plain.history.equals(expected.history)
+    before = contents(expected)
+    restart = dataclasses.replace(config, resume=False, checkpoint_minutes=1e-9)
+    with pytest.raises(Stop):
+        run(restart, progress=stop_after(4))
+    assert contents(run(dataclasses.replace(restart, resume=True))) == before
