@@ -96,7 +96,7 @@ def study_body(plan: study.Study, rows: list[dict]) -> str:
     lines.append(f"<p>{' · '.join(links)}</p>")
     if any(is_untrained(row) for row in finished):
         lines.append(
-            '<p><span class="untrained">untrained</span>: no ImageNet weights could be had for this extractor where the study ran, so its features are a random function of the picture; such a run says nothing about the trained extractor.</p>'
+            '<p><span class="untrained">untrained</span>: this extractor's weights were never trained, because a control asks for it or because no ImageNet weights could be had where the study ran. Its features are a random function of the picture, and such a run says nothing about the trained extractor.</p>'
         )
     lines.append(
         f'<h2>Runs</h2><p class="note">Mean over the held-out test photographs. ↓ lower is better, ↑ higher is better; colourfulness should come near that of the photographs. Each row links to its report.</p><div class="scroll">{runs_table(rows)}</div>'
@@ -167,10 +167,7 @@ def runs_table(rows: list[dict]) -> str:
                 f'<tr><td>{link}</td><td>{row["seed"]}</td><td class="text koala-failed" colspan="{len(heads) - 2}">{row["status"]}: {error}</td></tr>'
             )
             continue
-        weights = (
-            html.escape(row["weights"]["weights"]) if row["config"]["backbone"] != "none" else "no extractor"
-        )
-        weights = f'<span class="untrained">{weights}</span>' if is_untrained(row) else weights
+        weights = _weights(row)
         numbers = [
             *_numbers(row["test"]["model"]),
             f"{row['last_val_loss']:.5f}",
@@ -178,6 +175,15 @@ def runs_table(rows: list[dict]) -> str:
         ]
         lines.append(_tr([link, row["seed"], *numbers, weights], text=1))
     return f"<table>{''.join(lines)}</table>"
+
+
+def _weights(row: dict) -> str:
+    """The weights in a word; the whole name shows under the pointer and stands in the run's report."""
+    if row["config"]["backbone"] == "none":
+        return "no extractor"
+    name = html.escape(row["weights"]["weights"])
+    css = "untrained" if is_untrained(row) else "weights"
+    return f'<span class="{css}" title="{name}">{name if is_untrained(row) else name.partition(" (")[0]}</span>'
 
 
 def settings_table(rows: list[dict]) -> str:
