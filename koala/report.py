@@ -96,7 +96,7 @@ def study_body(plan: study.Study, rows: list[dict]) -> str:
     lines.append(f"<p>{' · '.join(links)}</p>")
     if any(is_untrained(row) for row in finished):
         lines.append(
-            '<p><span class="untrained">untrained</span>: this extractor's weights were never trained, because a control asks for it or because no ImageNet weights could be had where the study ran. Its features are a random function of the picture, and such a run says nothing about the trained extractor.</p>'
+            '<p><span class="untrained">untrained</span>: the weights of this extractor were never trained, because a control asks for it or because no ImageNet weights could be had where the study ran. Its features are a random function of the picture, and such a run says nothing about the trained extractor.</p>'
         )
     lines.append(
         f'<h2>Runs</h2><p class="note">Mean over the held-out test photographs. ↓ lower is better, ↑ higher is better; colourfulness should come near that of the photographs. Each row links to its report.</p><div class="scroll">{runs_table(rows)}</div>'
