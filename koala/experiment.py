@@ -28,7 +28,7 @@ from koala import (
 )
 from koala import config as configs
 from koala import device as devices
-from koala.batches import Batches, chunks, make_batches
+from koala.batches import Batches, Streamed, chunks, make_batches
 from koala.errors import KoalaError
 from koala.model import Koala
 from koala.split import SPLITS
@@ -141,12 +141,21 @@ def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progr
             results.start(config, environment, name)
         mirrored = load_mirrored(config, photos, rows, chosen, device, progress)
         job = make_job(config, photos, rows, matrix, device, mirrored)
+        if not parallel.rank():
+            print(_how(job, device))
         # deterministic: a resumed run ends with the same bits; without TF32 fp32 is fp32
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             history = training.fit(job, rows, folder, on_epoch, progress)
             if not parallel.rank():
                 _finish(job, folder, photos, rows, history, progress)
     return None if parallel.rank() else results.load(folder)
+
+
+def _how(job, device) -> str:
+    """What `auto` came to, in one line."""
+    where = "streamed" if isinstance(job.batches.images, Streamed) else "resident"
+    team = f", {parallel.size()} processes" if parallel.active() else ""
+    return f"{devices.describe(device)}{team}; precision {job.precision}; compile {job.compiled}; photographs {where}"
 
 
 def reopen(run: results.Run, device):

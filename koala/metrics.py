@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 
 from koala import lab
 from koala.errors import KoalaError
@@ -206,18 +205,3 @@ def fit_baselines(batches: Iterable[torch.Tensor]) -> Baselines:
     known = sums[seen] / counts[seen, None]
     by_lightness = np.stack([np.interp(np.arange(101), seen, column) for column in known.T], 1)
     return Baselines(torch.tensor(sums.sum(0) / counts.sum()).float(), torch.tensor(by_lightness).float())
-
-
-def paired_bootstrap(differences, n: int = 9999, seed: int = 0) -> tuple[float, float, float]:
-    """One difference per image (or per image and seed) -> (mean, low, high) of a 95 % interval, BCa with n resamples
-    (scipy.stats.bootstrap). NaN is left out; fewer than two values, and the interval is NaN."""
-    values = np.asarray(differences, dtype=np.float64).ravel()
-    values = values[~np.isnan(values)]
-    mean = values.mean() if len(values) else math.nan
-    if len(values) < 2:
-        return float(mean), math.nan, math.nan
-    if np.ptp(values) == 0:  # BCa would divide by zero
-        return float(mean), float(mean), float(mean)
-    batch = max(1, 4_000_000 // len(values))  # 32 MB at a time
-    result = stats.bootstrap((values,), np.mean, n_resamples=n, batch=batch, rng=np.random.default_rng(seed))
-    return float(mean), float(result.confidence_interval.low), float(result.confidence_interval.high)

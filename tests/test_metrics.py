@@ -207,24 +207,6 @@ def test_lightness_without_training_pixels_is_interpolated():
     torch.testing.assert_close(steps, steps[:1].expand_as(steps), atol=1e-3, rtol=0)
 
 
-def test_bootstrap_covers_the_mean_and_is_seeded():
-    values = np.random.default_rng(1).normal(0.5, 2, 400)
-    mean, low, high = metrics.paired_bootstrap(values)
-    assert mean == pytest.approx(values.mean())
-    half = 1.96 * values.std(ddof=1) / math.sqrt(400)  # what theory says of a normal mean
-    assert (low, high) == (pytest.approx(mean - half, abs=0.03), pytest.approx(mean + half, abs=0.03))
-    assert metrics.paired_bootstrap(values) == (mean, low, high)
-    assert metrics.paired_bootstrap(values, seed=1) != (mean, low, high)
-    assert metrics.paired_bootstrap([*values, math.nan]) == (mean, low, high)
-
-
-def test_bootstrap_of_almost_nothing():
-    assert metrics.paired_bootstrap([2.0, 2.0, 2.0]) == (2, 2, 2)
-    mean, low, high = metrics.paired_bootstrap([3.0])
-    assert mean == 3 and math.isnan(low) and math.isnan(high)
-    assert all(math.isnan(x) for x in metrics.paired_bootstrap([]))
-
-
 def test_bad_input_is_named(photos, guess):
     with pytest.raises(KoalaError, match="uint8"):
         metrics.evaluate(photos / 255, guess)
