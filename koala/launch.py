@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 
 import torch
 
@@ -58,6 +59,19 @@ def _follow(lines, on_epoch, progress) -> None:
 def tell(what: str, values) -> None:
     """In the team's first process: one line for `start`."""
     print(MARK + json.dumps([what, values]), flush=True)
+
+
+def tell_progress(every: float = 1.0):
+    """A progress callback that tells `start` at most once in `every` seconds: a fast step must not wait for a pipe."""
+    last = 0.0
+
+    def progress(done: int, total: int, text: str = "") -> None:
+        nonlocal last
+        if time.monotonic() - last >= every or done >= total:
+            last = time.monotonic()
+            tell("progress", [done, total, text])
+
+    return progress
 
 
 def _environment(team: int, device: torch.device) -> dict:

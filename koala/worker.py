@@ -49,7 +49,7 @@ def join(wanted: str) -> torch.device:
 
 def train(config, device) -> None:
     first = parallel.rank() == 0
-    progress = (lambda *values: launch.tell("progress", values)) if first and parallel.launched() else None
+    progress = launch.tell_progress() if first and parallel.launched() else None
     on_epoch = (lambda history: launch.tell("history", history)) if first and parallel.launched() else None
     with parallel.first_here():  # the others find what it has prepared
         photos = experiment.load_photos(config, progress)

@@ -302,7 +302,7 @@ def test_a_compiled_run_has_the_same_losses(config):
 
 def test_a_mirrored_run_learns_goes_on_and_is_another_run(config, photo_folder):
     config = dataclasses.replace(config, backbone="resnet18", weights="untrained", flip=True)
-    photos, rows, matrix, info, chosen = prepare(config)
+    photos, rows, matrix, _, chosen = prepare(config)
     mirrored = experiment.load_mirrored(config, photos, rows, chosen, CPU)
     assert mirrored.shape == matrix.shape and not np.array_equal(mirrored, matrix)
     expected = run(config)
