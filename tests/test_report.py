@@ -108,7 +108,7 @@ def test_index_shows_failed_runs_untrained_weights_and_baselines(monkeypatch):
         "1 min 01 s",
     ):
         assert text in body, text
-    assert '<span class="untrained">untrained (seed 0)</span>' in body
+    assert '<span class="untrained" title="untrained (seed 0)">untrained (seed 0)</span>' in body
     study.forget_failures(plan)
     assert [row["status"] for row in study.results(plan)[:2]] == ["finished", "missing"]
 
