@@ -3,7 +3,6 @@
 Every ratio comes from one run: the variants take turns, round by round, so that what else the machine does hits all.
 """
 
-import contextlib
 import resource
 import time
 from collections.abc import Callable
@@ -17,7 +16,6 @@ from koala import config as configs
 from koala import data, experiment, extractors, lab, literal, losses
 from koala import device as devices
 from koala.batches import make_batches
-from koala.model import Koala
 from koala.step import Job, Step, make_optimizer, train_step
 
 PAPER = 84_313 * 20  # photographs that the report's training looked at: so many a split, 20 epochs
@@ -62,9 +60,7 @@ def photographs(dataset: str, image_size: int, count: int) -> np.ndarray:
 
 def build(variant: Variant, images: np.ndarray, extractor, device: torch.device) -> Callable[[], None]:
     """A function that takes one training step on all `images` (n,S,S,3)."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = Koala(1000)
+    model = experiment.make_model(configs.RunConfig(), 1000)
     model = model if variant.linear else literal.LiteralKoala(model)
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     model = model.to(device, memory_format=layout).train()
@@ -108,7 +104,7 @@ def measure(dataset: str, image_size: int, batch_size: int, rounds: int, backbon
     lowest, highest, and on a GPU its peak MiB."""
     images, extractor = photographs(dataset, image_size, batch_size), extractors.build(backbone, "untrained").to(device)
     lines, taken = variants(device), []
-    with _as_in_training():
+    with devices.repeatable():
         steps = [build(line, images, extractor, device) for line in lines]
         memory = [_warm(step, device) for step in steps]
         for number in range(rounds):
@@ -124,12 +120,11 @@ def measure(dataset: str, image_size: int, batch_size: int, rounds: int, backbon
 
 def _warm(step, device) -> float | None:
     """Two calls (compilation, caches); their peak GPU memory in MiB."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+    _forget_peak(device)
     for _ in range(2):
         step()
     _wait(device)
-    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else None
+    return peak_memory(device) if device.type == "cuda" else None
 
 
 def sustained(dataset: str, image_size: int, batch_size: int, steps: int, precision: str, compiled: str, device, progress=None) -> dict:
@@ -137,6 +132,7 @@ def sustained(dataset: str, image_size: int, batch_size: int, steps: int, precis
 
     per_second: photographs; paper_hours: of the report's 84,313 x 20 photographs at this rate (None below 200 steps);
     gflop: of a photograph's training step; share: of `peak`'s matrix product in the same precision."""
+    _forget_peak(device)
     images = photographs(dataset, image_size, max(batch_size, 512))
     given = make_batches(images, np.zeros((len(images), 1000), np.float16), device)
     config = configs.RunConfig(image_size=image_size, batch_size=batch_size)
@@ -146,7 +142,7 @@ def sustained(dataset: str, image_size: int, batch_size: int, steps: int, precis
     job = Job(model, losses.build("mse"), given, config, precision, compiled)
     optimizer, rng = make_optimizer(model, 1e-3), np.random.default_rng(0)
     pieces = [rng.integers(0, len(images), batch_size) for _ in range(steps)]
-    with _as_in_training():
+    with devices.repeatable():
         flop = count_flop(job, pieces[0][:1])
         for piece in pieces[:3]:
             train_step(job, optimizer, piece)
@@ -157,10 +153,10 @@ def sustained(dataset: str, image_size: int, batch_size: int, steps: int, precis
             if progress:
                 progress((number + 1) * batch_size, steps * batch_size, f"{image_size} px, {precision}")
         _wait(device)
-    rate = steps * batch_size / (time.perf_counter() - start)
+    rate, memory = steps * batch_size / (time.perf_counter() - start), peak_memory(device)
     return {"image_size": image_size, "batch_size": batch_size, "precision": precision, "compile": compiled, "steps": steps,
             "per_second": rate, "gflop": flop / 1e9, "share": flop * rate / peak(device, precision),
-            "paper_hours": PAPER / rate / 3600 if steps >= 200 else None, "peak MiB": peak_memory(device)}  # fmt: skip
+            "paper_hours": PAPER / rate / 3600 if steps >= 200 else None, "peak MiB": memory}  # fmt: skip
 
 
 def count_flop(job: Job, rows) -> float:
@@ -192,10 +188,9 @@ def peak_memory(device: torch.device) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-@contextlib.contextmanager
-def _as_in_training():
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-        yield
+def _forget_peak(device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _wait(device) -> None:

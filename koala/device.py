@@ -32,7 +32,7 @@ def pick_team(processes: int, device: torch.device) -> int:
     """How many processes train together: as many as asked; for 0 one, and one more for each further GPU that is free."""
     if processes or device.type != "cuda" or not _leases:  # a GPU that was named is the only one that was meant
         return max(processes, 1)
-    return 1 + len(_lease(range(torch.cuda.device_count())))
+    return 1 + len(_lease())
 
 
 def leased() -> list[int]:
@@ -42,16 +42,16 @@ def leased() -> list[int]:
 
 @functools.cache
 def _free_gpu() -> torch.device:
-    found = _lease(range(torch.cuda.device_count()), most=1)
+    found = _lease(most=1)
     if found:
         return torch.device("cuda", found[0])
     return torch.device("cuda", 0)  # all are taken: share the first
 
 
-def _lease(indices, most: int | None = None) -> list[int]:
-    """Take the GPUs among `indices` that no process holds, `most` at most; gives their numbers."""
+def _lease(most: int | None = None) -> list[int]:
+    """Take the GPUs that no process holds, `most` at most; gives their numbers."""
     taken = []
-    for index in indices:
+    for index in range(torch.cuda.device_count()):
         if index in _leases or len(taken) == most:
             continue
         identity = getattr(torch.cuda.get_device_properties(index), "uuid", index)  # holds under CUDA_VISIBLE_DEVICES
@@ -113,6 +113,11 @@ def compile_step(module: torch.nn.Module, mode: str):
     if mode == "off":
         return module
     return torch.compile(module, dynamic=False, mode="reduce-overhead" if mode == "graphs" else "default")
+
+
+def repeatable():
+    """Context for training: the same bits each time, so that a resumed run ends as an undisturbed one; fp32 is fp32, not TF32."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
 
 
 def autocast(device: torch.device, precision: str):

@@ -73,32 +73,34 @@ def split_rows(config, photos) -> dict[str, np.ndarray]:
 
 def load_features(config, photos, rows, device, progress=None) -> tuple[np.ndarray, dict, dict]:
     """(matrix (n, D) float16 in row order, what the extractor was, what the controls did to its output)."""
-    count = 1 + max(members.max() for members in rows.values())
-    cached = features.compute(
-        photos, config.backbone, config.weights, count, config.layer, device, progress=progress
-    )
+    outputs, info = _outputs(config, photos, rows, device, progress)
     if config.backbone == "none":
-        return cached.array[:count], cached.info, {}
+        return outputs, info, {}
     matrix, chosen = controls.apply(
-        cached.array[:count],
+        outputs,
         rows,
         config.feature_source,
         config.feature_dims,
         config.feature_reduction,
         config.seed,
     )
-    return matrix, cached.info, chosen
+    return matrix, info, chosen
 
 
 def load_mirrored(config, photos, rows, chosen, device, progress=None) -> np.ndarray | None:
     """The matrix of `load_features` for the mirrored photographs, where the run mirrors and has an extractor."""
     if not config.flip or config.backbone == "none":
         return None
+    outputs, _ = _outputs(config, photos, rows, device, progress, mirrored=True)
+    return controls.repeat(outputs, rows, chosen, config.seed)
+
+
+def _outputs(config, photos, rows, device, progress, mirrored=False) -> tuple[np.ndarray, dict]:
+    """The extractor's outputs (n, D) float16 up to the last row that the run uses, and what the extractor was."""
     count = 1 + max(members.max() for members in rows.values())
-    cached = features.compute(
-        photos, config.backbone, config.weights, count, config.layer, device, progress=progress, mirrored=True
-    )
-    return controls.repeat(cached.array[:count], rows, chosen, config.seed)
+    cached = features.compute(photos, config.backbone, config.weights, count, config.layer, device,
+                              progress=progress, mirrored=mirrored)  # fmt: skip
+    return cached.array[:count], cached.info
 
 
 def make_model(config, width: int) -> Koala:
@@ -143,8 +145,7 @@ def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progr
         job = make_job(config, photos, rows, matrix, device, mirrored)
         if not parallel.rank():
             print(_how(job, device))
-        # deterministic: a resumed run ends with the same bits; without TF32 fp32 is fp32
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        with devices.repeatable():
             history = training.fit(job, rows, folder, on_epoch, progress)
             if not parallel.rank():
                 _finish(job, folder, photos, rows, history, progress)

@@ -1,6 +1,5 @@
 """Start a team of processes on this machine for one run, follow its progress, and end it with this process."""
 
-import ctypes
 import dataclasses
 import json
 import os
@@ -15,6 +14,7 @@ import torch
 from koala import device as devices
 from koala import paths
 from koala.errors import KoalaError
+from koala.lifetime import end_with_parent
 
 MARK = "@koala "  # begins a line of the team's output that is meant for `start`
 PATIENCE = 90  # seconds that a team has to write its checkpoint when it is stopped
@@ -31,7 +31,8 @@ def start(config, team: int, device: torch.device, on_epoch=None, progress=None)
             process = subprocess.Popen(
                 [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={team}",
                  "-m", "koala.worker", "-f", f"{folder}/config.json"],
-                stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment(team, device), preexec_fn=_end_with_parent,
+                stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment(team, device),
+                preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # the team writes a checkpoint first
             )  # fmt: skip
             try:
                 _follow(process.stdout, on_epoch, progress)
@@ -81,11 +82,6 @@ def _environment(team: int, device: torch.device) -> dict:
         numbers = devices.leased()
         own["CUDA_VISIBLE_DEVICES"] = ",".join(known[i] if len(known) > i and known[i] else str(i) for i in numbers)
     return os.environ | own
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":  # a killed notebook takes its team along, which writes a checkpoint first
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def _reason(errors, code: int) -> str:

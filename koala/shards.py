@@ -4,12 +4,10 @@ A run that was killed finds the finished ones and goes on; what they hold depend
 alone, so the result is the same to the bit.
 """
 
-import ctypes
 import hashlib
 import json
 import os
 import signal
-import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -23,6 +21,7 @@ from koala.copies import perceptual_hash
 from koala.decode import resize, square
 from koala.errors import KoalaError
 from koala.lab import rgb_to_lab
+from koala.lifetime import end_with_parent
 
 FILES = 256  # in a shard
 GRAY = 5.0  # a photograph with no |a*| or |b*| above this counts as achromatic (Zhang et al. 2016)
@@ -118,9 +117,7 @@ class Shards:
 
 
 def die_with_parent(worker: int) -> None:
-    """Let the kernel end a decoding process when the one that it works for is killed (Linux; elsewhere it finds out)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    end_with_parent(signal.SIGKILL)
 
 
 def cores() -> int:

@@ -53,6 +53,14 @@ def make_optimizer(model, lr: float) -> torch.optim.Optimizer:
     )
 
 
+def deal(job: Job, pieces: list, mirror=None):
+    """Yield (length of a piece, this process's rows of it, their factor), while the next is being read already."""
+    dealt = [parallel.share(piece) for piece in pieces]
+    ahead = job.batches.ahead([mine for mine, _ in dealt], mirror)
+    for piece, (_, factor), mine in zip(pieces, dealt, ahead, strict=True):
+        yield len(piece), mine, factor
+
+
 def train_step(job: Job, optimizer, rows, factor: float = 1.0, mirror=None) -> torch.Tensor:
     """One step of the optimizer; returns the mean loss over all processes' rows without waiting for the device.
 
@@ -130,11 +138,8 @@ def mean_loss(job: Job, rows) -> float:
     """Mean loss per photograph over `rows`, in eval mode and without gradients; the processes share the work."""
     job.model.eval()
     total = torch.zeros((), dtype=torch.float64, device=job.batches.device)
-    pieces = list(chunks(rows, job.micro_batch or job.config.batch_size))
-    dealt = [parallel.share(piece) for piece in pieces]
-    ahead = job.batches.ahead([mine for mine, _ in dealt])
-    for piece, (_, factor), mine in zip(pieces, dealt, ahead, strict=True):
-        total += job.step(*job.batches(mine)).double() * (factor * len(piece) / parallel.size())
+    for count, mine, factor in deal(job, list(chunks(rows, job.micro_batch or job.config.batch_size))):
+        total += job.step(*job.batches(mine)).double() * (factor * count / parallel.size())
     return parallel.total(total).item() / len(rows)
 
 

@@ -14,7 +14,7 @@ import torch
 from koala import checkpoint, lab, model, parallel
 from koala.batches import chunks
 from koala.errors import KoalaError
-from koala.step import Job, make_optimizer, mean_loss, train_step
+from koala.step import Job, deal, make_optimizer, mean_loss, train_step
 
 TERMS = 64  # validation photographs whose fusion terms go into the history
 
@@ -89,10 +89,8 @@ def _steps(job, optimizer, rows, state, progress):
     mirror = mirrored_rows(len(job.batches.images), job.config, state["epoch"])
     state["sum"] = state["sum"].to(job.batches.device)
     steps = list(chunks(order, size))[state["step"] :]
-    dealt = [parallel.share(step) for step in steps]
-    ahead = job.batches.ahead([mine for mine, _ in dealt], mirror)
-    for step, (_, factor), mine in zip(steps, dealt, ahead, strict=True):
-        state["sum"] += train_step(job, optimizer, mine, factor, mirror).double() * len(step)
+    for count, mine, factor in deal(job, steps, mirror):
+        state["sum"] += train_step(job, optimizer, mine, factor, mirror).double() * count
         state["step"] += 1
         if progress:
             seen = state["epoch"] * len(order) + min(state["step"] * size, len(order))
