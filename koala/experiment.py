@@ -21,6 +21,7 @@ from koala import (
     lab,
     launch,
     losses,
+    memory,
     parallel,
     paths,
     results,
@@ -145,7 +146,7 @@ def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progr
         job = make_job(config, photos, rows, matrix, device, mirrored)
         if not parallel.rank():
             print(_how(job, device))
-        with devices.repeatable():
+        with devices.repeatable(), memory.kept():
             history = training.fit(job, rows, folder, on_epoch, progress)
             if not parallel.rank():
                 _finish(job, folder, photos, rows, history, progress)

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from koala import extractors, lab
+from koala import extractors, lab, memory
 from koala.errors import KoalaError
 from koala.paths import atomic_path, features_dir, read_json, write_json
 
@@ -58,7 +58,9 @@ def compute(photos, backbone: str, weights: str = "auto", n: int | None = None, 
     with _locked(folder, progress):
         index = _open(folder, parts, extractor.info, total)
         array = np.load(folder / "features.npy", mmap_mode="r+")
-        _fill(array, index, folder, photos.images[:, :, ::-1] if mirrored else photos.images, extractor.to(device), n, batch_size, progress)
+        images = photos.images[:, :, ::-1] if mirrored else photos.images
+        with memory.kept():
+            _fill(array, index, folder, images, extractor.to(device), n, batch_size, progress)
     return Features(np.load(folder / "features.npy", mmap_mode="r"), extractor.info, folder.name, folder)
 
 
@@ -125,8 +127,8 @@ def _try(extractor, images) -> np.ndarray | None:
     try:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 would keep 10 bits of what is kept here
             values = extractor(lab.luma(rgb.to(next(extractor.buffers()).device))).cpu()
-    except (torch.OutOfMemoryError, RuntimeError) as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+    except RuntimeError as error:
+        if not memory.is_out_of_memory(error):
             raise
         return None
     halves = values.half()

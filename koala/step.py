@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from koala import device as devices
-from koala import lab, parallel
+from koala import lab, memory, parallel
 from koala.batches import Batches, chunks
 from koala.errors import KoalaError
 
@@ -104,7 +104,7 @@ def _halving(job, optimizer, accumulate) -> torch.Tensor:
             return accumulate()
         except RuntimeError as error:
             micro = job.micro_batch or job.config.batch_size
-            if not is_out_of_memory(error):
+            if not memory.is_out_of_memory(error):
                 raise
             if micro == 1 or (job.settled and parallel.active()):
                 raise KoalaError(
@@ -114,11 +114,6 @@ def _halving(job, optimizer, accumulate) -> torch.Tensor:
                 ) from None
             job.micro_batch = -(-micro // 2)
             print(f"out of memory: going on with micro-batches of {job.micro_batch}.")
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU's or the host's memory ran out (the CPU allocator raises a plain RuntimeError)."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _accumulate(job, rows, factor, mirror, synchronize=True) -> torch.Tensor:

@@ -8,7 +8,7 @@ from koala import paths
 
 # Each module may import those of earlier lines, and its own line's earlier ones.
 LAYERS = [
-    ["errors", "paths", "lifetime"],
+    ["errors", "paths", "lifetime", "memory"],
     ["config", "lab", "model", "progress", "device", "render", "download", "parallel", "launch"],
     ["bins", "losses", "checkpoint", "weights", "extractors", "controls", "decode", "embedded", "archives"],
     ["known", "stl10", "lists", "sources", "split", "copies", "shards", "finish", "prepare", "data"],

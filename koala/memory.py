@@ -1,0 +1,41 @@
+"""The host's memory: freed blocks stay with the process while it computes, and what running out looks like."""
+
+import contextlib
+import ctypes
+import sys
+
+import torch
+
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # mallopt's parameters, from glibc's malloc.h
+MAPPED = 32 * 2**20  # bytes; blocks above it are mapped apart: the most that glibc's threshold grows to by itself
+
+
+@contextlib.contextmanager
+def kept():
+    """Context: freed memory is used again by this process instead of going back to the system, where malloc is glibc's.
+
+    A large tensor is otherwise mapped anew each time, and every page of it costs a fault and is zeroed (how much of a
+    training step that is: notebooks/benchmark.ipynb). What is free at the end goes back. GPUs have torch's own cache."""
+    glibc = _glibc()
+    if glibc:
+        glibc.mallopt(MMAP_MAX, 0)
+        glibc.mallopt(TRIM_THRESHOLD, -1)  # never
+    try:
+        yield
+    finally:
+        if glibc:  # to where glibc's own rules end up in a process with large blocks
+            glibc.mallopt(MMAP_MAX, 65536)
+            glibc.mallopt(MMAP_THRESHOLD, MAPPED)
+            glibc.mallopt(TRIM_THRESHOLD, 2 * MAPPED)
+            glibc.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library with mallopt and malloc_trim; None where it has none (musl, macOS, Windows)."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "mallopt") and hasattr(library, "malloc_trim") else None
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU's or the host's memory ran out (the CPU allocator raises a plain RuntimeError)."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)
