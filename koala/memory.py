@@ -14,8 +14,9 @@ MAPPED = 32 * 2**20  # bytes; blocks above it are mapped apart: the most that gl
 def kept():
     """Context: freed memory is used again by this process instead of going back to the system, where malloc is glibc's.
 
-    A large tensor is otherwise mapped anew each time, and every page of it costs a fault and is zeroed (how much of a
-    training step that is: notebooks/benchmark.ipynb). What is free at the end goes back. GPUs have torch's own cache."""
+    A tensor above MAPPED is otherwise mapped anew each time, and every page of it costs a fault and is zeroed: a seventh
+    of the processor's time of a bf16 step on 32 photographs of 224 px, nothing on small ones. What is free at the end
+    goes back. GPUs have torch's own cache."""
     glibc = _glibc()
     if glibc:
         glibc.mallopt(MMAP_MAX, 0)

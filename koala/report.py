@@ -16,6 +16,7 @@ from koala import metrics, paths, study
 from koala.progress import format_seconds
 from koala.render import page, render_notebook
 
+DEMO = '<p class="note">The demo that <code>make study</code> runs is at <code>reports/demo/index.html</code> then.</p>'
 COLUMNS = {
     "ciede2000": ("CIEDE2000 ↓", 2),
     "ab_rmse": ("a*b* RMSE ↓", 2),
@@ -197,12 +198,12 @@ def settings_table(rows: list[dict]) -> str:
 
 
 def overview_body(reports: Path) -> str:
-    """Links to every study's index that is there."""
+    """Links to every study's index that is there. The demo's is not in git, so neither is its link."""
     items = []
-    for index in sorted(reports.glob("*/index.html")):
+    for index in sorted(set(reports.glob("*/index.html")) - {reports / "demo" / "index.html"}):
         title = re.search(r"<title>(.*?)</title>", index.read_text())[1]
         items.append(f'<li><a href="{index.parent.name}/index.html">{title}</a></li>')
-    return f"<p>Each study trains several experiments on the same photographs with the same budget.</p><ul>{''.join(items)}</ul>"
+    return f"<p>Each study trains several experiments on the same photographs with the same budget.</p><ul>{''.join(items)}</ul>{DEMO}"
 
 
 def verdict(name: str) -> int:

@@ -45,7 +45,7 @@ def run_id(config, fingerprint: str, weights_sha256: str, dataset: str) -> str:
     Where the data and the weights were found does not count: what they hold does."""
     identity = {k: v for k, v in config.identity().items() if k not in ("dataset", "weights")}
     text = json.dumps([identity, fingerprint, weights_sha256], sort_keys=True)
-    parts = (dataset, config.backbone, config.loss, f"s{config.seed}")
+    parts = (dataset, config.backbone, getattr(config, "loss", "pretrain"), f"s{config.seed}")
     prefix = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts)
     return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 

@@ -47,7 +47,7 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
     config, optimizer = job.config, make_optimizer(job.model, job.config.lr)
     state = (_restore(job, optimizer, folder) if config.resume else None) or _fresh()
     job.synchronized = parallel.wrap(job.step, job.batches.device)
-    with _stop_signals() as stopped:
+    with stop_signals() as stopped:
         while state["epoch"] < config.epochs:
             epoch = state["epoch"]
             for group in optimizer.param_groups:
@@ -140,7 +140,7 @@ def _restore(job, optimizer, folder) -> dict | None:
 
 
 @contextlib.contextmanager
-def _stop_signals():
+def stop_signals():
     """A function that says whether SIGTERM or an interrupt came; the handlers from before are put back."""
     caught = []
     before = {}

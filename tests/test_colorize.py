@@ -9,7 +9,7 @@ import skimage.data
 import torch
 from PIL import Image
 
-from koala import colorize, config, experiment, lab, pretrained
+from koala import colorize, config, experiment, lab, packing
 from koala.errors import KoalaError
 
 CPU = torch.device("cpu")
@@ -100,8 +100,8 @@ def test_a_run_with_other_extractor_weights_is_refused(painter):
 
 def test_packed_weights_are_within_half_a_step_and_small():
     state = {"conv.weight": torch.randn(8, 4, 3, 3), "conv.bias": torch.randn(8), "fine": torch.zeros(3, 3)}
-    packed = pretrained.quantize(state)
-    restored = pretrained.dequantize(safetensors.torch.load(safetensors.torch.save(packed)))
+    packed = packing.quantize(state)
+    restored = packing.dequantize(safetensors.torch.load(safetensors.torch.save(packed)))
     assert packed["conv.weight"].dtype == torch.int8 and set(restored) == set(state)
     step = state["conv.weight"].flatten(1).abs().amax(1) / 127
     assert (

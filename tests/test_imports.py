@@ -10,11 +10,11 @@ from koala import paths
 LAYERS = [
     ["errors", "paths", "lifetime", "memory"],
     ["config", "lab", "model", "progress", "device", "render", "download", "parallel", "launch"],
-    ["bins", "losses", "checkpoint", "weights", "extractors", "controls", "decode", "embedded", "archives"],
+    ["bins", "losses", "checkpoint", "packing", "inception2015", "calibrate", "weights", "extractors", "controls", "decode", "embedded", "archives"],
     ["known", "stl10", "lists", "sources", "split", "copies", "shards", "finish", "prepare", "data"],
     ["batches", "metrics", "colours", "plots", "plots_data", "plots_speed", "features", "results", "study"],
     ["step", "training", "evaluation", "analysis", "pretrained"],
-    ["literal", "experiment", "worker", "benchmark", "claims", "probe", "colorize", "report", "show", "show_study"],
+    ["pretrain", "literal", "experiment", "worker", "benchmark", "claims", "probe", "colorize", "report", "show", "show_study"],
 ]
 
 
