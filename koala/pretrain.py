@@ -6,6 +6,7 @@ with the same split uses features of photographs that its extractor does not kno
 
 import dataclasses
 import json
+import math
 import time
 
 import numpy as np
@@ -34,7 +35,8 @@ def classes(photos, width: int) -> np.ndarray:
     known = {name: number for number, name in enumerate(ImageNetInfo().label_names())}
     numbers = known if set(names) <= set(known) else {name: number for number, name in enumerate(names)}
     if not 2 <= len(names) <= width:
-        raise KoalaError(f"'{photos.name}' has {len(names)} categories, and training {width} logits needs 2 to {width}.")
+        raise KoalaError(f"'{photos.name}' has {len(names)} categories, and a classifier is trained on 2 to {width}: "
+                         "name a folder or an archive of category folders.")  # fmt: skip
     return photos.files["category"].map(numbers).to_numpy(np.int64)
 
 
@@ -67,7 +69,7 @@ def learning_rate(config, step: int, steps: int) -> float:
     warm = max(1, round(WARM_UP * steps))
     if step < warm:
         return config.lr * (step + 1) / warm
-    return config.lr * 0.5 * (1 + np.cos(np.pi * (step - warm) / max(1, steps - warm)))
+    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
 class Pupil(torch.nn.Module):

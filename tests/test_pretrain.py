@@ -125,15 +125,14 @@ def test_packing_keeps_names_that_look_like_scales():
     assert packing.dequantize(state).keys() == state.keys()
 
 
-def test_notebook_and_a_run_with_its_weights(tmp_path):
+def test_notebook_and_a_run_with_its_weights(tmp_path, photo_folder):
     environment = make_environment(tmp_path)
-    values = ("-p", "image_size", "32", "-p", "backbone", "resnet10t", "-p", "size", "32", "-p", "epochs", "1", "-p", "device", "cpu")
-    done = papermill(environment, "pretrain", tmp_path / "out.ipynb", *values)
+    shared = ("-p", "dataset", photo_folder, "-p", "image_size", "32", "-p", "epochs", "1", "-p", "device", "cpu", "-p", "backbone", "resnet10t")
+    done = papermill(environment, "pretrain", tmp_path / "out.ipynb", *shared, "-p", "size", "32")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "in 8 bits" in text_of(tmp_path / "out.ipynb")
     (file,) = (tmp_path / "runs").glob("*/weights.safetensors")
-    small = ("-p", "image_size", "32", "-p", "epochs", "1", "-p", "device", "cpu", "-p", "backbone", "resnet10t", "-p", "weights", file)
-    done = papermill(environment, "train", tmp_path / "run.ipynb", *small)
+    done = papermill(environment, "train", tmp_path / "run.ipynb", *shared, "-p", "weights", file)
     assert done.returncode == 0, done.stderr[-3000:]
     (env,) = (path for path in (tmp_path / "runs").glob("*/env.json") if (path.parent / "model.safetensors").exists())
     assert json.loads(env.read_text())["weights"]["trained"] and "UNTRAINED" not in text_of(tmp_path / "run.ipynb")
