@@ -18,6 +18,8 @@ NOTEBOOKS = {
     "analysis": config.AnalysisConfig,
     "colorize": config.ColorizeConfig,
     "extractor": config.ExtractorConfig,
+    "benchmark": config.BenchmarkConfig,
+    "pretrain": config.PretrainConfig,
 }
 DEFAULTS = dataclasses.asdict(config.RunConfig())
 
