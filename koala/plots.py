@@ -7,6 +7,7 @@ of the page, so that a report needs no other file and no network.
 
 import contextlib
 import io
+import re
 import textwrap
 
 import matplotlib as mpl
@@ -190,7 +191,7 @@ def _photographs(tiles, rows, columns, title) -> Figure:
         tile = Picture.fromarray(tiles[r, c]).resize(size, Picture.Resampling.BICUBIC)
         canvas[y:y + size[1], x:x + size[0]] = np.asarray(tile)
     inches = size[0] / JPEG_DPI
-    longest = max((len(word) for text in columns for word in text.split()), default=1)
+    longest = max((len(word) for text in columns for word in re.findall(r"[^\s-]+-?", text)), default=1)
     small = min(10, max(6.5, 72 * inches / (0.62 * longest)))  # points at which the longest word is as wide as a tile
     heads = [wrapped(text, int(inches * 11)) for text in columns]
     top = 0.12 + 0.17 * max(head.count("\n") + bool(head) for head in heads) + (0.3 if title else 0)
@@ -239,7 +240,9 @@ def _alt(figure):
 
 
 def wrapped(text, width):
-    return "\n".join(textwrap.wrap(text, max(width, 8), break_long_words=False))
+    loose = re.sub(r"(?<=\w)-(?=\w)", "- ", text)  # textwrap alone does not break names such as inception2015-256
+    lines = textwrap.wrap(loose, max(width, 8), break_long_words=False)
+    return "\n".join(re.sub(r"(?<=\w)- (?=\w)", "-", line) for line in lines)
 
 
 def finished(figure, title=""):
