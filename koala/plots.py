@@ -191,7 +191,7 @@ def _photographs(tiles, rows, columns, title) -> Figure:
         tile = Picture.fromarray(tiles[r, c]).resize(size, Picture.Resampling.BICUBIC)
         canvas[y:y + size[1], x:x + size[0]] = np.asarray(tile)
     inches = size[0] / JPEG_DPI
-    longest = max((len(word) for text in columns for word in re.findall(r"[^\s-]+-?", text)), default=1)
+    longest = max((len(word) for text in columns for word in _loose(text).split()), default=1)
     small = min(10, max(6.5, 72 * inches / (0.62 * longest)))  # points at which the longest word is as wide as a tile
     heads = [wrapped(text, int(inches * 11)) for text in columns]
     top = 0.12 + 0.17 * max(head.count("\n") + bool(head) for head in heads) + (0.3 if title else 0)
@@ -240,9 +240,13 @@ def _alt(figure):
 
 
 def wrapped(text, width):
-    loose = re.sub(r"(?<=\w)-(?=\w)", "- ", text)  # textwrap alone does not break names such as inception2015-256
-    lines = textwrap.wrap(loose, max(width, 8), break_long_words=False)
+    lines = textwrap.wrap(_loose(text), max(width, 8), break_long_words=False, break_on_hyphens=False)
     return "\n".join(re.sub(r"(?<=\w)- (?=\w)", "-", line) for line in lines)
+
+
+def _loose(text):
+    """With a space where a name may be broken: after a hyphen, but not after the one of 1-inception."""
+    return re.sub(r"(?<=\w{4})-(?=\w)", "- ", text)
 
 
 def finished(figure, title=""):

@@ -174,5 +174,6 @@ def test_a_column_of_another_size_is_refused():
 
 def test_long_names_break_at_their_hyphens_and_lose_nothing():
     assert plots.wrapped("inception2015-256", 14) == "inception2015-\n256"
-    assert plots.wrapped("no-extractor", 40) == "no-extractor"
+    assert plots.wrapped("no-extractor", 9) == plots.wrapped("no-extractor", 40) == "no-extractor"
+    assert plots.wrapped("1-inception (untrained)", 10) == "1-inception\n(untrained)"
     assert plots.wrapped("colour by lightness - seed 1", 12) == "colour by\nlightness -\nseed 1"
