@@ -66,6 +66,7 @@ rule features:
         FOLDER / "features-{extractor}.ipynb",
     params:
         arguments=lambda wildcards: arguments(FEATURES[wildcards.extractor]),
+    threads: max(1, workflow.cores // max(1, len(FEATURES)))
     resources:
         gpu=1,
     shell:  # where this fails, each run that needs it fails with the reason
