@@ -1,6 +1,7 @@
 """Runs of a study side by side: tables with intervals, paired differences, and the report's claims put to the test."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pandas as pd
@@ -76,15 +77,17 @@ def interval(values: np.ndarray, resamples: int = 4000, seed: int = 0) -> tuple[
     values = values[:, ~np.isnan(values).any(0)]
     if not values.size:
         return (np.nan,) * 3
-    rng = np.random.default_rng(seed)
-    seeds, images = values.shape
-    by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), resamples) / seeds  # (resamples, seeds)
-    by_image = (
-        rng.multinomial(images, np.full(images, 1 / images), resamples) / images
-    )  # (resamples, photographs)
-    means = ((by_seed @ values) * by_image).sum(1)
+    by_seed, by_image = _draws(*values.shape, resamples, seed)
+    means = (by_seed * (by_image @ values.T)).sum(1)  # (resamples,)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(values.mean()), float(low), float(high)
+
+
+@functools.lru_cache(maxsize=1)  # the slow part with 10,000 photographs, and one table's values all share it
+def _draws(seeds: int, images: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of each seed, (resamples, seeds), and of each photograph, (resamples, images), in each resample."""
+    rng = np.random.default_rng(seed)
+    return tuple(rng.multinomial(count, np.full(count, 1 / count), resamples) / count for count in (seeds, images))
 
 
 def difference(
