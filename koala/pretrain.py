@@ -120,7 +120,7 @@ class Lesson:
 
 
 def fit(lesson: Lesson, rows: dict, folder, on_epoch=None, progress=None) -> list[dict]:
-    """Train to config.epochs; the history: epoch, train_loss, val_loss (one minus top-1), top1, top5 a row.
+    """Train to config.epochs; the history: epoch, train_loss, val_loss (cross-entropy), top1, top5 a row.
 
     Checkpoints, SIGTERM and resuming work as in koala.training.fit."""
     config, device = lesson.config, lesson.labels.device
