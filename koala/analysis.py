@@ -136,9 +136,9 @@ def spread(values: np.ndarray) -> float:
 def contrasts(found: Study) -> list[dict]:
     """Each experiment with an extractor minus its controls, in CIEDE2000 (lower is better), with intervals.
 
-    A control shares loss and initialization and has no extractor, or the same extractor untrained, or with zero or
-    shuffled features. Nothing else is compared, so that a difference is the features' doing. Beside these, an experiment
-    in bf16 minus the same in fp32."""
+    A control shares loss and initialization and has no extractor, or the same extractor untrained, or with features of
+    another source. Controls themselves are compared with no extractor. Nothing else is compared, so that a difference
+    is the features' doing. Beside these, an experiment in bf16 minus the same in fp32."""
     rows = []
     for name in found.experiments:
         for other in found.experiments:
@@ -154,9 +154,9 @@ def _comparable(own: dict, theirs: dict) -> bool:
     differ = {key for key in own if own[key] != theirs.get(key, own[key])} - {"seed", "result_file"}
     if differ == {"precision"}:
         return theirs["precision"] == "fp32"
-    if own["backbone"] == "none" or _is_control(own) or differ & {"loss", "init"} or not differ:
+    if own["backbone"] == "none" or differ & {"loss", "init", "precision"} or not differ:
         return False
-    return theirs["backbone"] == "none" or _is_control(theirs, own["backbone"])
+    return theirs["backbone"] == "none" or (not _is_control(own) and _is_control(theirs, own["backbone"]))
 
 
 def _is_control(config: dict, backbone: str | None = None) -> bool:

@@ -48,7 +48,7 @@ class RunConfig(Identified):
     layer: Literal["logits", "probabilities", "features"] = "logits"
     feature_dims: Count = 0
     feature_reduction: Literal["random", "pca"] = "random"
-    feature_source: Literal["image", "shuffled", "zero"] = "image"
+    feature_source: Literal["image", "shuffled", "zero", "category"] = "image"
     loss: Literal["mse", "crossentropy", "binned", "rebalanced"] = "mse"
     bins: Annotated[int, Field(ge=2, le=512)] = 50
     neighbours: Annotated[int, Field(ge=1, le=64)] = 5

@@ -2,7 +2,8 @@
 
 The controls share everything else with the real thing: the network, its number of weights and its budget. `zero`
 takes the content away and leaves the weights; `shuffled` leaves the features' distribution, too, and only gives every
-picture those of another picture of its split.
+picture those of another picture of its split. `category` gives every picture the mean features of its true category's
+training pictures: all that a perfect classifier of the categories at hand could tell, and nothing beside it.
 """
 
 import base64
@@ -11,17 +12,19 @@ import numpy as np
 
 from koala.errors import KoalaError
 
-SOURCES = ("image", "shuffled", "zero")
+SOURCES = ("image", "shuffled", "zero", "category")
 REDUCTIONS = ("random", "pca")
 
 
 def apply(array: np.ndarray, rows_by_split: dict[str, np.ndarray], source: str = "image", dims: int = 0,
-          reduction: str = "random", seed: int = 0) -> tuple[np.ndarray, dict]:
+          reduction: str = "random", seed: int = 0, categories=None) -> tuple[np.ndarray, dict]:
     """Features (n,D) float16 in row order -> (matrix (n,D') in row order, what was done, for JSON).
+
+    categories: (n,) the pictures' categories, which the source "category" needs.
 
     dims 0 keeps all; else D' = dims, by `reduction`: a seeded random sample (of which the indices are returned), or
     PCA fitted on the rows of "train" alone (float32). `project` repeats it for other pictures.
-    KoalaError: dims over the width, an unknown name, a split of one picture to shuffle."""
+    KoalaError: dims over the width, an unknown name, a split of one picture to shuffle, a single category."""
     for name, value, known in (("feature_source", source, SOURCES), ("feature_reduction", reduction, REDUCTIONS)):
         if value not in known:
             raise KoalaError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
@@ -30,18 +33,36 @@ def apply(array: np.ndarray, rows_by_split: dict[str, np.ndarray], source: str =
         meta |= dict(feature_reduction="pca", **pca(array[rows_by_split["train"]], dims))
     elif dims:
         meta |= dict(feature_reduction="random", indices=select_dims(array.shape[1], dims, seed).tolist())
-    return repeat(array, rows_by_split, meta, seed), meta
+    return repeat(array, rows_by_split, meta, seed, categories), meta
 
 
-def repeat(array: np.ndarray, rows_by_split: dict[str, np.ndarray], meta: dict, seed: int) -> np.ndarray:
+def repeat(array: np.ndarray, rows_by_split: dict[str, np.ndarray], meta: dict, seed: int, categories=None) -> np.ndarray:
     """What `apply` did, as `meta` tells, to other features (n,D) of the same pictures: those of their mirror images."""
     matrix = project(array, meta)
-    return matrix[shuffled_rows(len(array), rows_by_split, seed)] if meta["feature_source"] == "shuffled" else matrix
+    if meta["feature_source"] == "shuffled":
+        return matrix[shuffled_rows(len(array), rows_by_split, seed)]
+    if meta["feature_source"] == "category":
+        return category_means(matrix, rows_by_split["train"], categories)
+    return matrix
+
+
+def category_means(matrix: np.ndarray, train: np.ndarray, categories) -> np.ndarray:
+    """(n,D) -> (n,D): each row the mean over the training rows of its category, over all training rows where its
+    category has none. KoalaError where there are not two categories."""
+    names, numbers = np.unique(np.asarray(categories, str), return_inverse=True)
+    if len(names) < 2:
+        raise KoalaError("feature_source=category needs photographs of at least two categories: name a folder or an "
+                         "archive of category folders as dataset.")
+    known = matrix[train].astype(np.float32)
+    means = np.tile(known.mean(0), (len(names), 1))  # (categories, D)
+    for number in np.unique(numbers[train]):
+        means[number] = known[numbers[train] == number].mean(0)
+    return means.astype(matrix.dtype)[numbers]
 
 
 def project(array: np.ndarray, meta: dict) -> np.ndarray:
     """Features (n,D) of any pictures -> (n,D') as `apply` reduced them. Where a run saw zeros, zeros; shuffling is for
-    splits, so a run with shuffled features gets a picture's own."""
+    splits and a new picture has no category, so runs with either get a picture's own."""
     if meta["feature_source"] == "zero":
         return np.zeros((len(array), meta["feature_dims"]), np.float16)
     if "indices" in meta:

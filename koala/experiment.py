@@ -84,6 +84,7 @@ def load_features(config, photos, rows, device, progress=None) -> tuple[np.ndarr
         config.feature_dims,
         config.feature_reduction,
         config.seed,
+        _categories(photos, outputs),
     )
     return matrix, info, chosen
 
@@ -93,7 +94,12 @@ def load_mirrored(config, photos, rows, chosen, device, progress=None) -> np.nda
     if not config.flip or config.backbone == "none":
         return None
     outputs, _ = _outputs(config, photos, rows, device, progress, mirrored=True)
-    return controls.repeat(outputs, rows, chosen, config.seed)
+    return controls.repeat(outputs, rows, chosen, config.seed, _categories(photos, outputs))
+
+
+def _categories(photos, outputs) -> np.ndarray:
+    """(n,) the categories of the photographs that have outputs."""
+    return photos.files["category"].to_numpy()[: len(outputs)]
 
 
 def _outputs(config, photos, rows, device, progress, mirrored=False) -> tuple[np.ndarray, dict]:

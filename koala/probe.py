@@ -2,8 +2,7 @@
 
 conv1x1([encoder, embedding]) = conv(encoder) + linear(embedding): the embedding moves each of the 256 channels of a
 photograph up or down before one ReLU. So three questions can be asked without training again: how large is that
-movement beside the encoder's own, what do another photograph's
-features do to the picture, and how much colour is there in the features at all (a linear probe)?
+movement beside the encoder's own, what do another photograph's features do to the picture, and how much colour is there in the features at all (a linear probe)?
 """
 
 import dataclasses
@@ -65,16 +64,22 @@ def linear_probe(
     return [{"target": target} | {name: scores[name][i] for name in inputs} for i, target in enumerate(targets)]
 
 
-def run(job: Job, rows: dict) -> list[dict]:
-    """`linear_probe` of a run's photographs: from gray statistics, from its features, and from both."""
-    count = len(job.batches.features)
-    parts = [job.batches(part)[0] for part in chunks(np.arange(count), 256)]
-    gray = np.concatenate([gray_statistics(rgb) for rgb in parts])
+def statistics(job: Job) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """A run's photographs in row order: what can be known of each, "gray statistics" (N,35) and "features" (N,D), and
+    its `colour_targets`."""
+    parts = [job.batches(part)[0] for part in chunks(np.arange(len(job.batches.features)), 256)]
     colours = [colour_targets(rgb) for rgb in parts]
-    targets = {name: np.concatenate([part[name] for part in colours]) for name in colours[0]}
-    features = job.batches.features.numpy(force=True).astype(np.float32)
-    inputs = {"gray statistics": gray, "features": features, "both": np.concatenate([gray, features], 1)}
-    return linear_probe(inputs, targets, rows["train"], rows["test"])
+    inputs = {
+        "gray statistics": np.concatenate([gray_statistics(rgb) for rgb in parts]),
+        "features": job.batches.features.numpy(force=True).astype(np.float32),
+    }
+    return inputs, {name: np.concatenate([part[name] for part in colours]) for name in colours[0]}
+
+
+def run(inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], rows: dict) -> list[dict]:
+    """`linear_probe` of a run's `statistics`: from gray statistics, from its features, and from both."""
+    both = np.concatenate(list(inputs.values()), 1)
+    return linear_probe(inputs | {"both": both}, targets, rows["train"], rows["test"])
 
 
 def averages(probed: list[dict]) -> list[dict]:

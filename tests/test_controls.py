@@ -10,6 +10,7 @@ from koala import controls
 from koala.errors import KoalaError
 
 ROWS = {"train": np.arange(0, 60), "val": np.arange(60, 70), "test": np.array([77, 70, 75, 72, 71, 74, 73, 76, 78, 79])}
+CATEGORIES = np.array(list("abcd") * 20)
 ARRAY = np.random.default_rng(0).normal(size=(80, 24)).astype(np.float16) * np.linspace(3, 0.1, 24).astype(np.float16)
 
 
@@ -46,12 +47,14 @@ def test_pca_is_fitted_on_the_training_rows_alone():
 @pytest.mark.parametrize("reduction", controls.REDUCTIONS)
 @pytest.mark.parametrize("source", controls.SOURCES)
 def test_what_was_stored_reduces_other_pictures_alike(reduction, source):
-    matrix, meta = controls.apply(ARRAY, ROWS, source, 6, reduction, 3)
+    matrix, meta = controls.apply(ARRAY, ROWS, source, 6, reduction, 3, CATEGORIES)
     meta = json.loads(json.dumps(meta))
     projected = controls.project(ARRAY, meta)
     assert projected.shape == matrix.shape == (80, 6)
     if source == "shuffled":
         projected = projected[controls.shuffled_rows(80, ROWS, 3)]
+    if source == "category":
+        projected = controls.category_means(projected, ROWS["train"], CATEGORIES)
     assert np.array_equal(projected, matrix) and np.array_equal(controls.project(ARRAY[:4], meta).shape, (4, 6))
 
 
@@ -81,7 +84,7 @@ def test_two_pictures_swap_and_rows_of_no_split_stay():
     (dict(dims=25), "feature_dims 25 must be between 1 and the features' width 24"),
     (dict(dims=-1), "feature_dims -1 must be between 1"),
     (dict(dims=25, reduction="pca"), "feature_dims 25 must be between 1 and 24 for PCA on 60 training pictures"),
-    (dict(source="images"), "feature_source must be one of image, shuffled, zero, got 'images'"),
+    (dict(source="images"), "feature_source must be one of image, shuffled, zero, category, got 'images'"),
     (dict(reduction="lda"), "feature_reduction must be one of random, pca, got 'lda'"),
 ])  # fmt: skip
 def test_bad_input_is_one_sentence(arguments, message):
@@ -92,3 +95,25 @@ def test_bad_input_is_one_sentence(arguments, message):
 def test_one_picture_cannot_be_shuffled():
     with pytest.raises(KoalaError, match="the val split has one picture"):
         controls.apply(ARRAY, {"train": np.arange(9), "val": np.array([9])}, "shuffled")
+
+
+def test_the_category_is_all_that_its_mean_features_tell():
+    matrix, _ = controls.apply(ARRAY, ROWS, "category", categories=CATEGORIES)
+    of_b = ROWS["train"][CATEGORIES[ROWS["train"]] == "b"]
+    assert np.allclose(matrix[77], ARRAY[of_b].astype(float).mean(0), atol=2e-3)  # float16; 77 is "b" and in test
+    assert len(np.unique(matrix, axis=0)) == 4
+    changed = ARRAY.copy()
+    changed[ROWS["test"]] += 50
+    assert np.array_equal(controls.apply(changed, ROWS, "category", categories=CATEGORIES)[0], matrix)
+
+
+def test_a_category_without_training_pictures_gets_the_mean_of_all():
+    alone = CATEGORIES.copy()
+    alone[[3, 72]] = "z"
+    matrix = controls.category_means(ARRAY, np.setdiff1d(ROWS["train"], [3]), alone)
+    assert np.allclose(matrix[72], ARRAY[np.setdiff1d(ROWS["train"], [3])].astype(float).mean(0), atol=2e-3)
+
+
+def test_one_category_is_no_control():
+    with pytest.raises(KoalaError, match="needs photographs of at least two categories"):
+        controls.apply(ARRAY, ROWS, "category", categories=["all"] * 80)

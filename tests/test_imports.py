@@ -13,7 +13,7 @@ LAYERS = [
     ["bins", "losses", "checkpoint", "packing", "inception2015", "calibrate", "weights", "extractors", "controls", "decode", "embedded", "archives"],
     ["known", "stl10", "lists", "sources", "split", "copies", "shards", "finish", "prepare", "data"],
     ["batches", "metrics", "colours", "plots", "plots_data", "plots_speed", "features", "results", "study"],
-    ["step", "training", "evaluation", "analysis", "pretrained"],
+    ["step", "training", "evaluation", "categories", "analysis", "pretrained"],
     ["pretrain", "literal", "experiment", "worker", "benchmark", "claims", "probe", "colorize", "report", "show", "show_study"],
 ]
 
