@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 
 from koala import metrics, paths, results, study
+from koala.config import VOLATILE
 from koala.errors import KoalaError
+
+FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_reduction", "feature_source"}  # what the extractor is
 
 
 @dataclasses.dataclass
@@ -26,10 +29,11 @@ class Study:
         return [seed for name, seed in self.runs if name == experiment]
 
     def label(self, experiment: str) -> str:
-        """The experiment's name, with "(untrained)" where its extractor is."""
-        return experiment + (
-            " (untrained)" if self.runs[experiment, self.seeds(experiment)[0]].untrained else ""
-        )
+        """The experiment's name, with "(untrained)" where its extractor is and the name does not say so."""
+        return experiment + " (untrained)" * (self.untrained(experiment) and "untrained" not in experiment)
+
+    def untrained(self, experiment: str) -> bool:
+        return self.runs[experiment, self.seeds(experiment)[0]].untrained
 
     def config(self, experiment: str) -> dict:
         return self.runs[experiment, self.seeds(experiment)[0]].config
@@ -136,32 +140,34 @@ def spread(values: np.ndarray) -> float:
 def contrasts(found: Study) -> list[dict]:
     """Each experiment with an extractor minus its controls, in CIEDE2000 (lower is better), with intervals.
 
-    A control shares loss and initialization and has no extractor, or the same extractor untrained, or with features of
-    another source. Controls themselves are compared with no extractor. Nothing else is compared, so that a difference
-    is the features' doing. Beside these, an experiment in bf16 minus the same in fp32."""
+    A control has no extractor, or the same extractor untrained, or with features of another source, and shares every other
+    parameter. Controls themselves are compared with no extractor. Nothing else is compared, so that a difference is the
+    features' doing. Beside these, an experiment in bf16 minus the same in fp32."""
     rows = []
     for name in found.experiments:
         for other in found.experiments:
             if _comparable(found.config(name), found.config(other)):
                 mean, low, high = difference(found, name, other)
-                row = {"experiment": found.label(name), "minus control": found.label(other), "difference": mean}
-                rows.append(row | {"low": low, "high": high, "reads": reads(low, high, len(found.seeds(name)))})
+                row = {"experiment": found.label(name), "minus": found.label(other), "difference": mean}
+                seeds = len(set(found.seeds(name)) & set(found.seeds(other)))
+                rows.append(row | {"low": low, "high": high, "reads": reads(low, high, seeds)})
     return rows
 
 
 def _comparable(own: dict, theirs: dict) -> bool:
-    """Whether `theirs` is a control of `own`, or its fp32 twin."""
-    differ = {key for key in own if own[key] != theirs.get(key, own[key])} - {"seed", "result_file"}
+    """Whether `theirs` is a control of `own`, or its fp32 twin: everything else is the same."""
+    differ = {key for key in own if own[key] != theirs.get(key, own[key])} - {"seed", *VOLATILE}
     if differ == {"precision"}:
         return theirs["precision"] == "fp32"
-    if own["backbone"] == "none" or differ & {"loss", "init", "precision"} or not differ:
+    if own["backbone"] == "none" or not differ:
         return False
-    return theirs["backbone"] == "none" or (not _is_control(own) and _is_control(theirs, own["backbone"]))
+    if theirs["backbone"] == "none":
+        return differ <= FEATURES
+    return not _is_control(own) and _is_control(theirs) and differ <= {"weights", "feature_source"}
 
 
-def _is_control(config: dict, backbone: str | None = None) -> bool:
-    changed = config["feature_source"] != "image" or config["weights"] == "untrained"
-    return changed and backbone in (None, config["backbone"])
+def _is_control(config: dict) -> bool:
+    return config["feature_source"] != "image" or config["weights"] == "untrained"
 
 
 def by_hue(found: Study, experiment: str, method: str = "model") -> dict[str, float]:
@@ -199,14 +205,23 @@ def by_loss(found: Study) -> dict[str, list[str]]:
     return groups
 
 
-def epochs_to_reach(found: Study, first: str, second: str) -> tuple[float, float]:
-    """Epochs that each of two experiments needs to reach the validation loss that both reach; means over seeds."""
-    counts = []
+def epochs_to_converge(found: Study, first: str, second: str, within: float = 0.05) -> dict[str, tuple[float, float]]:
+    """Epochs that each of two experiments needs, means over the seeds that both have, until its validation loss is
+    `within` of "common", the lowest that both reach, and of "own", its own lowest. {} without a common seed.
+
+    Two goals, since a network that gets nowhere is soon at its own lowest, and the worse of two is late at the common
+    one."""
+    counts = {"common": [], "own": []}
     for seed in set(found.seeds(first)) & set(found.seeds(second)):
         losses = [found.runs[name, seed].history["val_loss"].to_numpy() for name in (first, second)]
-        goal = max(one.min() for one in losses)
-        counts.append([int(np.argmax(one <= goal)) + 1 for one in losses])
-    return tuple(np.mean(counts, axis=0)) if counts else (np.nan, np.nan)
+        common = max(one.min() for one in losses)
+        for kind, goals in (("common", (common, common)), ("own", [one.min() for one in losses])):
+            counts[kind].append([_first(one, goal + within * abs(goal)) for one, goal in zip(losses, goals, strict=True)])
+    return {kind: tuple(np.mean(each, axis=0)) for kind, each in counts.items() if each}
+
+
+def _first(losses: np.ndarray, goal: float) -> int:
+    return int(np.argmax(losses <= goal)) + 1
 
 
 def reads(low: float, high: float, seeds: int) -> str:

@@ -3,6 +3,7 @@
 import fcntl
 import functools
 import os
+import platform
 import tempfile
 from pathlib import Path
 
@@ -131,4 +132,13 @@ def describe(device: torch.device) -> str:
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)"
     threads = torch.get_num_threads()
-    return f"{device.type}, {threads} thread{'s' if threads > 1 else ''}{', AMX' if has_amx() else ''}"
+    return f"{device.type} ({cpu_name()}), {threads} thread{'s' if threads > 1 else ''}{', AMX' if has_amx() else ''}"
+
+
+def cpu_name() -> str:
+    """The processor's name as Linux knows it, else as Python does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

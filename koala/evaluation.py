@@ -58,6 +58,13 @@ def drawn(test_rows: np.ndarray, count: int = DRAWN) -> np.ndarray:
     return np.sort(test_rows)[:count]
 
 
+def of_each(categories: np.ndarray, count: int) -> np.ndarray:
+    """Places of `count` photographs (fewer where there are fewer), ascending: the first of each category, then the
+    second, and so on, so that a draw by seed shows as many categories as it can."""
+    turn = pd.Series(categories).groupby(categories).cumcount().to_numpy()
+    return np.sort(np.argsort(turn, kind="stable")[:count])
+
+
 def pictures(job: Job, rows: np.ndarray) -> np.ndarray:
     """The photographs coloured by the model, (n,S,S,3) uint8."""
     shown = []

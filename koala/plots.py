@@ -42,7 +42,8 @@ def curves(history_by_label: dict, title: str = "", untrained: bool = False) -> 
     """Training and validation loss by epoch, one panel a label (figures 2-5 of the report).
 
     Each history: DataFrame with the columns epoch, train_loss, val_loss. One scale for all, unless the losses are of
-    different kinds: where one ends at more than five times another, each panel has its own."""
+    different kinds: where one ends at more than five times another, each panel has its own. The first epochs may lie
+    above it (see _zoom)."""
     columns = min(len(history_by_label), 2)
     rows = -(-len(history_by_label) // columns)
     ends = [history["val_loss"].iloc[-1] for history in history_by_label.values()]
@@ -52,6 +53,10 @@ def curves(history_by_label: dict, title: str = "", untrained: bool = False) -> 
         for i, (label, history) in enumerate(history_by_label.items()):
             axis = figure.add_subplot(rows, columns, i + 1, sharey=figure.axes[0] if i and comparable else None)
             _losses(axis, history)
+            if comparable:
+                _zoom(axis, *(one[name] for one in history_by_label.values() for name in NAMES))
+            else:
+                _zoom(axis, *(history[name] for name in NAMES))
             if label not in title:
                 axis.set_title(wrapped(label, 40), fontsize=12, loc="left")
         figure.axes[0].legend(frameon=False)
@@ -64,6 +69,7 @@ def live_curve(history, untrained: bool = False) -> Figure:
         figure = Figure(figsize=(6, 2.6), layout="constrained")
         axis = figure.subplots()
         _losses(axis, history)
+        _zoom(axis, *(history[name] for name in NAMES))
         axis.legend(frameon=False)
         axis.set_title("extractor untrained" if untrained else "")
         return finished(figure)
@@ -87,6 +93,7 @@ def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -
             name = label + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
             axis.plot(epochs, by_seed.mean(0), color=colour, linewidth=2, marker="o", markersize=4, label=name)
         _epoch_axis(axis, NAMES.get(metric, metric))
+        _zoom(axis, *(frame[metric] for seeds in histories.values() for frame in (seeds if isinstance(seeds, list | tuple) else [seeds])))
         _sorted_legend(figure, axis)
         return finished(figure, title)
 
@@ -94,19 +101,24 @@ def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -
 def bars(table, metric: str, title: str = "") -> Figure:
     """Mean and interval of every method as a point with a bar; trivial baselines gray and apart, above the methods.
 
-    table: DataFrame with the columns method, mean, low, high (NaN: no interval) and baseline (True or False)."""
+    table: DataFrame with the columns method, mean, low, high (NaN: no interval) and baseline (True or False). Methods at
+    more than 1.5 times the worst baseline stand as a number at the edge: else they would press all others together."""
     table = table.sort_values("baseline", ascending=False, kind="stable")
     trivial = table["baseline"].to_numpy(bool)
+    inside = table["mean"].to_numpy() <= 1.5 * table["mean"][trivial].max() if trivial.any() else np.full(len(table), True)
     y = np.arange(len(table)) + 0.6 * ~trivial
     colours = np.where(trivial, TRIVIAL, TRAIN)
     with style():
         figure = Figure(figsize=(WIDTH, 1.4 + 0.42 * len(table)), layout="constrained")
         axis = figure.subplots()
-        axis.hlines(y, table["low"], table["high"], colors=colours, linewidth=3, alpha=0.5)
-        axis.scatter(table["mean"], y, c=colours, s=46, zorder=3)
-        for height, (_, row), colour in zip(y, table.iterrows(), colours, strict=True):
-            right = np.nanmax([row["mean"], row["high"]])
-            axis.annotate(f"{row['mean']:.4g}", (right, height), (8, 0), textcoords="offset points", va="center", color=colour)
+        axis.hlines(y[inside], table["low"][inside], table["high"][inside], colors=colours[inside], linewidth=3, alpha=0.5)
+        axis.scatter(table["mean"][inside], y[inside], c=colours[inside], s=46, zorder=3)
+        for height, (_, row), colour, there in zip(y, table.iterrows(), colours, inside, strict=True):
+            text, right = f"{row['mean']:.2f}", np.nanmax([row["mean"], row["high"]])
+            if there:
+                axis.annotate(text, (right, height), (8, 0), textcoords="offset points", va="center", color=colour)
+            else:
+                axis.annotate(f"{text}, off the scale \u2192", (0.99, height), xycoords=("axes fraction", "data"), ha="right", va="center", color=colour)
         axis.set_yticks(y, [wrapped(text, 38) for text in table["method"]])
         axis.set(ylim=(y[-1] + 0.7, -0.7), xlabel=metric)
         axis.grid(axis="y", visible=False)
@@ -213,6 +225,19 @@ def _losses(axis, history):
     for column, colour in (("train_loss", TRAIN), ("val_loss", VALIDATION)):
         axis.plot(history["epoch"], history[column], color=colour, marker="o", markersize=4, label=NAMES[column])
     _epoch_axis(axis, "loss")
+
+
+def _zoom(axis, *series):
+    """Cut the axis above what the losses do after the first epoch, where that would hide it: the start is often many
+    times the rest. Says so at the axis."""
+    later = [value for one in series for value in list(one)[1:]]
+    highest = max(max(one) for one in series)
+    if not later or max(map(len, series)) < 4 or not np.isfinite([*later, highest]).all():
+        return
+    low, high = min(min(one) for one in series), max(later)
+    if highest > high + 0.5 * (high - low) > low:
+        axis.set_ylim(low - 0.06 * (high - low), high + 0.06 * (high - low))
+        axis.set_ylabel(f"{axis.get_ylabel()} (start cut off)")
 
 
 def _epoch_axis(axis, name):

@@ -133,9 +133,11 @@ def compare(errors: dict[str, np.ndarray]) -> list[dict]:
     return rows
 
 
-def swap_pictures(job: Job, rows: dict, count: int):
-    """Columns of pictures and captions for koala.plots.grid: `count` drawn test photographs, each with everyone's features."""
-    drawn = evaluation.drawn(rows["test"], count)
+def swap_pictures(job: Job, rows: dict, categories: np.ndarray, count: int):
+    """Columns of pictures and captions for koala.plots.grid: `count` drawn test photographs, of as many categories as
+    can be, each with everyone's features. categories: (N,) of all photographs."""
+    drawn = evaluation.drawn(rows["test"])
+    drawn = drawn[evaluation.of_each(categories[drawn], count)]
     columns = {}
     for number, row in enumerate(drawn, 1):
         features = job.batches.features[row].expand_as(job.batches.features)

@@ -85,9 +85,10 @@ def study_body(plan: study.Study, rows: list[dict]) -> str:
     finished = [row for row in rows if row["status"] == "finished"]
     failed = [row for row in rows if row["status"] != "finished"]
     lines = [
+        f"<p>{html.escape(plan.about)}</p>" if plan.about else "",
         f"<p>{len(rows)} runs: {len(finished)} finished"
         + (f', <span class="koala-failed">{len(failed)} failed</span>' if failed else "")
-        + ".</p>"
+        + ".</p>",
     ]
     links = [
         '<a href="analysis.html"><b>Analysis: all runs side by side</b></a>',
@@ -130,7 +131,7 @@ def markdown_table(rows: list[dict]) -> str:
         own = [row for row in finished if row["experiment"] == name]
         means = {key: sum(row["test"]["model"][key] for row in own) / len(own) for key in COLUMNS}
         lines.append(
-            [name + (" (untrained)" if is_untrained(own[0]) else ""), str(len(own)), *_numbers(means)]
+            [name + " (untrained)" * (is_untrained(own[0]) and "untrained" not in name), str(len(own)), *_numbers(means)]
         )
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
@@ -198,12 +199,16 @@ def settings_table(rows: list[dict]) -> str:
 
 
 def overview_body(reports: Path) -> str:
-    """Links to every study's index that is there. The demo's is not in git, so neither is its link."""
-    items = []
+    """Links to every study's index that is there with what it is for, and to the measurements of speed. The demo's is
+    not in git, so neither is its link."""
+    studies, others = [], []
     for index in sorted(set(reports.glob("*/index.html")) - {reports / "demo" / "index.html"}):
-        title = re.search(r"<title>(.*?)</title>", index.read_text())[1]
-        items.append(f'<li><a href="{index.parent.name}/index.html">{title}</a></li>')
-    return f"<p>Each study trains several experiments on the same photographs with the same budget.</p><ul>{''.join(items)}</ul>{DEMO}"
+        name, title = index.parent.name, re.search(r"<title>(.*?)</title>", index.read_text())[1]
+        known = (study.PARAMS / "studies" / f"{name}.yaml").exists()
+        about = f"<br>{html.escape(study.load(name).about)}" if known else ""
+        (studies if known else others).append(f'<li><a href="{name}/index.html">{title}</a>{about}</li>')
+    text = f"<p>Each study trains several experiments on the same photographs with the same budget.</p><ul>{''.join(studies)}</ul>{DEMO}"
+    return text + (f"<h2>Measurements of speed</h2><ul>{''.join(others)}</ul>" if others else "")
 
 
 def verdict(name: str) -> int:

@@ -25,17 +25,31 @@ SPEED = {"ms": "{:.2f}", "times": "{:.2f}", "lowest": "{:.2f}", "highest": "{:.2
 SUSTAINED = {"per_second": "{:,.1f}", "gflop": "{:.2f}", "share": "{:.0%}", "paper_hours": "{:.2f}", "peak MiB": "{:,.0f}"}
 
 HUES = tuple(metrics.HUES)
+WORDS = 32  # characters from which a cell holds words rather than a number or a name
+READING = (
+    "CIEDE2000: difference of colour as people see it, per pixel. a*b* RMSE: in units of a* and b*. AuC: share of pixels within "
+    "an a*b* error, averaged over errors of 0 to 150. Colourfulness: Hasler and Süsstrunk's, to be compared with that of the "
+    "photographs. chroma / true chroma: mean of one ratio per photograph, which nearly gray photographs lift."
+)
 jpeg, svg = plots.show_jpeg, plots.show_svg
 
 
 def table(rows, formats: dict | None = None) -> HTML:
-    """Rows (a DataFrame or a list of dicts) as a plain table; formats: column -> "{:.2f}"-like text."""
+    """Rows (a DataFrame or a list of dicts) as a plain table; formats: column -> "{:.2f}"-like text. Columns of words
+    stand left and wrap, columns of numbers do not."""
     frame = pd.DataFrame(rows)
-    formatters = {
-        name: lambda value, text=text: "" if pd.isna(value) else text.format(value)
-        for name, text in (formats or {}).items()
-    }
-    return HTML(frame.to_html(index=False, formatters=formatters, na_rep="", border=0, classes="koala-table"))
+    words = [frame[name].map(lambda value: isinstance(value, str) and len(value) > WORDS).any() for name in frame]
+    texts = [(formats or {}).get(name, "{}") for name in frame]
+    lines = [_row("th", frame.columns, words)]
+    for values in frame.itertuples(index=False, name=None):
+        cells = ["" if pd.isna(value) else text.format(value) for text, value in zip(texts, values, strict=True)]
+        lines.append(_row("td", cells, words))
+    return HTML(f'<table class="koala-table"><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table>')
+
+
+def _row(tag: str, cells, words: list[bool]) -> str:
+    style = ' class="text" style="text-align:left;white-space:normal"'  # the style is for JupyterLab
+    return "<tr>" + "".join(f"<{tag}{style * bool(long)}>{html.escape(str(cell))}</{tag}>" for cell, long in zip(cells, words, strict=True)) + "</tr>"
 
 
 def banner(text: str, colour: str = "#b00020") -> HTML:
@@ -107,8 +121,8 @@ def method_rows(run: results.Run, name: str) -> list[dict]:
 
 def methods(run: results.Run) -> HTML:
     """Table of the run beside the trivial baselines, on the held-out photographs."""
-    note = f"{run.result['photographs']['test']:,} photographs of the test split; each value is the mean of one value per photograph."
-    return HTML(table(method_rows(run, run_label(run))).data + f"<p>{note}</p>")
+    note = f"{run.result['photographs']['test']:,} photographs of the test split; each value is the mean of one value per photograph. {READING}"
+    return HTML(table(method_rows(run, run_label(run))).data + f'<p class="note">{note}</p>')
 
 
 def run_label(run: results.Run) -> str:

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from koala import analysis, data, plots, results
-from koala.show import METRICS, banner, gray, number, table
+from koala import analysis, data, evaluation, plots, results
+from koala.show import METRICS, READING, banner, gray, number, table
 
 
 def status(found) -> HTML:
@@ -24,7 +24,7 @@ def status(found) -> HTML:
             "epochs": runs[0].config["epochs"], "code": ", ".join(sorted({run.env["commit"] for run in runs})), "training, s a run": f"{np.mean(seconds):.0f}",
         })  # fmt: skip
     text = table(rows).data
-    untrained = [found.label(name) for name in found.experiments if found.label(name) != name]
+    untrained = [name for name in found.experiments if found.untrained(name)]
     if untrained:
         text = banner(f"UNTRAINED extractors in this study: {', '.join(untrained)}").data + text
     for row in found.failed:
@@ -43,7 +43,7 @@ def summary(frame: pd.DataFrame) -> HTML:
         row["CIEDE2000, 95 % interval"] = f"{low} to {high}"
         row["between seeds"] = "" if line["trivial"] else number(line, "ciede2000_seeds")
         rows.append(row)
-    return table(rows)
+    return HTML(table(rows).data + f'<p class="note">{READING}</p>')
 
 
 def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -59,23 +59,26 @@ def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def contrasts(found) -> HTML:
-    """Every experiment with an extractor against its controls, in CIEDE2000."""
+    """Every experiment with an extractor against its controls, in CIEDE2000 (see koala.analysis.contrasts)."""
     rows = analysis.contrasts(found)
     if not rows:
-        return HTML("<p>This study has no control for any of its extractors.</p>")
+        return HTML("<p>This study has no pair of runs that differ in nothing else.</p>")
     return table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
 
 
 def grid(found, count: int):
-    """Gray, the first seed of every experiment, and the truth, for `count` photographs of the seeded draw."""
+    """Gray, the first seed of every experiment, and the truth, for `count` photographs of the seeded draw:
+    the first of each category before the second of any."""
     photos = data.load(next(iter(found.runs.values())).env["data"]["name"])
     shown = {
         name: results.load_pictures(found.runs[name, found.seeds(name)[0]]) for name in found.experiments
     }
-    numbers = next(iter(shown.values()))["drawn_rows"][:count]
+    drawn = next(iter(shown.values()))["drawn_rows"]
+    chosen = evaluation.of_each(photos.files["category"].to_numpy()[drawn], count)
+    numbers = drawn[chosen]
     truth = np.asarray(photos.images[numbers])
     columns = {"input": gray(truth)} | {
-        found.label(name): pictures["drawn"][:count] for name, pictures in shown.items()
+        found.label(name): pictures["drawn"][chosen] for name, pictures in shown.items()
     }
     return plots.grid(
         columns | {"truth": truth}, [""] * len(numbers), f"{len(numbers)} photographs of the test split"

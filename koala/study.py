@@ -12,13 +12,14 @@ from koala import config, paths
 from koala.errors import KoalaError
 
 PARAMS = paths.ROOT / "params"
-KEYS = {"title", "experiments", "seeds", "data", "scale", "probe"}
+KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "probe"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Study:
     """experiments: names of files in params/experiments. data: parameters of data.ipynb. scale: overrides for all runs.
-    probe: the experiment whose extractor extractor.ipynb looks into, or ""."""
+    probe: the experiment whose extractor extractor.ipynb looks into, or "". about: what the study is for, and what it
+    cannot show, in one to three sentences for its pages."""
 
     name: str
     title: str
@@ -27,6 +28,7 @@ class Study:
     data: dict
     scale: dict
     probe: str = ""
+    about: str = ""
 
     @property
     def folder(self) -> Path:

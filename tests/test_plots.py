@@ -177,3 +177,21 @@ def test_long_names_break_at_their_hyphens_and_lose_nothing():
     assert plots.wrapped("no-extractor", 9) == plots.wrapped("no-extractor", 40) == "no-extractor"
     assert plots.wrapped("1-inception (untrained)", 10) == "1-inception\n(untrained)"
     assert plots.wrapped("colour by lightness - seed 1", 12) == "colour by\nlightness -\nseed 1"
+
+
+def test_a_high_first_epoch_is_cut_off_and_said_so():
+    losses = [0.09, 0.012, 0.011, 0.0105]
+    frame = pd.DataFrame({"epoch": [1, 2, 3, 4], "train_loss": losses, "val_loss": losses})
+    for figure in (plots.curves({"a": frame}), plots.compare_curves({"a": frame}), plots.live_curve(frame)):
+        axis = figure.axes[0]
+        assert 0.012 < axis.get_ylim()[1] < 0.02 and "start cut off" in axis.get_ylabel()
+    calm = plots.curves({"a": frame.assign(train_loss=[0.013, 0.012, 0.011, 0.01], val_loss=0.012)}).axes[0]
+    assert "start cut off" not in calm.get_ylabel()
+
+
+def test_a_bar_far_beyond_the_baselines_is_a_number_at_the_edge():
+    table = pd.DataFrame({"method": ["gray", "good", "wild"], "mean": [12.8, 10.8, 27.31], "low": [12, 10, 27], "high": [13, 11, 28],
+                          "baseline": [True, False, False]})  # fmt: skip
+    figure = plots.bars(table, "CIEDE2000")
+    assert "27.31, off the scale" in texts(figure) and figure.axes[0].get_xlim()[1] < 20
+    assert plots.bars(table[1:], "CIEDE2000").axes[0].get_xlim()[1] > 27  # without a baseline nothing is far

@@ -1,8 +1,10 @@
 """Reports: nothing is loaded from a network, formulas are drawn, failures stand as failures."""
 
+import html
 import re
 
 import nbformat
+import numpy as np
 import pytest
 
 from koala import paths, render, report, study
@@ -132,3 +134,28 @@ def test_why_a_run_failed_is_read_from_its_notebook(executed, tmp_path, capsys):
 def test_unknown_study_names_the_nearest():
     with pytest.raises(KoalaError, match="did you mean 'demo'"):
         study.load("dmo")
+
+
+def test_tables_wrap_words_and_not_numbers():
+    from koala import show
+
+    text = show.table([{"name": "a < b", "value": 1.234, "none": float("nan"), "reads": "words that go on for longer than a number does"}],
+                      {"value": "{:.2f}"}).data  # fmt: skip
+    assert "<td>a &lt; b</td><td>1.23</td><td></td><td class=\"text\"" in text and text.count("text-align:left") == 2
+
+
+def test_a_draw_shows_as_many_categories_as_it_can():
+    from koala import evaluation
+
+    categories = np.array(list("aaabac"))
+    assert evaluation.of_each(categories, 3).tolist() == [0, 3, 5]
+    assert evaluation.of_each(categories, 4).tolist() == [0, 1, 3, 5]
+    assert evaluation.of_each(categories, 9).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_the_overview_tells_what_a_study_is_for_and_keeps_speed_apart(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALA_REPORTS", str(tmp_path))
+    for name, title in (("controls", "Controls"), ("benchmark-x", "Speed")):
+        paths.write_text(paths.reports_dir() / name / "index.html", f"<title>{title}</title>")
+    before, _, after = report.overview_body(paths.reports_dir()).partition("Measurements of speed")
+    assert study.load("controls").about[:40] in html.unescape(before) and "benchmark-x" in after and "benchmark-x" not in before
