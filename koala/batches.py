@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import torch
 
+PIXELS = 4_000_000  # looked at together where no gradients are needed: some 200 MB of float32 in all
 KEPT = 8 * 2**20  # bytes read from a memory map before its pages are handed back (the kernel maps neighbours, too)
 
 
@@ -19,6 +20,7 @@ class Streamed:
 
     def __init__(self, array: np.memmap):
         self.rows, self.map, self.read = _as_tensor(array), array._mmap, 0
+        self.shape = self.rows.shape
         self.device = torch.device("cpu")
 
     def __len__(self):
@@ -111,6 +113,11 @@ def _as_tensor(array: np.ndarray) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(np.asarray(array))
+
+
+def at_a_time(images, most: int = 256) -> int:
+    """How many of images (N,S,S,3) are looked at together: at most `most`, and fewer where they are large."""
+    return max(1, min(most, PIXELS // images.shape[1] ** 2))
 
 
 def chunks(rows: np.ndarray, size: int):

@@ -4,8 +4,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from koala.errors import KoalaError
 
-def calibrate(extractor, classifier: nn.Module, pictures: int = 8) -> None:
+
+def calibrate(extractor, classifier, pictures: int = 8) -> None:
     """Give drawn weights a usable scale, from seeded noise and no photograph: BatchNorm's statistics are those of
     eight pictures of noise, and the classifier is shifted and scaled so that its logits there have mean 0 and vary by 1
     (a network without classifier is left at that).
@@ -30,7 +32,7 @@ def calibrate(extractor, classifier: nn.Module, pictures: int = 8) -> None:
             if isinstance(classifier, nn.Identity):
                 extractor.net(extractor.prepare(gray))
             else:
-                _rescale(classifier, lambda: extractor.net(extractor.prepare(gray)))
+                _rescale(classifier, extractor.row.logits, lambda: extractor.net(extractor.prepare(gray)))
         for m, momentum in zip(norms, momenta, strict=True):
             m.momentum = momentum
         extractor.train()
@@ -38,12 +40,22 @@ def calibrate(extractor, classifier: nn.Module, pictures: int = 8) -> None:
         torch.set_num_threads(threads)
 
 
-def _rescale(classifier: nn.Linear, forward) -> None:
-    """So that the logits (n, width) that forward() gives have mean 0 and vary by 1 over the pictures."""
-    if not classifier.weight.any():  # some of timm's start their classifier at 0
-        classifier.weight.normal_(std=0.02)
+def _rescale(classifier, width: int, forward) -> None:
+    """So that the logits (n, width) that forward() gives have mean 0 and vary by 1 over the pictures.
+
+    classifier: a layer, a module that ends in one, or several whose outputs are averaged (timm's distilled networks).
+    KoalaError where none of its layers gives `width` outputs."""
+    ends = classifier if isinstance(classifier, tuple | list) else [classifier]
+    layers = [m for end in ends for m in end.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    last = [layer for layer in layers if layer.weight.shape[0] == width]
+    if not last:
+        raise KoalaError(f"a classifier of the kind {type(classifier).__name__} cannot be used untrained: choose another backbone.")
+    for layer in last:
+        if not layer.weight.any():  # some of timm's start their classifier at 0
+            layer.weight.normal_(std=0.02)
     logits = forward()
     scale = logits.std(0).mean()
-    classifier.weight.div_(scale)
-    if classifier.bias is not None:
-        classifier.bias.sub_(logits.mean(0)).div_(scale)
+    for layer in last:
+        layer.weight.div_(scale)
+        if layer.bias is not None:
+            layer.bias.sub_(logits.mean(0)).div_(scale)

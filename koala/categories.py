@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from koala import evaluation, lab, metrics
-from koala.batches import chunks
+from koala.batches import at_a_time, chunks
 from koala.step import Job
 
 PENALTIES = np.logspace(-1, 6, 8)
@@ -37,7 +37,7 @@ def errors(job: Job, rows: dict, categories: np.ndarray, given: dict[str, np.nda
     of_rows = categories[rows["train"]]
     fitted = {name: evaluation.fit_baselines(job, rows["train"][of_rows == name]) for name in np.unique(of_rows)}
     found = {name: [] for name in ("none", *given)}
-    for piece in chunks(np.arange(len(rows["test"])), 256):
+    for piece in chunks(np.arange(len(rows["test"])), at_a_time(job.batches.images)):
         rgb, _ = job.batches(rows["test"][piece])
         L = lab.rgb_to_lab(rgb)[:, :1]
         found["none"].append(_ciede2000(rgb, everyone.predict("lightness", L)))

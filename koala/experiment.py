@@ -29,13 +29,11 @@ from koala import (
 )
 from koala import config as configs
 from koala import device as devices
-from koala.batches import Batches, Streamed, chunks, make_batches
+from koala.batches import Batches, Streamed, at_a_time, chunks, make_batches
 from koala.errors import KoalaError
 from koala.model import Koala
 from koala.split import SPLITS
 from koala.step import Job
-
-COUNTED = 1_000_000  # pixels whose colours are counted at a time
 
 
 def check(config) -> None:
@@ -167,7 +165,7 @@ def _how(job, device) -> str:
 
 
 def reopen(run: results.Run, device):
-    """(photos, rows, job) of a finished run: its data, its features and its trained network.
+    """(photos, rows, matrix, job) of a finished run: its data, its features (n,D) and its trained network.
 
     Raises KoalaError where the data or the extractor's weights are no longer those of the run."""
     config = configs.from_dict(configs.RunConfig, run.config)
@@ -180,7 +178,7 @@ def reopen(run: results.Run, device):
         )
     job = make_job(config, photos, rows, matrix, device)
     job.model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
-    return photos, rows, job
+    return photos, rows, matrix, job
 
 
 def _finish(job, folder, photos, rows, history, progress) -> None:
@@ -220,8 +218,8 @@ def make_loss(config, histogram=None) -> losses.Loss:
 
 def count_colours(given: Batches, train_rows) -> torch.Tensor:
     """How many training targets (means of 2x2 pixels) fall into each cell of the a*b* gamut, (Q,)."""
-    size = max(1, COUNTED // given.images.shape[1] ** 2)  # photographs at a time
-    targets = (F.avg_pool2d(lab.rgb_to_lab(given(part)[0])[:, 1:], 2) for part in chunks(train_rows, size))
+    parts = chunks(train_rows, at_a_time(given.images))
+    targets = (F.avg_pool2d(lab.rgb_to_lab(given(part)[0])[:, 1:], 2) for part in parts)
     return sum(bins.count_bins(ab) for ab in targets)
 
 

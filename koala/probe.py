@@ -15,8 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from koala import analysis, controls, evaluation, lab, metrics, training
-from koala.batches import chunks
-from koala.model import fusion_terms
+from koala.batches import at_a_time, chunks
 from koala.step import Job, predict
 
 RARE = 0.005  # a target that varies less over the test split has no meaningful R^2
@@ -64,15 +63,15 @@ def linear_probe(
     return [{"target": target} | {name: scores[name][i] for name in inputs} for i, target in enumerate(targets)]
 
 
-def statistics(job: Job) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def statistics(job: Job, matrix: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """A run's photographs in row order: what can be known of each, "gray statistics" (N,35) and "features" (N,D), and
-    its `colour_targets`."""
-    parts = [job.batches(part)[0] for part in chunks(np.arange(len(job.batches.features)), 256)]
-    colours = [colour_targets(rgb) for rgb in parts]
-    inputs = {
-        "gray statistics": np.concatenate([gray_statistics(rgb) for rgb in parts]),
-        "features": job.batches.features.numpy(force=True).astype(np.float32),
-    }
+    its `colour_targets`. matrix: the run's features (N,D)."""
+    gray, colours = [], []
+    for part in chunks(np.arange(len(matrix)), at_a_time(job.batches.images)):
+        rgb, _ = job.batches(part)
+        gray.append(gray_statistics(rgb))
+        colours.append(colour_targets(rgb))
+    inputs = {"gray statistics": np.concatenate(gray), "features": matrix.astype(np.float32)}
     return inputs, {name: np.concatenate([part[name] for part in colours]) for name in colours[0]}
 
 
@@ -94,8 +93,7 @@ def averages(probed: list[dict]) -> list[dict]:
 
 def final_terms(job: Job, rows: dict) -> dict[str, float]:
     """The fusion's terms of the trained network on the first test photographs (see koala.model.fusion_terms)."""
-    rgb, features = job.batches(rows["test"][: training.TERMS])
-    return fusion_terms(job.model.eval(), lab.network_inputs(rgb)[0], features)
+    return training.first_terms(job, rows["test"])
 
 
 def with_features(job: Job, features: torch.Tensor) -> Job:
@@ -103,20 +101,21 @@ def with_features(job: Job, features: torch.Tensor) -> Job:
     return dataclasses.replace(job, batches=dataclasses.replace(job.batches, features=features))
 
 
-def swapped_errors(job: Job, rows: dict, seed: int = 0) -> dict[str, np.ndarray]:
-    """CIEDE2000 of each test photograph (n,) with its own features, another test photograph's, and the mean features."""
-    features = job.batches.features
-    order = torch.from_numpy(controls.shuffled_rows(len(features), rows, seed)).to(features.device)
-    mean = features[torch.from_numpy(rows["train"]).to(features.device)].float().mean(0).to(features.dtype)
+def swapped_errors(job: Job, matrix: np.ndarray, rows: dict, seed: int = 0) -> dict[str, np.ndarray]:
+    """CIEDE2000 of each test photograph (n,) with its own features, another test photograph's, and the mean features.
+
+    matrix: the run's features (N,D)."""
+    features = torch.from_numpy(np.ascontiguousarray(matrix))
+    mean = matrix[rows["train"]].mean(0, dtype=np.float32).astype(matrix.dtype)
     kinds = {
         "own": features,
-        "another photograph's": features[order],
-        "mean of the training split": mean.expand_as(features),
+        "another photograph's": features[torch.from_numpy(controls.shuffled_rows(len(matrix), rows, seed))],
+        "mean of the training split": torch.from_numpy(mean).expand_as(features),
     }
     errors = {}
     for name, given in kinds.items():
         changed, parts = with_features(job, given), []
-        for part in chunks(rows["test"], job.config.batch_size):
+        for part in chunks(rows["test"], at_a_time(job.batches.images, job.config.batch_size)):
             parts.append(metrics.evaluate(*predict(changed, part))["ciede2000"].cpu().numpy())
         errors[name] = np.concatenate(parts)
     return errors
@@ -133,14 +132,14 @@ def compare(errors: dict[str, np.ndarray]) -> list[dict]:
     return rows
 
 
-def swap_pictures(job: Job, rows: dict, categories: np.ndarray, count: int):
+def swap_pictures(job: Job, matrix: np.ndarray, rows: dict, categories: np.ndarray, count: int):
     """Columns of pictures and captions for koala.plots.grid: `count` drawn test photographs, of as many categories as
-    can be, each with everyone's features. categories: (N,) of all photographs."""
+    can be, each with everyone's features. matrix: the run's features (N,D); categories: (N,) of all photographs."""
     drawn = evaluation.drawn(rows["test"])
     drawn = drawn[evaluation.of_each(categories[drawn], count)]
     columns = {}
     for number, row in enumerate(drawn, 1):
-        features = job.batches.features[row].expand_as(job.batches.features)
+        features = torch.from_numpy(np.array(matrix[row])).expand(matrix.shape)
         columns[f"features of {number}"] = evaluation.pictures(with_features(job, features), drawn)
     columns["truth"] = job.batches(drawn)[0].permute(0, 2, 3, 1).cpu().numpy()
     return columns, [f"photograph {number}" for number in range(1, len(drawn) + 1)]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from koala import checkpoint, lab, model, parallel
-from koala.batches import chunks
+from koala.batches import at_a_time, chunks
 from koala.errors import KoalaError
 from koala.step import Job, deal, make_optimizer, mean_loss, train_step
 
@@ -76,9 +76,17 @@ def _record(job, rows, state) -> dict:
             f"the training loss is {train_loss} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
         )
     losses = {"train_loss": train_loss, "val_loss": mean_loss(job, rows["validation"])}
-    rgb, features = job.batches(rows["validation"][:TERMS])
-    terms = model.fusion_terms(job.model, lab.network_inputs(rgb)[0], features)
-    return {"epoch": epoch + 1, "lr": learning_rate(job.config, epoch), **losses, **terms}
+    if not np.isfinite(losses["val_loss"]):
+        raise KoalaError(
+            f"the validation loss is {losses['val_loss']} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
+        )
+    return {"epoch": epoch + 1, "lr": learning_rate(job.config, epoch), **losses, **first_terms(job, rows["validation"])}
+
+
+def first_terms(job, rows) -> dict[str, float]:
+    """koala.model.fusion_terms of the first TERMS photographs of `rows`, of fewer where they are large."""
+    rgb, features = job.batches(rows[: at_a_time(job.batches.images, TERMS)])
+    return model.fusion_terms(job.model.eval(), lab.network_inputs(rgb)[0], features)
 
 
 def _steps(job, optimizer, rows, state, progress):

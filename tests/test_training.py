@@ -313,3 +313,8 @@ def test_a_mirrored_run_learns_goes_on_and_is_another_run(config, photo_folder):
     with pytest.raises(Stop):
         run(restart, progress=stop_after(4))
     assert contents(run(dataclasses.replace(restart, resume=True))) == before
+
+
+def test_a_network_that_blows_up_in_its_last_step_is_not_finished(config):
+    with pytest.raises(KoalaError, match="validation loss is (nan|inf) in epoch 1: lower the learning rate"):
+        run(dataclasses.replace(config, epochs=1, batch_size=64, lr=1e30))
