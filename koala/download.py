@@ -34,8 +34,6 @@ def fetch(url: str, path: Path, progress=None) -> Path:
                 raise kind(f"The hub {name} failed: {state['error']}.")
             if state["sha256"] and not sha256_file(temporary).startswith(state["sha256"]):
                 raise KoalaError(f"What the hub {name} sent does not have the hash {state['sha256'][:8]}.")
-    except OSError as error:
-        raise KoalaError(f"The hub's file cannot be kept at {path}: {error}.") from error
     finally:
         state["stop"] = True
     return path

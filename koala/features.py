@@ -20,7 +20,7 @@ import torch
 
 from koala import extractors, lab, memory
 from koala.errors import KoalaError
-from koala.paths import atomic_path, features_dir, read_json, write_json
+from koala.paths import atomic_path, features_dir, open_lock, read_json, write_json
 
 BLOCK = 256  # rows
 FORMAT = 1  # raise it when the same key parts would no longer give the same numbers
@@ -153,15 +153,11 @@ def _sha256(array, i) -> str:
 @contextlib.contextmanager
 def _locked(folder, progress):
     """One process at a time per key; the kernel frees the lock of a process that dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
+    with open_lock(folder / "lock") as file:
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if progress:
                 progress(0, 1, f"another process computes {folder.name}; waiting")
-            fcntl.flock(handle, fcntl.LOCK_EX)
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(handle)

@@ -47,24 +47,42 @@ def resolve(name: str) -> Path:
 
 @contextlib.contextmanager
 def atomic_path(path):
-    """Yield a temporary path beside `path`; flushed to disk and renamed over it on success, removed on error."""
+    """Yield a temporary path beside `path`; flushed to disk and renamed over it on success, removed on error.
+
+    Raises KoalaError where it cannot be written."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
     try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner can read
-        os.replace(temporary, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner can read
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as error:
         raise KoalaError(
             f"could not write {path}: {error.strerror or error}; what stood there before is unchanged."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+
+
+def open_lock(path):
+    """The file at `path`, open for a lock of fcntl; it and its folder are made where they are missing.
+
+    Raises KoalaError where they cannot be."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "a")
+    except OSError as error:
+        raise KoalaError(
+            f"could not write {path}: {error.strerror or error}; make its folder writable, "
+            "or name another one in the environment variable KOALA_HOME."
+        ) from error
 
 
 def write_text(path, text: str) -> None:

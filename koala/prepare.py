@@ -11,7 +11,7 @@ from pathlib import Path
 
 from koala.errors import KoalaError
 from koala.finish import write
-from koala.paths import data_dir, read_json, write_json
+from koala.paths import data_dir, open_lock, read_json, write_json
 from koala.shards import FILES, Shards, Spoiled
 from koala.sources import entries, expand, signature
 
@@ -21,8 +21,7 @@ FORMAT = 3  # raise it when the same source and parameters would give other arra
 @contextlib.contextmanager
 def only_one(name: str):
     """Let one process at a time prepare `name`; the lock goes with the process, however it ends."""
-    data_dir().mkdir(parents=True, exist_ok=True)
-    with open(data_dir() / f".{name}.lock", "w") as file:
+    with open_lock(data_dir() / f".{name}.lock") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         yield
 

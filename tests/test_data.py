@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from koala import copies, data, shards
+from koala import copies, data, paths, shards
 from koala.errors import KoalaError
 
 
@@ -93,6 +93,16 @@ def test_a_missing_data_set_is_one_sentence(folder):
             data.prepare(str(folder), name, 32)
     with pytest.raises(KoalaError, match="fit must be"):
         data.prepare(str(folder), "x", 32, fit="stretch")
+
+
+@pytest.mark.parametrize("home", ["/proc/koala", "a file"])
+def test_a_home_that_cannot_be_written_is_one_sentence(folder, tmp_path, monkeypatch, home):
+    (tmp_path / "a file").write_text("no folder")
+    monkeypatch.setenv("KOALA_HOME", str(tmp_path / home))
+    with pytest.raises(KoalaError, match=r"could not write .*\.small\.lock: .*KOALA_HOME"):
+        data.prepare(str(folder), "small", 32)
+    with pytest.raises(KoalaError, match=r"could not write .*x\.json: .*unchanged"):
+        paths.write_json(paths.data_dir() / "x.json", {})
 
 
 def test_copies_never_stand_on_both_sides(tmp_path):

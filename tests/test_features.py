@@ -74,6 +74,13 @@ def test_only_the_blocks_of_the_first_n_rows_and_each_once(tiny):
     assert index["info"]["weights"] == "untrained (seed 0)" and result.key == result.folder.name
 
 
+def test_a_folder_that_cannot_be_written_is_one_sentence(tiny, tmp_path, monkeypatch):
+    (tmp_path / "a file").write_text("no folder")
+    monkeypatch.setenv("KOALA_HOME", str(tmp_path / "a file"))
+    with pytest.raises(KoalaError, match=r"could not write .*lock: .*KOALA_HOME"):
+        tiny(photos())
+
+
 def test_a_changed_byte_is_found_and_its_block_computed_anew(tiny):
     data = photos()
     result, _ = tiny(data)
