@@ -257,9 +257,10 @@ def _nearest(name: str, names) -> str:
 
 def _check_weights(weights: str) -> None:
     try:
-        paths.resolve(weights)
+        if paths.resolve(weights).suffix not in (".pth", ".safetensors"):
+            raise KoalaError("of another kind")
     except KoalaError:
         close = _nearest(weights, ("auto", "imagenet", "untrained"))
         raise KoalaError(
-            f"parameter 'weights' must be auto, imagenet, untrained or an existing file, not {weights!r}{close}"
+            f"parameter 'weights' must be auto, imagenet, untrained or an existing .pth or .safetensors file, not {weights!r}{close}"
         ) from None

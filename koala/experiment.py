@@ -36,17 +36,29 @@ from koala.split import SPLITS
 from koala.step import Job
 
 
+# What a parameter takes to count: elsewhere it would do nothing, and the same run would be trained again under a new name.
+COUNTS = {
+    "layer": ("backbone", lambda config: config.backbone != "none"),
+    "feature_dims": ("backbone", lambda config: config.backbone != "none"),
+    "feature_source": ("backbone", lambda config: config.backbone != "none"),
+    "feature_reduction": ("feature_dims", lambda config: config.feature_dims > 0),
+    "bins": ("loss", lambda config: config.loss == "binned"),
+    "neighbours": ("loss", lambda config: config.loss in ("binned", "rebalanced")),
+    "sigma": ("loss", lambda config: config.loss == "rebalanced"),
+    "rebalance": ("loss", lambda config: config.loss == "rebalanced"),
+    "decode": ("loss", lambda config: config.loss in ("binned", "rebalanced")),
+    "temperature": ("loss", lambda config: config.loss in ("binned", "rebalanced") and config.decode == "annealed"),
+}
+
+
 def check(config) -> None:
     """What a run's configuration can be refused for before any photograph is read. Raises KoalaError."""
     width = extractors.width(config.backbone, config.layer)
     make_loss(config)
-    if config.backbone == "none":
-        for name in ("layer", "feature_dims", "feature_reduction", "feature_source"):
-            if getattr(config, name) != getattr(configs.RunConfig, name):
-                raise KoalaError(
-                    f"parameter '{name}' does nothing with backbone=none: leave it out, or choose an extractor."
-                )
-    elif config.feature_dims > width:
+    for name, (cause, counts) in COUNTS.items():
+        if getattr(config, name) != getattr(configs.RunConfig, name) and not counts(config):
+            raise KoalaError(f"parameter '{name}' does nothing with {cause}={getattr(config, cause)}: leave it out, or change {cause}.")
+    if config.backbone != "none" and config.feature_dims > width:
         raise KoalaError(
             f"parameter 'feature_dims' must be at most {width}, the width of {config.backbone}, not {config.feature_dims}."
         )
@@ -131,7 +143,8 @@ def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progr
     Where several GPUs are free (or config.processes asks for it), as many processes train it together."""
     precision = devices.pick_precision(config.precision, device)
     resolved = dataclasses.replace(config, precision=precision)  # "auto" would give bf16 and fp32 one name
-    name = results.run_id(resolved, photos.fingerprint, info["sha256"], photos.name)
+    data_hash = results.labelled(photos) if config.feature_source == "category" else photos.fingerprint
+    name = results.run_id(resolved, data_hash, info["sha256"], photos.name)
     folder = paths.runs_dir() / name
     with _only_one(folder):
         if parallel.from_first(lambda: config.resume and results.is_finished(folder)):
@@ -167,8 +180,12 @@ def _how(job, device) -> str:
 def reopen(run: results.Run, device):
     """(photos, rows, matrix, job) of a finished run: its data, its features (n,D) and its trained network.
 
-    Raises KoalaError where the data or the extractor's weights are no longer those of the run."""
+    Raises KoalaError where it has no extractor, or where its data or its extractor's weights are no longer the same."""
     config = configs.from_dict(configs.RunConfig, run.config)
+    if config.backbone == "none":
+        raise KoalaError(f"{run.folder.name} has no extractor to look into: name an experiment that has one.")
+    if not run.env["weights"]["trained"]:
+        config = dataclasses.replace(config, weights="untrained")  # also where auto would find trained ones by now
     photos = load_photos(config)
     rows = split_rows(config, photos)
     matrix, info, _ = load_features(config, photos, rows, device)
@@ -232,18 +249,17 @@ def write_result(config, run: results.Run) -> None:
 
 @contextlib.contextmanager
 def _only_one(folder: Path):
-    """Two processes never train the same run: the second is told so. Of a team that trains together, the first locks."""
+    """Two processes never train the same run: the second waits, and then reads the first one's back. Of a team that
+    trains together, the first locks."""
     if parallel.rank() or parallel.launched():
         yield
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
+    with paths.open_lock(folder / ".lock") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise KoalaError(
-                f"run {folder.name} is being trained by another process: wait for it, or change a parameter."
-            ) from None
+            print(f"run {folder.name} is being trained by another process: waiting for it.", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         for left in folder.glob(".*.tmp"):  # of a process that was killed while writing
             left.unlink()
         yield

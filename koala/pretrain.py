@@ -178,7 +178,7 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
     weights.safetensors holds the network in 8 bits a weight; `-p weights FILE` gives it to a run."""
     extractor = extractors.build(config.backbone, "untrained", size=config.size or None).to(device)
     precision = devices.pick_precision(config.precision, device)
-    name = results.run_id(dataclasses.replace(config, precision=precision), photos.fingerprint, extractor.info["sha256"], photos.name)
+    name = results.run_id(dataclasses.replace(config, precision=precision), results.labelled(photos), extractor.info["sha256"], photos.name)
     folder = paths.runs_dir() / name
     if config.resume and results.is_finished(folder):
         print(f"{name} is finished: reading it back (resume=false trains it again).")

@@ -50,6 +50,12 @@ def run_id(config, fingerprint: str, weights_sha256: str, dataset: str) -> str:
     return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
+def labelled(photos) -> str:
+    """Fingerprint of a data set with its categories, which the fingerprint leaves out: for what learns from them."""
+    names = "\n".join(photos.files["category"])
+    return hashlib.sha256(f"{photos.fingerprint}\n{names}".encode()).hexdigest()
+
+
 def start(config, env: dict, name: str) -> Path:
     """Make runs/NAME with config.json and env.json; returns the folder."""
     folder = paths.runs_dir() / name

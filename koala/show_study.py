@@ -7,6 +7,7 @@ import pandas as pd
 from IPython.display import HTML
 
 from koala import analysis, data, evaluation, plots, results
+from koala.errors import KoalaError
 from koala.show import METRICS, READING, banner, gray, number, table
 
 
@@ -69,7 +70,10 @@ def contrasts(found) -> HTML:
 def grid(found, count: int):
     """Gray, the first seed of every experiment, and the truth, for `count` photographs of the seeded draw:
     the first of each category before the second of any."""
-    photos = data.load(next(iter(found.runs.values())).env["data"]["name"])
+    known = next(iter(found.runs.values())).env["data"]
+    photos = data.load(known["name"])
+    if photos.fingerprint != known["fingerprint"]:
+        raise KoalaError(f"'{known['name']}' has been prepared anew since these runs: prepare it as it was, or train them again.")
     shown = {
         name: results.load_pictures(found.runs[name, found.seeds(name)[0]]) for name in found.experiments
     }

@@ -14,6 +14,10 @@ from koala.errors import KoalaError
 PARAMS = paths.ROOT / "params"
 KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "probe"}
 
+_NAMES, _VALUES = (list, "a list: [one, two]"), (dict, "parameters with their values, one a line")
+KINDS = {"experiments": _NAMES, "seeds": _NAMES, "data": _VALUES, "scale": _VALUES, "title": (str, "text"),
+         "about": (str, "text"), "probe": (str, "an experiment's name, or empty quotes for none")}  # fmt: skip
+
 
 @dataclasses.dataclass(frozen=True)
 class Study:
@@ -57,6 +61,9 @@ def load(name: str) -> Study:
             f"{path}: '{key}' is {'no key of a study file' if key in values else 'missing'} (keys: {', '.join(sorted(KEYS))})."
         )
     values = {"title": path.stem, "probe": ""} | values | {"scale": values.get("scale") or {}}
+    for key, (kind, words) in KINDS.items():
+        if key in values and not isinstance(values[key], kind):
+            raise KoalaError(f"{path}: '{key}' must be {words}, not {values[key]!r}.")
     study = Study(name=path.stem, **values)
     if not study.experiments or not study.seeds:
         raise KoalaError(f"{path}: a study needs at least one experiment and one seed.")
@@ -65,6 +72,8 @@ def load(name: str) -> Study:
         config.from_dict(config.RunConfig, parameters(study, experiment, seed))
     if study.probe and study.probe not in study.experiments:
         raise KoalaError(f"{path}: probe '{study.probe}' is not one of its experiments.")
+    if study.probe and parameters(study, study.probe, 0).get("backbone") == "none":
+        raise KoalaError(f"{path}: probe '{study.probe}' has no extractor to look into.")
     return study
 
 

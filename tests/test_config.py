@@ -57,7 +57,7 @@ def test_only_the_last_injected_cell_counts():
         ("loss", "mze", "'loss' must be one of .* did you mean 'mse'"),
         ("resume", "maybe", "'resume' must be true or false"),
         ("weights", "imagnet", "'weights' .* did you mean 'imagenet'"),
-        ("weights", "no/such/file.pth", "'weights' must be .* an existing file"),
+        ("weights", "no/such/file.pth", "'weights' must be .* an existing .pth or .safetensors file"),
         ("device", "gpu", "'device' must be auto, cpu, cuda"),
         ("backbone", ["a"], "'backbone' must be text"),
     ],
@@ -132,6 +132,9 @@ def test_wrong_study_files_are_one_sentence(tmp_path):
         ("efficientnet,", "eficientnet,", "did you mean 'efficientnet'"),
         ("probe: efficientnet", "probe: vit", "probe 'vit' is not one of its experiments"),
         ("epochs: 3", "epoch: 3", "unknown parameter 'epoch', did you mean 'epochs'"),
+        ("seeds: [0]", "seeds: 3", "'seeds' must be a list"),
+        ("probe: efficientnet", "probe: no-extractor", "probe 'no-extractor' has no extractor"),
+        ("probe: efficientnet", "probe: [1]", "'probe' must be an experiment's name"),
     ]:
         path = Path(tmp_path) / "mine.yaml"
         path.write_text(text.replace(old, new))

@@ -3,14 +3,17 @@
 import dataclasses
 import signal
 import subprocess
+import threading
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
-from koala import checkpoint, device, evaluation, experiment, extractors, losses, paths, results, training
-from koala.config import RunConfig
+from koala import checkpoint, device, evaluation, experiment, extractors, losses, paths, results, study, training
+from koala.config import RunConfig, from_dict
 from koala.errors import KoalaError
 from koala.step import Step, mean_loss
 
@@ -316,5 +319,40 @@ def test_a_mirrored_run_learns_goes_on_and_is_another_run(config, photo_folder):
 
 
 def test_a_network_that_blows_up_in_its_last_step_is_not_finished(config):
-    with pytest.raises(KoalaError, match="validation loss is (nan|inf) in epoch 1: lower the learning rate"):
+    with pytest.raises(KoalaError, match=r"validation loss is (nan|inf) in epoch 1: lower the learning rate"):
         run(dataclasses.replace(config, epochs=1, batch_size=64, lr=1e30))
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    (dict(loss="mse", bins=20), "'bins' does nothing with loss=mse"),
+    (dict(loss="crossentropy", decode="mean"), "'decode' does nothing with loss=crossentropy"),
+    (dict(loss="binned", sigma=2.0), "'sigma' does nothing with loss=binned"),
+    (dict(backbone="efficientnet", feature_reduction="pca"), "'feature_reduction' does nothing with feature_dims=0"),
+    (dict(backbone="none", feature_source="zero"), "'feature_source' does nothing with backbone=none"),
+])  # fmt: skip
+def test_a_parameter_that_would_do_nothing_is_refused(values, message):
+    with pytest.raises(KoalaError, match=message):
+        experiment.check(dataclasses.replace(RunConfig(backbone="none"), **values))
+
+
+@pytest.mark.parametrize("path", sorted((study.PARAMS / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_file_passes_the_check(path):
+    experiment.check(from_dict(RunConfig, yaml.safe_load(path.read_text())))
+
+
+def test_categories_count_where_they_are_learnt_from(config, photo_folder):
+    photos, *_ = prepare(config)
+    other = dataclasses.replace(photos, files=photos.files.assign(category=photos.files["category"].iloc[::-1].to_numpy()))
+    assert results.labelled(photos) == results.labelled(photos) != results.labelled(other)
+
+
+def test_the_second_of_two_equal_runs_waits_for_the_first(config, capfd):
+    given = prepare(config)
+    first = threading.Thread(target=experiment.run, args=(config, *given, CPU))
+    first.start()
+    while not list(paths.runs_dir().glob("*/.lock")):
+        time.sleep(0.01)
+    second = experiment.run(config, *given, CPU)
+    first.join()
+    text = capfd.readouterr().out
+    assert second.result["status"] == "finished" and ("waiting for it" in text and "reading it back" in text)
