@@ -35,7 +35,6 @@ from koala.model import Koala
 from koala.split import SPLITS
 from koala.step import Job
 
-
 # What a parameter takes to count: elsewhere it would do nothing, and the same run would be trained again under a new name.
 COUNTS = {
     "layer": ("backbone", lambda config: config.backbone != "none"),

@@ -12,7 +12,18 @@ import pytest
 import torch
 import yaml
 
-from koala import checkpoint, device, evaluation, experiment, extractors, losses, paths, results, study, training
+from koala import (
+    checkpoint,
+    device,
+    evaluation,
+    experiment,
+    extractors,
+    losses,
+    paths,
+    results,
+    study,
+    training,
+)
 from koala.config import RunConfig, from_dict
 from koala.errors import KoalaError
 from koala.step import Step, mean_loss
