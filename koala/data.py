@@ -5,6 +5,7 @@ the order of a seeded hash of each file's bytes: any leading part of them is a r
 """
 
 import dataclasses
+import functools
 import hashlib
 import re
 from pathlib import Path
@@ -19,6 +20,7 @@ from koala.prepare import FORMAT, build, only_one, sealed
 from koala.sources import expand, signature
 from koala.split import SPLITS
 
+RESERVED = ("features", "downloads", "colorized")  # folders in data/ that are no data sets
 CATEGORICAL = ("category", "split", "status")
 _verified = {}
 
@@ -50,9 +52,9 @@ def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: in
             progress=None, workers: int | None = None) -> Photos:
     """Prepare `source` (see koala.sources) as data/NAME/, or load it where nothing has changed since.
 
-    progress(done, total, what) is called now and then; workers: processes (None or 0: one a core)."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name == "features":
-        raise KoalaError(f"'{name}' cannot name a data set: use letters, digits, dots, '-' and '_' ('features' is taken).")
+    progress(done, total, what) is called now and then; workers: processes (None or 0: one a core). Raises KoalaError
+    for a value out of range, a source that cannot be used, and where data/NAME/ is no prepared data set."""
+    _check_name(name, str(source))
     if fit not in FITS:
         raise KoalaError(f"fit must be one of {', '.join(FITS)}, not '{fit}'.")
     if not 8 <= int(image_size) <= 4096:
@@ -61,9 +63,31 @@ def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: in
                   "keep_gray": bool(keep_gray)}
     with only_one(name):
         if not _is_current(name, parameters):
-            build(parameters, name, progress, workers)
+            try:
+                build(parameters, name, progress, workers)
+            except OSError as error:  # a full disk, as a rule
+                raise KoalaError(f"preparing '{name}' stopped ({error}): run it again, what is finished is kept.") from error
             _trust(name)
     return load(name)
+
+
+def _check_name(name: str, source: str) -> None:
+    """Raises KoalaError for a name that no data set may have, or that means other photographs than those of `source`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.lower() in RESERVED:
+        raise KoalaError(f"'{name}' cannot name a data set: use letters, digits, dots, '-' and '_' "
+                         f"({', '.join(RESERVED)} are taken).")  # fmt: skip
+    parts = {part.strip() for part in source.split(",")} - {""}
+    if name.lower() == "photos" and parts and parts != {"photos"}:
+        raise KoalaError(f"'photos' names the photographs inside the installed packages: give those of '{source}' a name "
+                         "of their own (-p name NAME).")  # fmt: skip
+    if "photos" in parts:
+        _tell_folder_apart(Path("photos").absolute())
+
+
+@functools.cache  # once a process
+def _tell_folder_apart(folder: Path) -> None:
+    if folder.is_dir():
+        print(f"'photos' means the photographs inside the installed packages; for the folder {folder} say './photos'.")
 
 
 def _is_current(name: str, parameters: dict) -> bool:
@@ -99,7 +123,7 @@ def _meta(folder: Path) -> dict:
     except ValueError:
         meta = {}
     if not meta or sealed(meta) != meta:
-        raise KoalaError(f"{folder / 'meta.json'} is not what was written: delete {folder} and prepare it again.")
+        raise KoalaError(f"{folder / 'meta.json'} is not what was written: prepare '{folder.name}' again.")
     return meta
 
 
@@ -151,8 +175,13 @@ def find(dataset: str, image_size: int, progress=None) -> Photos:
     """The data set that a user means: a prepared name, `photos`, or folders and archives; prepared where it is not.
 
     A data set that is prepared at another size is prepared again from the same source under NAME-SIZE."""
+    if dataset == "photos":
+        _tell_folder_apart(Path("photos").absolute())
     if dataset in prepared():
         meta = _meta(data_dir() / dataset)
+        if dataset == "photos" and meta["source"] != "photos":
+            raise KoalaError(f"{data_dir() / dataset} was prepared from {meta['source']}, and 'photos' means the photographs "
+                             "inside the installed packages: give that folder another name.")  # fmt: skip
         if meta["image_size"] == image_size:
             return load(dataset)
         return prepare(meta["source"], f"{dataset}-{image_size}", image_size, meta["fit"], meta["seed"],

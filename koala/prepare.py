@@ -15,6 +15,7 @@ from koala.paths import data_dir, open_lock, read_json, write_json
 from koala.shards import FILES, Shards, Spoiled
 from koala.sources import entries, expand, signature
 
+OURS = {"images.npy", "files.csv", "meta.json"}  # all that a prepared data set's folder holds
 FORMAT = 3  # raise it when the same source and parameters would give other arrays
 
 
@@ -29,8 +30,10 @@ def only_one(name: str):
 def build(parameters: dict, name: str, progress=None, workers=None) -> Path:
     """Write data/NAME/ for `parameters` (source, image_size, fit, seed, keep_gray) and give its folder.
 
-    What an interrupted run with the same parameters and an unchanged source had finished is kept."""
+    What an interrupted run with the same parameters and an unchanged source had finished is kept. Raises KoalaError,
+    and changes nothing, where data/NAME/ holds anything but a prepared data set."""
     places = [str(place) for place in expand(parameters["source"])]
+    check_replaceable(data_dir() / name, places)
     plan = parameters | {"source": ", ".join(places), "signature": signature(parameters["source"]), "format": FORMAT}
     part = data_dir() / f".{name}.part"
     if not (part / "plan.json").exists() or _read_plan(part) != plan:
@@ -43,9 +46,24 @@ def build(parameters: dict, name: str, progress=None, workers=None) -> Path:
     new = part / "new"
     facts = _finished(new, shards, parameters, progress, workers)
     write_json(new / "meta.json", sealed(plan | {"name": name} | facts))
+    check_replaceable(data_dir() / name, places)  # somebody may have put files there in the meantime
     _put_in_place(new, data_dir() / name)
     shutil.rmtree(part, ignore_errors=True)
     return data_dir() / name
+
+
+def check_replaceable(folder: Path, places: list[str]) -> None:
+    """Raises KoalaError where `folder`, which a finished data set replaces, holds the source or other files of a user."""
+    for place in places:
+        if place != "photos" and Path(place).is_relative_to(folder.resolve()):
+            raise KoalaError(f"the source {place} lies where the data set would be written ({folder}): choose another name.")
+    if not os.path.lexists(folder):
+        return
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    foreign = sorted(found - OURS) or sorted(found if "meta.json" not in found else ())
+    if foreign:
+        raise KoalaError(f"{folder} holds what koala did not write ('{foreign[0]}'), and a data set of that name would "
+                         "replace it: choose another name, or move it away.")  # fmt: skip
 
 
 def _finished(new: Path, shards: Shards, parameters: dict, progress, workers) -> dict:

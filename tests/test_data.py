@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
-from koala import copies, data, paths, shards
+from koala import copies, data, finish, paths, shards
 from koala.errors import KoalaError
 
 
@@ -88,11 +88,61 @@ def test_a_missing_data_set_is_one_sentence(folder):
     data.prepare(str(folder), "small", 32)
     with pytest.raises(KoalaError, match=r"nowhere.*prepared are: small.*'photos'.*no file or folder"):
         data.find("nowhere", 32)
-    for name in ("", "../x", "features", "a/b", ".x"):
+    for name in ("", "../x", "features", "downloads", "colorized", "Colorized", "a/b", ".x"):
         with pytest.raises(KoalaError, match="cannot name"):
             data.prepare(str(folder), name, 32)
     with pytest.raises(KoalaError, match="fit must be"):
         data.prepare(str(folder), "x", 32, fit="stretch")
+
+
+def everything(folder) -> dict:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock")}
+
+
+def test_a_users_own_files_in_data_are_never_replaced(folder, tmp_path, monkeypatch):
+    mine = paths.data_dir() / "mine"
+    fill(mine, range(12))
+    before = everything(paths.data_dir())
+    for source in (mine, mine / "category0", folder):
+        with pytest.raises(KoalaError, match="choose another name"):
+            data.prepare(str(source), "mine", 32)
+        assert everything(paths.data_dir()) == before
+    assert len(data.prepare(str(mine), "of-mine", 32)) == 12  # under another name they are a source as any other
+    (paths.data_dir() / "file").write_text("no folder")
+    with pytest.raises(KoalaError, match="choose another name"):
+        data.prepare(str(folder), "file", 32)
+
+
+def test_files_put_into_a_data_set_are_never_replaced(folder, monkeypatch):
+    prepared = data.prepare(str(folder), "small", 32)
+    picture(99).save(prepared.folder / "mine.png")
+    with pytest.raises(KoalaError, match=r"did not write \('mine.png'\)"):
+        data.prepare(str(folder), "small", 16)
+    assert (prepared.folder / "mine.png").exists() and data.load("small").fingerprint == prepared.fingerprint
+
+    def meanwhile(done, total, what):
+        fill(paths.data_dir() / "late", [1])
+
+    with pytest.raises(KoalaError, match="did not write"):
+        data.prepare(str(folder), "late", 32, progress=meanwhile)
+    assert len(list((paths.data_dir() / "late").rglob("*.png"))) == 1
+
+
+def test_photos_never_means_other_photographs(folder, tmp_path, monkeypatch, capsys):
+    for source in (str(folder), f"photos,{folder}"):
+        with pytest.raises(KoalaError, match="-p name NAME"):
+            data.prepare(source, "photos", 32)
+    data.prepare(str(folder), "other", 32)
+    (paths.data_dir() / "other").rename(paths.data_dir() / "photos")
+    with pytest.raises(KoalaError, match=f"prepared from {folder}.*another name"):
+        data.find("photos", 32)
+    shutil.rmtree(paths.data_dir() / "photos")
+    monkeypatch.chdir(tmp_path)
+    fill(tmp_path / "photos", range(12))
+    capsys.readouterr()
+    assert data.find("photos", 16).meta["source"] == "photos"
+    assert capsys.readouterr().out.count("say './photos'") == 1
+    assert len(data.find("./photos", 16)) == 12 and not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("home", ["/proc/koala", "a file"])
@@ -199,6 +249,17 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(many, monkeypatch):
     seen = []
     data.prepare(str(many), "full", 16, progress=lambda done, total, what: seen.append((done, total)))
     assert seen[0] == (3 * shards.FILES, 1200) and seen[-1] == (1200, 1200)
+
+
+def test_a_disk_that_fills_at_the_end_is_one_sentence(folder, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(finish.os, "posix_fallocate", full)
+        with pytest.raises(KoalaError, match=r"'small' stopped .*No space left on device.*what is finished is kept"):
+            data.prepare(str(folder), "small", 32)
+    assert len(data.prepare(str(folder), "small", 32)) == 30
 
 
 def test_processes_change_nothing(many, monkeypatch):
