@@ -105,7 +105,7 @@ class AnalysisConfig:
     """Parameters of analysis.ipynb: the runs of one study, side by side."""
 
     study: str = "demo"
-    examples: Annotated[int, Field(ge=1, le=24)] = 6
+    examples: Annotated[int, Field(ge=1, le=24)] = 8
     seed: Seed = 0
 
 

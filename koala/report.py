@@ -51,9 +51,11 @@ def render_study(name: str) -> Path:
             f"{row['experiment']}, seed {row['seed']}",
             home,
         )
-    for part in ("data", "analysis", *(["extractor"] if plan.probe else [])):
+    parts = {"data": "data", "analysis": "analysis"}
+    parts |= {"extractor": f"extractor of {plan.probe}, seed {plan.seeds[0]}"} if plan.probe else {}
+    for part, words in parts.items():
         render_notebook(
-            plan.folder / f"{part}.ipynb", plan.reports / f"{part}.html", f"{plan.title}: {part}", home
+            plan.folder / f"{part}.ipynb", plan.reports / f"{part}.html", f"{plan.title}: {words}", home
         )
     with paths.atomic_path(plan.reports / "photographs.jpg") as temporary:
         temporary.write_bytes(picture(plan.folder / "analysis.ipynb"))
