@@ -1,6 +1,8 @@
 """A trained run applied to pictures of any size: gray in, colour out."""
 
+import contextlib
 import dataclasses
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +14,10 @@ from koala import config as configs
 from koala import controls, decode, embedded, extractors, lab, losses, paths, pretrained, results
 from koala.errors import KoalaError
 from koala.model import Koala
+from koala.sources import IMAGES
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp", ".webp", ".gif")
+LONGEST = 16  # times the shorter side that the network sees: a narrower picture is squeezed, or its length would fill memory
+STRIP = 2**20  # pixels whose Lab is held at a time: it takes about 100 bytes each
 
 
 @dataclasses.dataclass
@@ -54,7 +58,10 @@ def load(run: str, device: torch.device) -> Painter:
 
 def find_run(run: str) -> Path:
     """Folder of a run by its path or its id in runs/."""
-    for folder in (paths.runs_dir() / run, Path(run)):
+    folders = [paths.runs_dir() / run]
+    with contextlib.suppress(KoalaError):
+        folders.append(paths.resolve(run))
+    for folder in folders:
         if results.is_finished(folder):
             return folder
     known = sorted(path.parent.name for path in paths.runs_dir().glob("*/result.json"))
@@ -63,36 +70,59 @@ def find_run(run: str) -> Path:
     )
 
 
-def find_pictures(image: str) -> list[Path]:
-    """The picture, or those of a folder by name; `examples` are photographs of the installed packages."""
+def find_pictures(image: str, output: str = "") -> list[Path]:
+    """The picture, or those of a folder by name, without those in the folder `output` inside it: they are results.
+
+    `examples` are photographs of the installed packages. What only looks like a picture is found, too, and refused by
+    `read`. Raises KoalaError where there is none."""
     if image == "examples":
         return embedded.photographs()
     place = paths.resolve(image)
-    found = (
-        [place] if place.is_file() else sorted(p for p in place.rglob("*") if p.suffix.lower() in SUFFIXES)
-    )
+    if place.is_file():
+        return [place]
+    results_in = _output_folder(output).resolve()
+    found = sorted(p for p in place.rglob("*") if p.suffix.lower() in IMAGES)
+    if place in results_in.parents:
+        found = [p for p in found if results_in not in p.parents]
     if not found:
-        raise KoalaError(f"there is no picture in '{image}' (looked for {', '.join(SUFFIXES)}).")
+        raise KoalaError(f"there is no picture in '{image}' (looked for {', '.join(IMAGES)}).")
     return found
+
+
+def _output_folder(output: str) -> Path:
+    return Path(output).expanduser() if output else paths.data_dir() / "colorized"
 
 
 def targets(pictures: list[Path], image: str, output: str) -> list[Path]:
     """Where each coloured picture goes: a file name with a picture's suffix for one picture, else a folder.
 
-    Names in the folder follow the pictures' own, with .png. Never onto an input: KoalaError."""
-    place = Path(output).expanduser() if output else paths.data_dir() / "colorized"
-    if place.suffix.lower() in SUFFIXES and len(pictures) == 1:
-        found = [place]
+    Names in the folder follow the pictures' own, with .png. The folder is made. Raises KoalaError where it cannot be,
+    or where a target is one of the pictures."""
+    place = _output_folder(output)
+    if place.suffix.lower() in IMAGES and len(pictures) == 1 and not place.is_dir():
+        found, folder = [place], place.parent
+        if Image.registered_extensions().get(place.suffix.lower()) not in Image.SAVE:
+            raise KoalaError(f"Pillow cannot write {place.suffix} here: name the output '{place.with_suffix('.png')}'.")
     else:
         base = paths.resolve(image) if image != "examples" else None
         names = [p.relative_to(base) if base and base.is_dir() else Path(p.name) for p in pictures]
-        found = [place / name.with_suffix(".png") for name in names]
+        found, folder = [place / name.with_suffix(".png") for name in names], place
+    inputs = {os.path.realpath(picture) for picture in pictures}
     for target in found:
-        if target.resolve() in {picture.resolve() for picture in pictures}:
+        if os.path.realpath(target) in inputs:
             raise KoalaError(f"output '{target}' is one of the pictures itself: choose another folder.")
     if len(set(found)) < len(found):
         raise KoalaError("two pictures differ only in their suffix: colour them in two folders.")
+    _make(folder)
     return found
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = "it is a file" if folder.is_file() else error.strerror or error
+        raise KoalaError(f"the output folder '{folder}' cannot be made ({reason}): choose another one.") from None
 
 
 @torch.no_grad()
@@ -101,23 +131,31 @@ def colour(painter: Painter, rgb: np.ndarray, size: int = 0) -> np.ndarray:
 
     The network sees it with its shorter side at `size` pixels (0: as it was trained); the a*b* that it predicts is
     enlarged to the full picture, whose own lightness stays. A colour picture keeps its lightness, loses its colour."""
-    full = torch.from_numpy(rgb).permute(2, 0, 1)[None]  # (1, 3, H, W)
-    H, W = full.shape[2:]
-    scale = (size or painter.config.image_size) / min(H, W)
-    h, w = (max(8, 8 * round(side * scale / 8)) for side in (H, W))
-    small = (
-        F.interpolate(full.float(), (h, w), mode="bilinear", antialias=True)
-        .round()
-        .clamp(0, 255)
-        .to(torch.uint8)
-    )
+    small = _shrink(torch.from_numpy(rgb).permute(2, 0, 1)[None], size or painter.config.image_size)
     L_norm, gray = lab.network_inputs(small.to(painter.device))  # what training saw, the extractor included
     output = painter.model.half(L_norm, _features(painter, gray))  # (1, C, h/2, w/2)
-    ab = F.interpolate(
-        lab.denorm_ab(painter.loss.decode(output.float())).cpu(), (H, W), mode="bilinear"
-    )  # (1, 2, H, W)
-    L = lab.rgb_to_lab(full)[:, :1]
-    return lab.lab_to_rgb(torch.cat([L, ab], 1))[0].permute(1, 2, 0).numpy()
+    ab = lab.denorm_ab(painter.loss.decode(output.float())).cpu()
+    return _with_ab(rgb, F.interpolate(ab, rgb.shape[:2], mode="bilinear")[0])
+
+
+def _shrink(full: torch.Tensor, size: int) -> torch.Tensor:
+    """(1,3,H,W) uint8 -> (1,3,h,w) uint8, the shorter side near `size`, both multiples of 8; enlarged if it is smaller."""
+    H, W = full.shape[2:]
+    scale = min(size / min(H, W), LONGEST * size / max(H, W))
+    h, w = (max(8, 8 * round(side * scale / 8)) for side in (H, W))
+    planes = [F.interpolate(full[:, i : i + 1].float(), (h, w), mode="bilinear", antialias=True) for i in range(3)]
+    return torch.cat(planes, 1).round().clamp(0, 255).to(torch.uint8)  # one by one: as floats, all three are large
+
+
+def _with_ab(rgb: np.ndarray, ab: torch.Tensor) -> np.ndarray:
+    """The lightness of (H,W,3) uint8 with other a*b* (2,H,W) -> (H,W,3) uint8, STRIP pixels at a time."""
+    pixels, ab = torch.from_numpy(rgb).reshape(-1, 3), ab.reshape(2, -1)
+    out = torch.empty_like(pixels)
+    for start in range(0, len(pixels), STRIP):
+        here = slice(start, start + STRIP)
+        L = lab.rgb_to_lab(pixels[here].T[None, :, None])[:, :1]  # (1, 1, 1, n)
+        out[here] = lab.lab_to_rgb(torch.cat([L, ab[None, :, None, here]], 1))[0, :, 0].T
+    return out.view(rgb.shape).numpy()
 
 
 def paint_file(painter: Painter, source: Path, target: Path, size: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +172,13 @@ def paint_file(painter: Painter, source: Path, target: Path, size: int = 0) -> t
 def read(path: Path) -> np.ndarray:
     """(H,W,3) uint8 of a picture file, upright. KoalaError that names the file where it cannot be read."""
     try:
+        if path.is_symlink() and not path.exists():
+            raise KoalaError("a link to nothing")
+        if path.exists() and not path.is_file():  # a pipe would wait for ever
+            raise KoalaError("a folder" if path.is_dir() else "not a regular file")
         return decode.whole(path.read_bytes())
+    except OSError as error:
+        raise KoalaError(f"{path}: unreadable ({error.strerror or error})") from None
     except KoalaError as error:
         raise KoalaError(f"{path}: {error}") from None
 
@@ -174,4 +218,4 @@ def _extractor(config, weights, device):
 
 
 def _options(target: Path) -> dict:
-    return {"quality": 95} if target.suffix.lower() in (".jpg", ".jpeg", ".webp") else {}
+    return {"quality": 95} if target.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif", ".webp") else {}

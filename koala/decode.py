@@ -4,6 +4,7 @@ Ordinary JPEG files, nearly all photographs, are decoded by simplejpeg where it 
 resized by torch: both do what Pillow does (pixel for pixel in decoding, within 1 of 255 in resizing) much faster.
 """
 
+import contextlib
 import io
 import warnings
 
@@ -33,7 +34,7 @@ def square(data: bytes, image_size: int, fit: str = "crop", box=()):
     if not data:
         raise KoalaError("zero bytes")
     size, pixels = plain_jpeg(data), None
-    try:
+    with _refusing():
         if simplejpeg and size and min(size) < 4 * image_size:  # larger ones are cheaper to decode at half their size, by Pillow
             check_size(*size)
             pixels, notes = _decode_jpeg(data), []
@@ -41,6 +42,14 @@ def square(data: bytes, image_size: int, fit: str = "crop", box=()):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 pixels, notes, size = _decode_any(data, image_size, fit, box)
+    return resize(_cut(pixels, fit, box), image_size), notes, size
+
+
+@contextlib.contextmanager
+def _refusing():
+    """Turns whatever a decoder raises into a KoalaError with the reason why a file is refused."""
+    try:
+        yield
     except KoalaError:
         raise
     except Image.UnidentifiedImageError as error:
@@ -50,7 +59,6 @@ def square(data: bytes, image_size: int, fit: str = "crop", box=()):
     except Exception as error:  # hostile bytes make decoders raise errors of many kinds: any one refuses the file
         text = str(error).split("<")[0].split("\n")[0].strip() or type(error).__name__
         raise KoalaError(f"truncated ({text})" if "truncated" in text.lower() else f"damaged ({text})") from error
-    return resize(_cut(pixels, fit, box), image_size), notes, size
 
 
 def plain_jpeg(data: bytes):
@@ -71,12 +79,17 @@ def plain_jpeg(data: bytes):
 
 def check_size(width: int, height: int) -> None:
     """Raises KoalaError for what is too large, too small or too narrow to be a photograph."""
-    if width * height > LARGEST:
-        raise KoalaError(f"{width}x{height} pixels: too large (a decompression bomb?)")
+    check_area(width, height)
     if min(width, height) < SMALLEST:
         raise KoalaError(f"{width}x{height} pixels: too small")
     if max(width, height) > NARROWEST * min(width, height):
         raise KoalaError(f"{width}x{height} pixels: extreme aspect")
+
+
+def check_area(width: int, height: int) -> None:
+    """Raises KoalaError for what is too large."""
+    if width * height > LARGEST:
+        raise KoalaError(f"{width}x{height} pixels: too large (a decompression bomb?)")
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
@@ -166,13 +179,14 @@ def _to_srgb(image, profile, notes):
 
 
 def whole(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB of a picture file's bytes, upright and at its own size. Raises KoalaError with the reason."""
-    try:
+    """(H, W, 3) uint8 sRGB of a picture file's bytes, upright and at its own size, however small or narrow.
+
+    CMYK is taken without its printer's colours: enough where lightness alone is used. Raises KoalaError with the reason."""
+    if not data:
+        raise KoalaError("zero bytes")
+    with _refusing(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         with Image.open(io.BytesIO(data)) as image:
-            check_size(*image.size)
+            check_area(*image.size)
             image.load()
-            return np.array(_to_rgb(image)[0])
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if isinstance(error, KoalaError):
-            raise
-        raise KoalaError(f"not a readable picture ({error})") from None
+            return np.array(_to_rgb(image.convert("RGB") if image.mode == "CMYK" else image)[0])
