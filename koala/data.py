@@ -129,11 +129,14 @@ def _meta(folder: Path) -> dict:
 
 def files(name: str, used_only: bool = False) -> pd.DataFrame:
     """files.csv of a prepared data set: a line for every file found, with status, reason, and row where it is used."""
-    kinds = dict.fromkeys(CATEGORICAL, "category") | {"group": "string", "width": "int32", "height": "int32"}
+    kinds = dict.fromkeys(("path", "reason", "sha256", *CATEGORICAL), str)  # a file or a category may be called 1
+    kinds |= {"group": "string", "width": "int32", "height": "int32"}
+    as_categories = dict.fromkeys(CATEGORICAL, "category")
     parts = pd.read_csv(data_dir() / name / "files.csv", dtype=kinds, keep_default_na=False, chunksize=10_000,
                         na_values={"row": [""], "chroma": [""]})  # in parts: parsing takes twice the memory of the table
-    table = pd.concat([part[part["row"].notna()] if used_only else part for part in parts], ignore_index=True)
-    return table.astype(dict.fromkeys(CATEGORICAL, "category"))
+    table = pd.concat([(part[part["row"].notna()] if used_only else part).astype(as_categories) for part in parts],
+                      ignore_index=True)  # fmt: skip
+    return table.astype(as_categories)
 
 
 def _trust(name: str) -> None:

@@ -68,9 +68,19 @@ def entries(source: str, seed: int = 0):
         if place == "photos":
             yield from list_photos(seed)
             continue
-        prefix = f"{place.name}/" if len(places) > 1 else ""
+        prefix = _prefix(place, places)
         for entry in _with_categories(place):
             yield entry | {"path": prefix + entry["path"]}
+
+
+def _prefix(place: Path, places: list) -> str:
+    """What tells the paths of one of several sources apart: its name, and of equal names as many folders as it takes."""
+    if len(places) == 1:
+        return ""
+    others = [other.parts[1:] for other in places if other not in (place, "photos")]
+    parts = place.parts[1:]  # without the root
+    count = next((i for i in range(1, len(parts)) if all(other[-i:] != parts[-i:] for other in others)), len(parts))
+    return "/".join(parts[-count:]) + "/" if parts else ""
 
 
 def _with_categories(place: Path):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from koala import data, known, sources, stl10
+from koala import colours, data, known, sources, stl10
 from koala.embedded import CROPS, photographs
 from koala.errors import KoalaError
 
@@ -76,6 +76,29 @@ def test_several_sources_are_one_data_set_in_whatever_order(tmp_path):
     named = data.prepare(f"part-2.zip, {tmp_path}/part-0.zip,part-1.zip", "named", 32)
     assert len(globbed) == len(FILES) and globbed.fingerprint == named.fingerprint
     assert set(globbed.files["category"]) == {"a", "b", "c/deep"}
+
+
+def test_sources_of_the_same_name_keep_their_paths_apart(tmp_path):
+    for i, place in enumerate(("2019/photos", "2020/photos", "2020/more")):
+        (tmp_path / place / "cat").mkdir(parents=True)
+        for k in range(4):
+            (tmp_path / place / f"cat/{k}.jpg").write_bytes(jpeg(10 * i + k))
+    photos = data.prepare("2019/photos,2020/photos,2020/more", "years", 32)
+    folders = photos.files["path"].str.removesuffix(".jpg").str[:-2]
+    assert photos.files["path"].is_unique and set(folders) == {"2019/photos/cat", "2020/photos/cat", "more/cat"}
+    assert colours.compare_with_source(photos) == 12
+
+
+def test_names_and_hashes_that_look_like_numbers_stay_text(tmp_path):
+    (tmp_path / "numbers/7").mkdir(parents=True)
+    for i in range(6):
+        (tmp_path / f"numbers/7/00{i}").write_bytes(jpeg(i))
+    photos = data.prepare("numbers", "numbers", 32)
+    assert sorted(photos.files["path"]) == [f"7/00{i}" for i in range(6)] and set(photos.files["category"]) == {"7"}
+    (tmp_path / "numbers/7").rename(tmp_path / "flat")
+    photos = data.prepare("flat", "flat", 32)
+    assert sorted(photos.files["path"]) == [f"00{i}" for i in range(6)]
+    assert colours.compare_with_source(photos) == 6 and colours.reasons(photos).empty
 
 
 def test_a_flat_folder_is_one_category(tmp_path):
