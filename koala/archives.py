@@ -1,7 +1,8 @@
 """Folders and archives as lists of files that are read in place: nothing is unpacked, nothing is followed outside.
 
-An entry is a dict: path (for people, inside the source), place (file on disk), kind (file, zip, tar, or planes: see koala.stl10), size (bytes),
-where (numbers that `read` needs) and problem (why it is refused unread, or "").
+A Mac's own files beside a user's (__MACOSX/, ._NAME) are left out. An entry is a dict: path (for people, inside the
+source), place (file on disk), kind (file, zip, tar, or planes: see koala.stl10), size (bytes), where (numbers that
+`read` needs) and problem (why it is refused unread, or "").
 """
 
 import bz2
@@ -36,8 +37,15 @@ def walk(folder: Path):
         stack += [(Path(f.path), f"{prefix}{f.name}/") for f in found if f.is_dir(follow_symlinks=False)]
 
 
+def is_debris(name: str) -> bool:
+    """Whether a file is what a Mac puts beside each of one's own, under its name: no photograph, whatever the suffix."""
+    return "/__MACOSX/" in f"/{name}" or name.rpartition("/")[2].startswith("._")
+
+
 def list_folder(folder: Path):
     for name, path in walk(folder):
+        if is_debris(name):
+            continue
         status = os.lstat(path)
         yield {"path": _printable(name), "place": str(path), "kind": "file", "size": status.st_size,
                "where": [], "problem": _file_problem(folder, path, status)}
@@ -76,17 +84,21 @@ def list_archive(place: Path):
 
 def _list_zip(place: Path):
     with zipfile.ZipFile(place) as archive:
-        for info in sorted(archive.infolist(), key=lambda i: i.filename):
-            if info.is_dir():
+        members = sorted(archive.infolist(), key=lambda i: i.filename)
+        # Old Windows tools write folders with backslashes; beside a '/' a backslash is part of a name.
+        old = not any("/" in info.filename for info in members)
+        for info in members:
+            name = info.filename.replace("\\", "/") if old else info.filename
+            if name.endswith("/") or is_debris(name):
                 continue
-            problem = _name_problem(info.filename)
+            problem = _name_problem(name)
             if info.flag_bits & 1:
                 problem = "encrypted in the zip"
             elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 problem = f"zip compression {info.compress_type} is not read"
             elif stat.S_ISLNK(info.external_attr >> 16):
                 problem = "symbolic link in the archive"
-            yield {"path": _printable(info.filename), "place": str(place), "kind": "zip", "size": info.file_size,
+            yield {"path": _printable(name), "place": str(place), "kind": "zip", "size": info.file_size,
                    "where": [info.header_offset, info.compress_size, info.compress_type, info.CRC], "problem": problem}
 
 
@@ -94,7 +106,7 @@ def _list_tar(place: Path):
     with tarfile.open(place) as archive:
         for info in archive:
             archive.members = []  # tarfile keeps every header otherwise
-            if info.isdir():
+            if info.isdir() or is_debris(info.name):
                 continue
             problem = _name_problem(info.name) or ("" if info.isreg() else "not a regular file in the archive")
             yield {"path": _printable(info.name), "place": str(place), "kind": "tar", "size": info.size,

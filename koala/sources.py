@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 
 from koala import known, lists, stl10
-from koala.archives import list_archive, list_folder, read, walk
+from koala.archives import is_debris, list_archive, list_folder, read, walk
 from koala.embedded import list_photos
 from koala.errors import KoalaError
 from koala.paths import ROOT, resolve
@@ -87,7 +87,7 @@ def _with_categories(place: Path):
     """Entries of one folder or archive with category and group."""
     is_folder = place.is_dir()
     listing = list_folder(place) if is_folder else list(list_archive(place))
-    names = (name for name, _ in walk(place)) if is_folder else (entry["path"] for entry in listing)
+    names = (name for name, _ in walk(place) if not is_debris(name)) if is_folder else (entry["path"] for entry in listing)
     folders, with_images, texts = set(), set(), set()
     for name in names:
         folders.add(name.rpartition("/")[0])
@@ -105,16 +105,24 @@ def _with_categories(place: Path):
     return lists.apply(listing, lists.texts(place, [entry for entry in listing if entry["path"] in texts]))
 
 
+def _shared(paths: list) -> int:
+    """How many leading parts all of the paths (lists of names) share."""
+    low, high = min(paths), max(paths)
+    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+
+
 def _categories(folders: set, with_images: set, stem: str) -> dict:
     """{folder: category}: its path below what all with images share, without train, val, test and a last 'images'
     (as tiny-imagenet has it); where nothing is left, the folder's own name or that of the source."""
     split = {folder: folder.split("/") if folder else [] for folder in folders}
     if not split:
         return {}
-    low, high = min(split[folder] for folder in with_images), max(split[folder] for folder in with_images)
-    common = next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
-    if all(split[folder][common : common + 1] and split[folder][common] in PARTS for folder in with_images):
-        common += 1
+    common = _shared([split[folder] for folder in with_images])
+    # Pictures in a folder that holds all others are strays: they must not make a category of train/cat and one of val/cat.
+    inner = [split[folder] for folder in with_images if len(split[folder]) > common]
+    level = _shared(inner) if inner else 0
+    if inner and all(parts[level : level + 1] and parts[level] in PARTS for parts in inner):
+        common = level + 1
     out = {}
     for folder, parts in split.items():
         own = parts[common:-1] if parts[common:] and parts[-1] == "images" else parts[common:]

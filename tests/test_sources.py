@@ -101,6 +101,50 @@ def test_names_and_hashes_that_look_like_numbers_stay_text(tmp_path):
     assert colours.compare_with_source(photos) == 6 and colours.reasons(photos).empty
 
 
+def zip_of(place, names):
+    with zipfile.ZipFile(place, "w") as archive:
+        for i, name in enumerate(names):
+            archive.writestr(name, b"" if name.endswith(("/", "\\")) else jpeg(i))
+    return str(place)
+
+
+def categories(source) -> dict:
+    return Counter(entry["category"] for entry in sources.entries(source))
+
+
+def test_what_a_mac_adds_is_left_out(tmp_path):
+    names = [f"set/{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(3)]
+    added = [f"__MACOSX/{name.rpartition('/')[0]}/._{name.rpartition('/')[2]}" for name in names] + ["set/cat/._0.jpg"]
+    place = zip_of(tmp_path / "mac.zip", names + added)
+    assert categories(place) == {"cat": 3, "dog": 3}
+    with zipfile.ZipFile(place) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    assert categories("unpacked") == {"cat": 3, "dog": 3}
+    with tarfile.open(tmp_path / "mac.tar", "w") as archive:
+        archive.add(tmp_path / "unpacked", ".")
+    assert categories("mac.tar") == {"cat": 3, "dog": 3}
+    assert len(data.prepare(place, "mac", 32)) == 6
+
+
+def test_backslashes_are_folders_where_a_zip_has_no_slash(tmp_path):
+    names = ["set\\", *(f"set\\{kind}\\{i}.jpg" for kind in ("cat", "dog") for i in range(3))]
+    place = zip_of(tmp_path / "old.zip", [*names, "..\\climbs.jpg"])
+    found = {entry["path"]: entry["problem"] for entry in sources.entries(place)}
+    assert "climbs" in found.pop("../climbs.jpg") and not any(found.values())
+    assert sorted(found) == [f"set/{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(3)]
+    assert categories(zip_of(tmp_path / "old.zip", names)) == {"cat": 3, "dog": 3}
+    assert len(data.prepare(place, "old", 32)) == 6
+    mixed = zip_of(tmp_path / "mixed.zip", ["a/1.jpg", "b/back\\slash.jpg"])
+    assert categories(mixed) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize(("prefix", "stray"), [("", ""), ("set/", "set/"), ("set/", "")])
+def test_a_stray_picture_beside_train_and_val_splits_no_category(tmp_path, prefix, stray):
+    names = [f"{prefix}{part}/{kind}/1.jpg" for part in ("train", "val") for kind in ("cat", "dog")]
+    found = categories(zip_of(tmp_path / "all.zip", [*names, f"{stray}sample.jpg"]))
+    assert found == {"cat": 2, "dog": 2, "set" if stray else "all": 1}
+
+
 def test_a_flat_folder_is_one_category(tmp_path):
     (tmp_path / "holiday").mkdir()
     for i in range(12):
