@@ -16,6 +16,7 @@ from koala.batches import at_a_time, chunks
 from koala.step import Job
 
 PENALTIES = np.logspace(-1, 6, 8)
+FITTED = 20_000  # training photographs that a linear model is fitted on: more cost minutes and change nothing that is shown
 
 
 def told(inputs: dict[str, np.ndarray], categories: np.ndarray, rows: dict) -> dict[str, np.ndarray]:
@@ -24,7 +25,7 @@ def told(inputs: dict[str, np.ndarray], categories: np.ndarray, rows: dict) -> d
     found = {"true": categories[rows["test"]]}
     for name, matrix in inputs.items():
         model = make_pipeline(StandardScaler(), RidgeClassifierCV(PENALTIES))
-        model.fit(matrix[rows["train"]], categories[rows["train"]])
+        model.fit(matrix[rows["train"][:FITTED]], categories[rows["train"][:FITTED]])  # rows stand in random order
         found[name] = model.predict(matrix[rows["test"]])
     return found
 

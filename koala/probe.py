@@ -14,7 +14,7 @@ from sklearn.metrics import r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from koala import analysis, controls, evaluation, lab, metrics, training
+from koala import analysis, categories, controls, evaluation, lab, metrics, training
 from koala.batches import at_a_time, chunks
 from koala.step import Job, predict
 
@@ -78,7 +78,7 @@ def statistics(job: Job, matrix: np.ndarray) -> tuple[dict[str, np.ndarray], dic
 def run(inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], rows: dict) -> list[dict]:
     """`linear_probe` of a run's `statistics`: from gray statistics, from its features, and from both."""
     both = np.concatenate(list(inputs.values()), 1)
-    return linear_probe(inputs | {"both": both}, targets, rows["train"], rows["test"])
+    return linear_probe(inputs | {"both": both}, targets, rows["train"][: categories.FITTED], rows["test"])
 
 
 def averages(probed: list[dict]) -> list[dict]:
@@ -132,11 +132,11 @@ def compare(errors: dict[str, np.ndarray]) -> list[dict]:
     return rows
 
 
-def swap_pictures(job: Job, matrix: np.ndarray, rows: dict, categories: np.ndarray, count: int):
+def swap_pictures(job: Job, matrix: np.ndarray, rows: dict, names: np.ndarray, count: int):
     """Columns of pictures and captions for koala.plots.grid: `count` drawn test photographs, of as many categories as
-    can be, each with everyone's features. matrix: the run's features (N,D); categories: (N,) of all photographs."""
+    can be, each with everyone's features. matrix: the run's features (N,D); names: (N,) every photograph's category."""
     drawn = evaluation.drawn(rows["test"])
-    drawn = drawn[evaluation.of_each(categories[drawn], count)]
+    drawn = drawn[evaluation.of_each(names[drawn], count)]
     columns = {}
     for number, row in enumerate(drawn, 1):
         features = torch.from_numpy(np.array(matrix[row])).expand(matrix.shape)
