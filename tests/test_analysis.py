@@ -128,3 +128,11 @@ def test_a_test_split_without_red_is_said_to_have_none():
     run.per_image["red_share"] = 0.0
     rows = {row["claim"]: row for row in claims.table(make_study(efficientnet=[run]))}
     assert rows["C7: red fails most (efficientnet)"]["reads"] == "not tested"
+
+
+@pytest.mark.parametrize(("category", "counts"), [("sky", True), ("lakeside-n09332890", True), ("o/ocean", True), ("beach_wagon-n02814533", False)])
+def test_categories_are_known_by_their_whole_names(category, counts):
+    run = make_run(0, 0.0)
+    run.per_image["category"] = category
+    rows = {row["claim"]: row for row in claims.table(make_study(efficientnet=[run]))}
+    assert (rows["C8: sky and water too blue (efficientnet)"]["reads"] == "holds") == counts
