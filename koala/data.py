@@ -62,6 +62,7 @@ def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: in
     parameters = {"source": str(source), "image_size": int(image_size), "fit": fit, "seed": int(seed),
                   "keep_gray": bool(keep_gray)}
     with only_one(name):
+        expand(parameters["source"], progress)  # fetches what is known by name, which may take hours
         if not _is_current(name, parameters):
             try:
                 build(parameters, name, progress, workers)
@@ -190,7 +191,7 @@ def find(dataset: str, image_size: int, progress=None) -> Photos:
         return prepare(meta["source"], f"{dataset}-{image_size}", image_size, meta["fit"], meta["seed"],
                        meta["keep_gray"], progress)
     try:
-        places = expand(dataset)
+        places = expand(dataset, progress)
     except KoalaError as error:
         raise KoalaError(f"there is no data set '{dataset}': no prepared one of that name ({_known()}), it is not "
                          f"'photos', and {error}") from error

@@ -10,7 +10,9 @@ from pathlib import Path
 from koala.download import fetch as download
 from koala.errors import KoalaError
 from koala.paths import data_dir, write_text
+from koala.progress import Progress
 
+MB = 10**6  # bytes
 # name: (URL, MD5 as torchvision has it, what it is)
 SOURCES = {
     "imagenette": ("https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
@@ -33,6 +35,7 @@ SOURCES = {
 def fetch(name: str, progress=None) -> Path:
     """The archive of a known data set: as it lies in data/downloads, else downloaded there; checked by its MD5.
 
+    progress(done, total, what) is called now and then, in MB; a Progress that counts files gets one for MB beside it.
     Raises KoalaError, with the address and the place to put it, where it cannot be had."""
     url, md5, what = SOURCES[name]
     path = data_dir() / "downloads" / url.rpartition("/")[2]
@@ -41,13 +44,31 @@ def fetch(name: str, progress=None) -> Path:
         return path
     if not path.exists():
         try:
-            download(url, path, progress)
+            download(url, path, in_megabytes(progress, f"fetching {name}"))
         except KoalaError as error:
             raise KoalaError(f"'{name}' ({what}) is not here and cannot be fetched ({error}): put the file {url} "
                              f"(MD5 {md5}) at {path} and start again.") from error  # fmt: skip
-    with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "md5").hexdigest()
+    found = _md5(path, in_megabytes(progress, f"checking {name}"))
     if found != md5:
         raise KoalaError(f"{path} has the MD5 {found}, not {md5}: delete it and fetch {url} again.")
     write_text(stamp, md5 + "\n")
     return path
+
+
+def in_megabytes(progress, text: str):
+    """A progress callback for bytes that tells `progress` of megabytes, with its own text; None for None."""
+    if progress is None:
+        return None
+    shown = Progress("MB") if isinstance(progress, Progress) else progress
+    return lambda done, total, _="": shown(done // MB, (total or done + MB) // MB, text)  # a server may not say the total
+
+
+def _md5(path: Path, progress=None) -> str:
+    digest, done, total = hashlib.md5(), 0, path.stat().st_size
+    with open(path, "rb") as file:
+        while block := file.read(16 * MB):
+            digest.update(block)
+            done += len(block)
+            if progress:
+                progress(done, total)
+    return digest.hexdigest()

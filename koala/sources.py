@@ -22,16 +22,16 @@ IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".t
 PARTS = {"train", "val", "valid", "validation", "test"}  # folders that divide a data set, not categories
 
 
-def expand(source: str) -> list:
+def expand(source: str, progress=None) -> list:
     """The folders and archives that `source` names ('photos' stays as it is), sorted by path. KoalaError if none.
 
-    A name in koala.known is fetched where it is not there yet."""
+    A name in koala.known is fetched where it is not there yet; progress(done, total, what) is called meanwhile."""
     found = []
     for part in filter(None, (part.strip() for part in str(source).split(","))):
         if part == "photos":
             found.append(part)
         elif part in known.SOURCES and not Path(part).exists():
-            found.append(known.fetch(part))
+            found.append(known.fetch(part, progress))
         elif glob.has_magic(part) and not Path(part).exists():
             hits = sorted(glob.glob(os.path.expanduser(part))) or sorted(glob.glob(str(ROOT / part)))
             if not hits:

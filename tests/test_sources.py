@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from koala import colours, data, known, sources, stl10
+from koala import colours, data, known, progress, sources, stl10
 from koala.embedded import CROPS, photographs
 from koala.errors import KoalaError
 
@@ -237,6 +237,31 @@ def test_a_known_name_without_a_network_says_where_to_put_what(monkeypatch):
     monkeypatch.setattr(known, "download", refuse)
     with pytest.raises(KoalaError, match=r"imagenette2-160\.tgz.*e793b78c.*downloads/imagenette2-160\.tgz"):
         data.find("imagenette", 64)
+
+
+def test_fetching_a_known_archive_shows_its_progress(tmp_path, monkeypatch):
+    place = as_tar(tmp_path, "tar.gz")
+
+    def download(url, path, progress):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(place.read_bytes())
+        for total in (30_000_000, 0):  # some servers do not say how much it will be
+            progress(20_000_000, total, "weights from a hub")
+
+    monkeypatch.setattr(known, "download", download)
+    checksum = known.hashlib.md5(place.read_bytes()).hexdigest()
+    monkeypatch.setitem(known.SOURCES, "imagenette", ("https://host/imagenette2-160.tgz", checksum, "photographs"))
+    told = []
+    assert len(data.find("imagenette", 32, progress=lambda *what: told.append(what))) == len(FILES)
+    assert told[:2] == [(20, 30, "fetching imagenette"), (20, 21, "fetching imagenette")]
+    assert told[2] == (0, 0, "checking imagenette") and told[-1][2] == "reading photographs"
+    assert known.in_megabytes(None, "") is None
+
+
+def test_a_progress_that_counts_files_is_not_given_megabytes(capsys):
+    files = progress.Progress("files")
+    known.in_megabytes(files, "fetching places365")(24_000_000_000, 24_000_000_000)
+    assert "fetching places365: 24,000 of 24,000 MB" in capsys.readouterr().out and files.done is None
 
 
 def test_a_known_archive_with_another_checksum_is_refused(tmp_path):
