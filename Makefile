@@ -2,7 +2,7 @@
 # make benchmark   how fast this machine trains; reports/benchmark-NAME/index.html (NAME=cpu where it is not given)
 # make test    the tests: library, notebooks, papermill
 # make lab     JupyterLab on the notebooks
-# Each sets up .venv on first use: torch with its GPU libraries is about 5 GB.
+# Each sets up .venv on first use: torch with its GPU libraries is about 7 GB.
 PYTHON ?= python3
 STUDY ?= demo
 NAME ?= cpu
@@ -32,7 +32,8 @@ study: $(READY)
 	@echo "Study '$(STUDY)': data, features, runs, analysis, reports on $(CORES) cores. Interrupt it and call it again: it goes on."
 	@python -m koala.study check $(STUDY)
 	@mkdir -p .snakemake
-	@$(LOCK) snakemake --nolock --cores $(CORES) $(GPU_LIMIT) --keep-going --rerun-incomplete --quiet all --config study=$(STUDY)
+	@$(LOCK) snakemake --nolock --cores $(CORES) $(GPU_LIMIT) --keep-going --rerun-incomplete --quiet all --config study=$(STUDY) \
+	  || { code=$$?; [ $$code -ne 3 ] || echo "Another 'make study' is running here: wait until it ends, then call again." >&2; exit $$code; }
 
 benchmark: $(READY)
 	@echo "Measuring; leave the machine alone for about 15 minutes ..."
