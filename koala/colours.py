@@ -116,4 +116,4 @@ def _told(photos: Photos) -> pd.DataFrame:
     table = files(photos.name)
     table["reason"] = table["reason"].str.replace(r"^.*pixels: ", "", regex=True)
     table["reason"] = table["reason"].str.replace(r"( \(| of | as |y ').*$", "", regex=True)
-    return table[(table["reason"] != "") | (table["status"] != "used")]
+    return table[(table["reason"] != "") | (table["status"] != "used")].astype({"status": str})

@@ -8,7 +8,7 @@ import speed_data
 from PIL import Image
 from skimage.color import rgb2lab
 
-from koala import colours, data, plots_data
+from koala import colours, data, plots_data, show
 from koala.errors import KoalaError
 
 
@@ -48,6 +48,7 @@ def test_hues_chroma_and_lightness_are_those_of_the_pictures(photos):
 
 
 def test_what_stays_out_is_told_and_shown(photos):
+    assert "duplicate" in show.table(colours.reasons(photos)).data
     told = colours.reasons(photos).set_index("status")
     assert told["files"].groupby("status", observed=True).sum().to_dict() | {"used": 0} == {"duplicate": 1, "gray": 1, "refused": 1, "used": 0}
     shown = colours.left_out(photos)
