@@ -37,7 +37,7 @@ jpeg, svg = plots.show_jpeg, plots.show_svg
 def table(rows, formats: dict | None = None) -> HTML:
     """Rows (a DataFrame or a list of dicts) as a plain table; formats: column -> "{:.2f}"-like text. Columns of words
     stand left and wrap, columns of numbers do not."""
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame(rows).astype(object)
     words = [frame[name].map(lambda value: isinstance(value, str) and len(value) > WORDS).any() for name in frame]
     texts = [(formats or {}).get(name, "{}") for name in frame]
     lines = [_row("th", frame.columns, words)]

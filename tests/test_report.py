@@ -5,6 +5,7 @@ import re
 
 import nbformat
 import numpy as np
+import pandas as pd
 import pytest
 
 from koala import paths, render, report, study
@@ -142,6 +143,7 @@ def test_tables_wrap_words_and_not_numbers():
     text = show.table([{"name": "a < b", "value": 1.234, "none": float("nan"), "reads": "words that go on for longer than a number does"}],
                       {"value": "{:.2f}"}).data  # fmt: skip
     assert "<td>a &lt; b</td><td>1.23</td><td></td><td class=\"text\"" in text and text.count("text-align:left") == 2
+    assert "<td>b</td>" in show.table(pd.DataFrame({"kind": pd.Categorical(["a", "b"])})).data
 
 
 def test_a_draw_shows_as_many_categories_as_it_can():
