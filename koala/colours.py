@@ -8,10 +8,10 @@ import itertools
 import numpy as np
 import pandas as pd
 import torch
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from koala.data import Photos, files
-from koala.decode import LARGEST
+from koala.decode import LARGEST, open_image
 from koala.errors import KoalaError
 from koala.lab import rgb_to_lab
 from koala.metrics import HUES, MIN_CHROMA
@@ -90,7 +90,7 @@ def left_out(photos: Photos, size: int = 96, most: int = 5) -> dict[str, list[np
     for entry in entries(photos.meta["source"], photos.meta["seed"]):
         if entry["path"] in wanted and not entry["problem"]:
             with contextlib.suppress(Exception):  # whatever a decoder says of a bad file: there is nothing to show
-                picture = Image.open(io.BytesIO(read(entry)))
+                picture = open_image(io.BytesIO(read(entry)))
                 if picture.width * picture.height <= LARGEST:
                     picture = ImageOps.pad(picture.convert("RGB"), (size, size), color="#808080")
                     shown.setdefault(wanted[entry["path"]], []).append(np.asarray(picture))

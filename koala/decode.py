@@ -22,6 +22,9 @@ except ImportError:  # no wheel for this machine: Pillow gives the same pixels
 SMALLEST = 16  # pixels of the shorter side
 NARROWEST = 8  # times longer than wide
 LARGEST = 100_000_000  # pixels: more is a decompression bomb or a gigapixel panorama
+# What Pillow decodes inside this process. Everything else is refused unopened: EPS, for one, Pillow hands to
+# Ghostscript, and a file that calls itself .jpg would then run as a program.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "ICO")  # JPEG: MPO, too
 FITS = ("crop", "fit")  # crop: the largest centred square; fit: the whole picture, squeezed into the square
 
 Image.init()
@@ -43,6 +46,29 @@ def square(data: bytes, image_size: int, fit: str = "crop", box=()):
                 warnings.simplefilter("ignore")
                 pixels, notes, size = _decode_any(data, image_size, fit, box)
     return resize(_cut(pixels, fit, box), image_size), notes, size
+
+
+def open_image(source) -> Image.Image:
+    """The picture in `source` (a path or a binary file), its pixels not yet decoded: the only place that opens one.
+
+    Raises KoalaError that names the format where it is none of FORMATS, UnidentifiedImageError where it is none at all."""
+    try:
+        return Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
+    except Image.UnidentifiedImageError:
+        if name := _foreign_format(source):
+            raise KoalaError(f"{name} files are not read (formats that are: {', '.join(FORMATS)})") from None
+        raise
+
+
+def _foreign_format(source) -> str:
+    """The format that the first bytes announce and that is not read, or ""."""
+    if not isinstance(source, io.BytesIO):
+        return ""
+    prefix = source.getvalue()[:16]
+    for name, (_, accept) in Image.OPEN.items():
+        if name not in FORMATS and accept and accept(prefix):
+            return name
+    return ""
 
 
 @contextlib.contextmanager
@@ -122,7 +148,7 @@ def _cut(pixels: np.ndarray, fit: str, box) -> np.ndarray:
 
 
 def _decode_any(data, image_size, fit, box):
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(io.BytesIO(data)) as image:
         width, height = image.size
         check_size(width, height)
         if not box:  # JPEG is decoded at 1/2, 1/4 or 1/8 where twice the size that is asked for remains
@@ -186,7 +212,7 @@ def whole(data: bytes) -> np.ndarray:
         raise KoalaError("zero bytes")
     with _refusing(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(io.BytesIO(data)) as image:
             check_area(*image.size)
             image.load()
             return np.array(_to_rgb(image.convert("RGB") if image.mode == "CMYK" else image)[0])

@@ -5,7 +5,8 @@ import importlib.util
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+
+from koala.decode import open_image
 
 # Photographs only (no drawing, chart, logo or second stereo half), all freely licensed by their packages.
 PHOTOGRAPHS = (
@@ -33,7 +34,7 @@ def list_photos(seed: int):
 
     The sides of the squares are spread evenly in logarithm from 1/4 to 1 of the photograph's shorter side."""
     for path in photographs():
-        with Image.open(path) as image:
+        with open_image(path) as image:
             width, height = image.size
         digest = hashlib.sha256(f"{seed} {path.name}".encode()).digest()
         generator = np.random.default_rng(int.from_bytes(digest[:8], "big"))

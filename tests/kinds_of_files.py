@@ -74,6 +74,12 @@ REFUSED = {  # name: (content, a part of the reason)
     "bomb.png": (png(60_000, 60_000, rows=bytes(1000)), "too large"),
     "large.png": (png(11_000, 10_000, rows=bytes(1000)), "too large"),
     "no_pixels.png": (png(0, 0), ""),
+    "program.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 48\n%%EndComments\n{ } loop\n", "EPS files are not read"),
+    "program_in_dos.jpg": (b"\xc5\xd0\xd3\xc6" + struct.pack("<II", 32, 40) + bytes(20) + b"%!PS-Adobe-3.0 EPSF-3.0\n{ } loop\n", "EPS"),
+    "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 48\n(w) (w) file closefile\n", "EPS files are not read"),
+    "drawing.wmf": (b"\xd7\xcd\xc6\x9a" + bytes(60), "WMF files are not read"),
+    "photo.tga": (coded(picture(510), "TGA"), "files are not read"),
+    "photo.pcx": (coded(picture(511), "PCX"), "PCX files are not read"),
     "cmyk.jpg": (coded(picture(508, mode="CMYK")), "CMYK"),
     "cmyk.tif": (coded(picture(509, mode="CMYK"), "TIFF"), "CMYK"),
 }

@@ -10,7 +10,7 @@ import pytest
 from kinds_of_files import CONVERTED, GRAY, PLAIN, REFUSED, coded, deep_png, picture, with_exif
 from PIL import Image
 
-from koala import data, decode
+from koala import colorize, data, decode, paths
 from koala.errors import KoalaError
 
 GOOD = 12
@@ -175,3 +175,19 @@ def test_16_bit_and_alpha_are_converted_rightly():
     assert decode.square(coded(half, "PNG"), 32)[0][0, 0].tolist() == [227, 127, 127]
     gray, notes, _ = decode.square(GRAY["gray_16_bit.png"], 48)
     assert np.array_equal(gray[..., 0], decode.square(coded(picture(522, mode="L"), "PNG"), 48)[0][..., 0]) and notes
+
+
+def test_a_picture_never_runs_a_program(tmp_path, monkeypatch):
+    """Ghostscript, were it started, would write this file, or run for ever."""
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    for name, (content, reason) in REFUSED.items():
+        if "EPS" in reason:
+            (tmp_path / name).write_bytes(content)
+            for opened in (lambda name=name: colorize.read(tmp_path / name), lambda content=content: decode.square(content, 32)):
+                with pytest.raises(KoalaError, match="EPS files are not read"):
+                    opened()
+    assert not (tmp_path / "started").exists()
+    sources = [path for path in (paths.ROOT / "koala").rglob("*.py") if "Image.open(" in path.read_text()]
+    assert [path.name for path in sources] == ["decode.py"]  # one place that opens a picture
