@@ -6,7 +6,8 @@ import shlex
 import sys
 from pathlib import Path
 
-from koala import paths, study as studies
+from koala import study as studies
+from koala.system import paths
 
 NAME = str(config.get("study", "demo"))  # of a file in params/studies, or a study file's path
 STUDY = studies.load(NAME)

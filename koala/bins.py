@@ -5,7 +5,7 @@ import functools
 import torch
 
 from koala import lab
-from koala.errors import KoalaError
+from koala.system.errors import KoalaError
 
 GRAY = 5.0  # a picture without |a*| or |b*| above this is gray (the released code of Zhang et al.)
 

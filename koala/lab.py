@@ -9,7 +9,7 @@ import functools
 
 import torch
 
-from koala.errors import KoalaError
+from koala.system.errors import KoalaError
 
 L_CENTRE, L_SCALE, AB_SCALE = 50.0, 50.0, 127.0
 WHITE = (0.95047, 1.0, 1.08883)

@@ -7,7 +7,6 @@ depend on batch size or picture size; over the two channels mse takes the mean, 
 over 2x2 pixels: a colour class has no exact half-resolution identity.
 """
 
-import difflib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 
 from koala import lab
 from koala.bins import Finder, class_weights, coloured, count_bins, smooth_prior
-from koala.errors import KoalaError
+from koala.system.errors import KoalaError, nearest
 
 __all__ = ["LOSSES", "Loss", "build", "class_weights", "count_bins", "smooth_prior"]
 
@@ -50,9 +49,7 @@ def build(name: str, prior=None, n_bins: int = 50, sigma: float = 5.0, neighbour
     neighbours, sigma: soft encoding; neighbours=1 is hard. lam: mix of prior and uniform. prior: counts (Q,) from
     `count_bins`, or a function that returns them, called where the row needs them. decode: annealed (softmax(log z / temperature), then mean), mean, or mode."""
     if name not in LOSSES:
-        near = difflib.get_close_matches(str(name), LOSSES, 1, 0.5)
-        guess = f", did you mean '{near[0]}'?" if near else ";"
-        raise KoalaError(f"unknown loss '{name}'{guess} there are {', '.join(LOSSES)}.")
+        raise KoalaError(f"unknown loss '{name}'{nearest(name, LOSSES) or ';'} there are {', '.join(LOSSES)}.")
     p = dict(n_bins=n_bins, sigma=sigma, neighbours=neighbours, lam=lam, temperature=temperature, decode=decode,
              grid=grid, span=span)
     _check_parameters(p)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from koala import lab
-from koala.errors import KoalaError
+from koala.system.errors import KoalaError
 
 BASELINES = {"gray": "gray (no colour)", "mean": "mean colour", "lightness": "colour by lightness"}
 # Hue sectors: lower end of the CIELAB hue angle in degrees, upper end = the next one's lower end. sRGB's own red lies

@@ -7,7 +7,7 @@ import sys
 
 import nbformat
 
-from koala import paths
+from koala.system import paths
 
 TINY = ("-p", "image_size", "32", "-p", "epochs", "1", "-p", "max_images", "60", "-p", "device", "cpu")
 

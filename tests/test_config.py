@@ -8,8 +8,9 @@ import papermill
 import pytest
 import yaml
 
-from koala import config, paths, study
-from koala.errors import KoalaError
+from koala import config, study
+from koala.system import parameters, paths
+from koala.system.errors import KoalaError
 
 NOTEBOOKS = {
     "train": config.RunConfig,
@@ -40,7 +41,7 @@ def test_unknown_name_is_found_in_papermills_cell_and_the_nearest_is_named():
 
 def test_only_the_last_injected_cell_counts():
     cells = ["# Parameters\nbackbon = 1", "x = 1", "# Parameters\nepochs = 2"]
-    assert config.injected_names(cells) == ["epochs"]
+    assert parameters.injected_names(cells) == ["epochs"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from PIL import Image
 from skimage import color, data
 
 from koala import lab
-from koala.errors import KoalaError
+from koala.system.errors import KoalaError
 
 
 def colours(n, seed=0):

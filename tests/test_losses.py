@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from koala import bins, lab, losses
-from koala.errors import KoalaError
+from koala.system.errors import KoalaError
 
 
 def photos(n=3, size=16, seed=0):

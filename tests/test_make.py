@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from koala import paths
+from koala.system import paths
 
 
 @pytest.mark.skipif(not (shutil.which("make") and shutil.which("flock")), reason="needs make and flock")

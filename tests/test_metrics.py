@@ -10,7 +10,7 @@ from skimage import metrics as reference
 from skimage.transform import resize
 
 from koala import lab, metrics
-from koala.errors import KoalaError
+from koala.system.errors import KoalaError
 
 # Sharma, Wu & Dalal 2005, table 1: L a b, L a b, dE00.
 SHARMA = """

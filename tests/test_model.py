@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from koala.errors import KoalaError
 from koala.model import Koala, SameConv, count_parameters, describe
+from koala.system.errors import KoalaError
 
 
 @pytest.mark.parametrize(

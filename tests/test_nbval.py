@@ -3,7 +3,7 @@
 import pytest
 from calling import TINY, call, make_environment, papermill
 
-from koala import paths
+from koala.system import paths
 
 NBVAL = ("pytest", "--nbval-lax", "--nbval-cell-timeout=600", "-p", "no:cacheprovider", "-q")
 

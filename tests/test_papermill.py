@@ -8,7 +8,8 @@ import pytest
 import yaml
 from calling import TINY, call, make_environment, papermill, text_of
 
-from koala import config, paths, study
+from koala import study
+from koala.system import parameters, paths
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +102,7 @@ def test_every_experiment_can_be_injected(path, tmp_path):
         source, str(tmp_path / "out.ipynb"), values, prepare_only=True, progress_bar=False
     )
     injected = next(c.source for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", []))
-    assert config.injected_names([injected]) == list(values)
+    assert parameters.injected_names([injected]) == list(values)
 
 
 def test_several_files_combine_and_the_later_wins(environment, tmp_path):

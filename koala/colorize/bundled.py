@@ -1,0 +1,52 @@
+"""The small trained network that comes with koala, its weights in 8 bits; made from a finished run by `pack`.
+
+python -m koala.colorize.bundled RUN_ID   packs that run as the network of colorize.ipynb
+"""
+
+import sys
+from pathlib import Path
+
+import safetensors.torch
+
+from koala.experiment import artefacts
+from koala.extractors.quantize import dequantize, quantize
+from koala.system import paths
+from koala.system.errors import KoalaError
+
+FOLDER = Path(__file__).parent / "network"
+
+
+def folder() -> Path:
+    """Where the network that comes with koala lies. KoalaError where it is missing."""
+    if not (FOLDER / "config.json").exists():
+        raise KoalaError(
+            f"{FOLDER} is missing: restore it from git, or train a run and name it with the parameter run."
+        )
+    return FOLDER
+
+
+def read(path: Path) -> dict:
+    """A network's weights from a safetensors file, packed or not. KoalaError where it is missing or unreadable."""
+    if not path.exists():
+        raise KoalaError(
+            f"{path} is missing: train a run first (notebooks/train.ipynb) and name it, or restore the file."
+        )
+    try:
+        return dequantize(safetensors.torch.load(path.read_bytes()))
+    except Exception as error:
+        raise KoalaError(f"{path} cannot be read as safetensors ({error}).") from None
+
+
+def pack(run_folder: Path, target: Path = FOLDER) -> None:
+    """Write config.json, env.json, result.json and the packed weights of a finished run to `target`."""
+    run = artefacts.load(run_folder)
+    state = quantize(read(run.folder / "model.safetensors"))
+    with paths.atomic_path(target / "model.safetensors") as temporary:
+        temporary.write_bytes(safetensors.torch.save(state))
+    config = run.config | {"result_file": ""}  # a path of the machine that trained it
+    for name, value in (("config", config), ("env", run.env), ("result", run.result)):
+        paths.write_json(target / f"{name}.json", value)
+
+
+if __name__ == "__main__":
+    pack(paths.runs_dir() / sys.argv[1])

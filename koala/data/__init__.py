@@ -1,0 +1,10 @@
+"""Photographs in, one prepared data set out: list, decode, split, write, find again, and describe.
+
+A source (folder, archive, name) becomes data/NAME/ with images.npy, files.csv and meta.json: `prepare` makes it,
+`find` takes whatever a user means by a data set, `load` reads it back as `Photos`, `files` lists what was found.
+"""
+
+from koala.data.dataset import Photos, files, find, load, prepare
+from koala.data.splits import SPLITS
+
+__all__ = ["SPLITS", "Photos", "files", "find", "load", "prepare"]

@@ -1,0 +1,207 @@
+"""Prepared photographs: find or prepare a data set, load it, and know that it is what it was.
+
+data/NAME/ holds images.npy (N, S, S, 3) uint8, files.csv (a line for every file found) and meta.json. Rows are in
+the order of a seeded hash of each file's bytes: any leading part of them is a random sample.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from koala.data.decode import FITS
+from koala.data.preparation import FORMAT, build, only_one, sealed
+from koala.data.sources import expand, signature
+from koala.data.splits import SPLITS
+from koala.system.errors import KoalaError
+from koala.system.paths import data_dir, read_json, sha256_file
+
+RESERVED = ("features", "downloads", "colorized")  # folders in data/ that are no data sets
+CATEGORICAL = ("category", "split", "status")
+_verified = {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Photos:
+    """A prepared data set. images: (N, S, S, 3) uint8, memory-mapped; files: the used rows, files.iloc[i] is
+    images[i]; fingerprint: hash of the photographs, their order, split, size and fit."""
+
+    name: str
+    folder: Path
+    images: np.memmap
+    files: pd.DataFrame
+    meta: dict
+    fingerprint: str
+
+    def __len__(self):
+        return len(self.files)
+
+    def rows(self, split: str, n: int | None = None) -> np.ndarray:
+        """Rows of one split (train, validation or test) as int64, ascending; only those below n where given."""
+        if split not in SPLITS:
+            raise KoalaError(f"there is no split '{split}': choose from {', '.join(SPLITS)}.")
+        rows = np.flatnonzero((self.files["split"] == split).to_numpy())
+        return rows if n is None else rows[rows < n]
+
+
+def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: int = 0, keep_gray: bool = False,
+            progress=None, workers: int | None = None) -> Photos:
+    """Prepare `source` (see koala.data.sources) as data/NAME/, or load it where nothing has changed since.
+
+    progress(done, total, what) is called now and then; workers: processes (None or 0: one a core). Raises KoalaError
+    for a value out of range, a source that cannot be used, and where data/NAME/ is no prepared data set."""
+    _check_name(name, str(source))
+    if fit not in FITS:
+        raise KoalaError(f"fit must be one of {', '.join(FITS)}, not '{fit}'.")
+    if not 8 <= int(image_size) <= 4096:
+        raise KoalaError(f"image_size must lie between 8 and 4096 pixels, not {image_size}.")
+    parameters = {"source": str(source), "image_size": int(image_size), "fit": fit, "seed": int(seed),
+                  "keep_gray": bool(keep_gray)}
+    with only_one(name):
+        expand(parameters["source"], progress)  # fetches what is known by name, which may take hours
+        if not _is_current(name, parameters):
+            try:
+                build(parameters, name, progress, workers)
+            except OSError as error:  # a full disk, as a rule
+                raise KoalaError(f"preparing '{name}' stopped ({error}): run it again, what is finished is kept.") from error
+            _trust(name)
+    return load(name)
+
+
+def _check_name(name: str, source: str) -> None:
+    """Raises KoalaError for a name that no data set may have, or that means other photographs than those of `source`."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.lower() in RESERVED:
+        raise KoalaError(f"'{name}' cannot name a data set: use letters, digits, dots, '-' and '_' "
+                         f"({', '.join(RESERVED)} are taken).")  # fmt: skip
+    parts = {part.strip() for part in source.split(",")} - {""}
+    if name.lower() == "photos" and parts and parts != {"photos"}:
+        raise KoalaError(f"'photos' names the photographs inside the installed packages: give those of '{source}' a name "
+                         "of their own (-p name NAME).")  # fmt: skip
+    if "photos" in parts:
+        _tell_folder_apart(Path("photos").absolute())
+
+
+@functools.cache  # once a process
+def _tell_folder_apart(folder: Path) -> None:
+    if folder.is_dir():
+        print(f"'photos' means the photographs inside the installed packages; for the folder {folder} say './photos'.")
+
+
+def _is_current(name: str, parameters: dict) -> bool:
+    wanted = parameters | {"source": ", ".join(map(str, expand(parameters["source"]))), "format": FORMAT}
+    try:
+        meta = _meta(data_dir() / name)
+        if any(meta.get(key) != value for key, value in wanted.items()):
+            return False
+        return meta.get("signature") == signature(parameters["source"]) and not _damage(data_dir() / name, meta)
+    except (OSError, ValueError):
+        return False
+
+
+def load(name: str) -> Photos:
+    """A prepared data set by name. Raises KoalaError where there is none or where a stored byte has changed."""
+    folder = data_dir() / name
+    if not (folder / "meta.json").is_file():
+        raise KoalaError(f"there is no prepared data set '{name}' in {data_dir()}; {_known()}.")
+    meta = _meta(folder)
+    damaged = _damage(folder, meta)
+    if damaged:
+        raise KoalaError(f"{folder / damaged} is not what was written: prepare '{name}' again.")
+    table = files(name, used_only=True).astype({"row": "int64"}).sort_values("row", ignore_index=True)
+    table["category"] = table["category"].cat.remove_unused_categories()
+    images = np.load(folder / "images.npy", mmap_mode="r")
+    return Photos(name, folder, images, table, meta, meta["fingerprint"])
+
+
+def _meta(folder: Path) -> dict:
+    """meta.json, if every byte is as written. Raises KoalaError."""
+    try:
+        meta = read_json(folder / "meta.json")
+    except ValueError:
+        meta = {}
+    if not meta or sealed(meta) != meta:
+        raise KoalaError(f"{folder / 'meta.json'} is not what was written: prepare '{folder.name}' again.")
+    return meta
+
+
+def files(name: str, used_only: bool = False) -> pd.DataFrame:
+    """files.csv of a prepared data set: a line for every file found, with status, reason, and row where it is used."""
+    kinds = dict.fromkeys(("path", "reason", "sha256", *CATEGORICAL), str)  # a file or a category may be called 1
+    kinds |= {"group": "string", "width": "int32", "height": "int32"}
+    as_categories = dict.fromkeys(CATEGORICAL, "category")
+    parts = pd.read_csv(data_dir() / name / "files.csv", dtype=kinds, keep_default_na=False, chunksize=10_000,
+                        na_values={"row": [""], "chroma": [""]})  # in parts: parsing takes twice the memory of the table
+    table = pd.concat([(part[part["row"].notna()] if used_only else part).astype(as_categories) for part in parts],
+                      ignore_index=True)  # fmt: skip
+    return table.astype(as_categories)
+
+
+def _trust(name: str) -> None:
+    """What this process has just written and hashed need not be read again."""
+    folder = data_dir() / name
+    for file, wanted in _meta(folder)["sha256"].items():
+        _verified[_stamp(folder / file, wanted)] = True
+
+
+def _stamp(path: Path, wanted: str) -> tuple:
+    status = path.stat()
+    return str(path), status.st_mtime_ns, status.st_size, wanted
+
+
+def _damage(folder: Path, meta: dict) -> str:
+    """Name of a file whose bytes are not those that were written, or "". Read once a process and change of file."""
+    for name, wanted in meta.get("sha256", {}).items():
+        try:
+            key = _stamp(folder / name, wanted)
+            if key not in _verified:
+                _verified[key] = sha256_file(folder / name) == wanted
+        except OSError:
+            return name
+        if not _verified[key]:
+            return name
+    return ""
+
+
+def prepared() -> list[str]:
+    """Names of the prepared data sets."""
+    return sorted(path.parent.name for path in data_dir().glob("*/meta.json") if not path.parent.name.startswith("."))
+
+
+def _known() -> str:
+    return "prepared are: " + ", ".join(prepared()) if prepared() else "nothing is prepared yet"
+
+
+def find(dataset: str, image_size: int, progress=None) -> Photos:
+    """The data set that a user means: a prepared name, `photos`, or folders and archives; prepared where it is not.
+
+    A data set that is prepared at another size is prepared again from the same source under NAME-SIZE."""
+    if dataset == "photos":
+        _tell_folder_apart(Path("photos").absolute())
+    if dataset in prepared():
+        meta = _meta(data_dir() / dataset)
+        if dataset == "photos" and meta["source"] != "photos":
+            raise KoalaError(f"{data_dir() / dataset} was prepared from {meta['source']}, and 'photos' means the photographs "
+                             "inside the installed packages: give that folder another name.")  # fmt: skip
+        if meta["image_size"] == image_size:
+            return load(dataset)
+        return prepare(meta["source"], f"{dataset}-{image_size}", image_size, meta["fit"], meta["seed"],
+                       meta["keep_gray"], progress)
+    try:
+        places = expand(dataset, progress)
+    except KoalaError as error:
+        raise KoalaError(f"there is no data set '{dataset}': no prepared one of that name ({_known()}), it is not "
+                         f"'photos', and {error}") from error
+    name = dataset if dataset == "photos" else slug(places)
+    if name in prepared() and _meta(data_dir() / name)["image_size"] != image_size:
+        name += f"-{image_size}"
+    return prepare(dataset, name, image_size, progress=progress)
+
+
+def slug(places) -> str:
+    """A readable name for unnamed sources: the first one's, and a short hash of all their paths."""
+    first = re.sub(r"[^A-Za-z0-9]+", "-", Path(places[0]).name.split(".")[0]).strip("-")[:40] or "data"
+    return f"{first.lower()}-{hashlib.sha256('|'.join(map(str, places)).encode()).hexdigest()[:8]}"

@@ -1,0 +1,90 @@
+"""Copies of one photograph, byte for byte or nearly: they are found, counted, and kept on one side of the split."""
+
+import functools
+import itertools
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from koala.data.decode import resize
+
+BITS = 12  # two pictures are compared where their perceptual hashes differ in at most so many of 64 bits ...
+ALIKE = 0.95  # ... and are one photograph where, reduced to 16x16, they correlate so well, colours and all
+# Of the pairs within 12 bits that correlate above 0.95, all 12 in sun-scenes and 3 of 4 in 97,688 tiny-imagenet
+# photographs show one photograph (brighter, blurred, cropped a little); a pair too many only moves two together.
+NEIGHBOURS = 32  # of equal keys that are looked at: flat pictures, which are all alike, cost no quadratic time
+
+
+def perceptual_hash(pictures: np.ndarray) -> np.ndarray:
+    """(n, S, S, 3) uint8 -> (n,) uint64: signs of the 8x8 lowest DCT coefficients of green about their median.
+
+    The cosines are whole numbers and the sums exact, so that threads and machines cannot change a bit."""
+    cosines = _cosines(pictures.shape[1])  # (8, S)
+    exact = np.float32 if 255 * 127 * pictures.shape[1] < 2**24 else np.float64  # holds every first sum to the last digit
+    rows = cosines.astype(exact) @ pictures[..., 1].astype(exact)  # (n, 8, S)
+    low = rows.astype(np.float64) @ cosines.T  # (n, 8, 8)
+    low = low.reshape(len(pictures), 64)[:, 1:]  # without the mean
+    bits = low > np.median(low, axis=1, keepdims=True)  # (n, 63)
+    bits = np.pad(bits, ((0, 0), (1, 0)))
+    return np.packbits(bits, axis=1).view(">u8").astype(np.uint64)[:, 0]
+
+
+@functools.lru_cache
+def _cosines(size: int) -> np.ndarray:
+    frequency, place = np.arange(8)[:, None], np.arange(size)
+    return np.round(127 * np.cos(np.pi * frequency * (place + 0.5) / size))  # DCT-II
+
+
+def mark_exact(sha: np.ndarray, used: np.ndarray) -> dict:
+    """{index of a copy: index of the first file with the same bytes} among `used` (N,) bool; takes copies out of it."""
+    index = np.flatnonzero(used)
+    _, first, inverse = np.unique(sha[index], return_index=True, return_inverse=True)
+    original = index[first[inverse]]
+    copies = index != original
+    used[index[copies]] = False
+    return dict(zip(index[copies].tolist(), original[copies].tolist(), strict=True))
+
+
+def near_groups(hashes: np.ndarray, picture, group: np.ndarray) -> np.ndarray:
+    """(N,) ids in which near copies and equal ids of `group` are one. hashes (N,) uint64; picture(row) gives a
+    photograph (S, S, 3) uint8."""
+    pairs = candidates(hashes)
+    pairs = pairs[[same_photograph(picture(i), picture(j)) for i, j in pairs.tolist()]] if len(pairs) else pairs
+    _, ids = np.unique(group, return_inverse=True)
+    rows = np.arange(len(ids))
+    left = np.concatenate([pairs[:, 0], rows])
+    right = np.concatenate([pairs[:, 1], ids + len(ids)])  # a node for every id of `group`
+    size = len(ids) * 2
+    graph = coo_array((np.ones(len(left), bool), (left, right)), shape=(size, size))
+    return connected_components(graph, directed=False)[1][: len(ids)]
+
+
+def candidates(hashes: np.ndarray) -> np.ndarray:
+    """Pairs (P, 2) of indices whose hashes differ in at most BITS bits: all up to 5 bits, and many up to 12.
+
+    Five bits spoil at most five of eight bytes, so some three bytes are equal: sort by each of the 56 choices."""
+    unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+    found = [np.stack([first[inverse], np.arange(len(hashes))], 1)]  # equal hashes: each with the first ...
+    same = np.argsort(inverse, kind="stable")
+    found.append(np.stack([same[:-1], same[1:]], 1)[inverse[same[:-1]] == inverse[same[1:]]])  # ... and with the next
+    octets = unique.view(np.uint8).reshape(-1, 8).astype(np.uint32)
+    for i, j, k in itertools.combinations(range(8), 3):
+        key = octets[:, i] << 16 | octets[:, j] << 8 | octets[:, k]
+        order = np.argsort(key, kind="stable")
+        for step in range(1, min(NEIGHBOURS, len(order))):
+            alike = np.flatnonzero(key[order[step:]] == key[order[:-step]])
+            if not len(alike):
+                break
+            a, b = order[alike], order[alike + step]
+            close = np.bitwise_count(unique[a] ^ unique[b]) <= BITS
+            found.append(np.stack([first[a[close]], first[b[close]]], 1))
+    pairs = np.sort(np.concatenate(found), axis=1)
+    return np.unique(pairs[pairs[:, 0] < pairs[:, 1]], axis=0)
+
+
+def same_photograph(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two pictures (S, S, 3) uint8 show the same, up to brightness and contrast."""
+    small = [resize(np.array(picture), 16).astype(float) for picture in (one, other)]
+    a, b = (picture - picture.mean((0, 1)) for picture in small)  # (16, 16, 3) about the mean colour
+    return bool((a * b).sum() > ALIKE * np.sqrt((a * a).sum() * (b * b).sum()))

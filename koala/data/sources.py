@@ -1,0 +1,130 @@
+"""Where photographs come from, and what category each belongs to.
+
+A *source* is a folder, an archive (zip, tar, tar.gz), a name in koala.data.catalog, `photos` (photographs inside installed
+packages), or several of them separated by commas, with globs. Listing gives an entry (koala.data.archives) for every file
+found, good or bad, in a fixed order, with its category and group added.
+"""
+
+import glob
+import hashlib
+import os
+from pathlib import Path
+
+from koala.data import catalog, list_files, stl10
+from koala.data.archives import is_debris, list_archive, list_folder, read, walk
+from koala.data.samples import list_photos
+from koala.system.errors import KoalaError
+from koala.system.paths import ROOT, resolve
+
+__all__ = ["entries", "expand", "read", "signature"]
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".avif", ".jp2")
+PARTS = {"train", "val", "valid", "validation", "test"}  # folders that divide a data set, not categories
+
+
+def expand(source: str, progress=None) -> list:
+    """The folders and archives that `source` names ('photos' stays as it is), sorted by path. KoalaError if none.
+
+    A name in koala.data.catalog is fetched where it is not there yet; progress(done, total, what) is called meanwhile."""
+    found = []
+    for part in filter(None, (part.strip() for part in str(source).split(","))):
+        if part == "photos":
+            found.append(part)
+        elif part in catalog.SOURCES and not Path(part).exists():
+            found.append(catalog.fetch(part, progress))
+        elif glob.has_magic(part) and not Path(part).exists():
+            hits = sorted(glob.glob(os.path.expanduser(part))) or sorted(glob.glob(str(ROOT / part)))
+            if not hits:
+                raise KoalaError(f"no file or folder matches '{part}' (looked in {Path.cwd()} and {ROOT}).")
+            found += [Path(hit).resolve() for hit in hits]
+        else:
+            found.append(resolve(part))
+    if not found:
+        raise KoalaError("the source is empty: name a folder, an archive or 'photos'.")
+    for place in found:
+        if place != "photos" and not place.is_dir() and not str(place).lower().endswith(ARCHIVES):
+            raise KoalaError(f"'{place}' is neither a folder nor an archive ({', '.join(ARCHIVES)}).")
+    return sorted(set(found), key=str)  # the order in which sources are named changes nothing
+
+
+def signature(source: str) -> str:
+    """Hash of what can be seen without reading: names, sizes and times. Equal means that nothing was changed."""
+    digest = hashlib.sha256()
+    for place in expand(source):
+        if place == "photos":
+            digest.update("".join(f"{e['path']} {e['size']}\n" for e in list_photos(0)).encode())
+            continue
+        found = walk(place) if place.is_dir() else [(place.name, place)]
+        for name, path in [*list_files.beside(place), *found] if not place.is_dir() else found:
+            status = os.lstat(path)
+            digest.update(f"{place}\0{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def entries(source: str, seed: int = 0):
+    """Yield one dict a file found, in a fixed order (see the module's text). `seed` cuts the embedded crops."""
+    places = expand(source)
+    for place in places:
+        if place == "photos":
+            yield from list_photos(seed)
+            continue
+        prefix = _prefix(place, places)
+        for entry in _with_categories(place):
+            yield entry | {"path": prefix + entry["path"]}
+
+
+def _prefix(place: Path, places: list) -> str:
+    """What tells the paths of one of several sources apart: its name, and of equal names as many folders as it takes."""
+    if len(places) == 1:
+        return ""
+    others = [other.parts[1:] for other in places if other not in (place, "photos")]
+    parts = place.parts[1:]  # without the root
+    count = next((i for i in range(1, len(parts)) if all(other[-i:] != parts[-i:] for other in others)), len(parts))
+    return "/".join(parts[-count:]) + "/" if parts else ""
+
+
+def _with_categories(place: Path):
+    """Entries of one folder or archive with category and group."""
+    is_folder = place.is_dir()
+    listing = list_folder(place) if is_folder else list(list_archive(place))
+    names = (name for name, _ in walk(place) if not is_debris(name)) if is_folder else (entry["path"] for entry in listing)
+    folders, with_images, texts = set(), set(), set()
+    for name in names:
+        folders.add(name.rpartition("/")[0])
+        if name.lower().endswith(IMAGES):
+            with_images.add(name.rpartition("/")[0])
+        elif list_files.is_list(name):
+            texts.add(name)
+    categories = _categories(folders, with_images or folders, place.name if is_folder else place.name.split(".")[0])
+    listing = (e | {"category": categories.get(e["path"].rpartition("/")[0], ""), "group": ""} for e in listing)
+    if place.name == "stl10_binary.tar.gz":
+        return stl10.pieces(list(listing))
+    if not texts and not list_files.beside(place):
+        return listing
+    listing = list(listing)
+    return list_files.apply(listing, list_files.texts(place, [entry for entry in listing if entry["path"] in texts]))
+
+
+def _shared(paths: list) -> int:
+    """How many leading parts all of the paths (lists of names) share."""
+    low, high = min(paths), max(paths)
+    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+
+
+def _categories(folders: set, with_images: set, stem: str) -> dict:
+    """{folder: category}: its path below what all with images share, without train, val, test and a last 'images'
+    (as tiny-imagenet has it); where nothing is left, the folder's own name or that of the source."""
+    split = {folder: folder.split("/") if folder else [] for folder in folders}
+    if not split:
+        return {}
+    common = _shared([split[folder] for folder in with_images])
+    # Pictures in a folder that holds all others are strays: they must not make a category of train/cat and one of val/cat.
+    inner = [split[folder] for folder in with_images if len(split[folder]) > common]
+    level = _shared(inner) if inner else 0
+    if inner and all(parts[level : level + 1] and parts[level] in PARTS for parts in inner):
+        common = level + 1
+    out = {}
+    for folder, parts in split.items():
+        own = parts[common:-1] if parts[common:] and parts[-1] == "images" else parts[common:]
+        out[folder] = "/".join(own) or (parts[-1] if parts else stem)
+    return out

@@ -1,0 +1,212 @@
+"""How fast a training step is: the engine against the literal step, change by change, and against the machine itself.
+
+Every ratio comes from one run: the variants take turns, round by round, so that what else the machine does hits all.
+"""
+
+import resource
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from koala import config as configs
+from koala import data, extractors, lab, losses
+from koala.experiment import literal, pipeline
+from koala.system import device as devices
+from koala.system import processes
+from koala.training.batches import make_batches
+from koala.training.step import Job, Step, make_optimizer, train_step
+
+PAPER = 84_313 * 20  # photographs that the report's training looked at: so many a split, 20 epochs
+LEAST = 0.3  # seconds of one measurement: short steps are repeated
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to take the training step; each line of `variants` changes one thing of the line before."""
+
+    name: str
+    extract: bool = True  # the extractor runs in every step
+    skimage: bool = True  # Lab by scikit-image, a photograph at a time, on the CPU
+    linear: bool = False  # the embedding enters as a linear term instead of a concatenation
+    half: bool = False  # the loss is taken at half resolution
+    channels_last: bool = False
+    fused: bool = False  # fused Adam
+    kept: bool = False  # freed host memory is used again
+    precision: str = "fp32"
+    compiled: str = "off"
+
+
+def variants(device: torch.device) -> list[Variant]:
+    """The literal step and the engine's changes, cumulative."""
+    lines = [Variant("literal: extractor, Lab, concatenation, fp32")]
+    changes = [("features cached", {"extract": False}), ("Lab in batches", {"skimage": False}),
+               ("linear fusion", {"linear": True}), ("half-resolution loss", {"half": True}),
+               ("channels_last", {"channels_last": True}), ("fused Adam", {"fused": True}),
+               *([("freed memory kept", {"kept": True})] if device.type == "cpu" else []),
+               ("bf16 autocast", {"precision": "bf16"})]  # fmt: skip
+    if devices.can_compile(device):
+        changes.append(("torch.compile", {"compiled": "on"}))
+        changes += [("CUDA graphs", {"compiled": "graphs"})] if device.type == "cuda" else []
+    for name, change in changes:
+        lines.append(replace(lines[-1], name=f"+ {name}", **change))
+    return lines
+
+
+def photographs(dataset: str, image_size: int, count: int) -> np.ndarray:
+    """(count, S, S, 3) uint8, real ones, repeated where the data set has fewer."""
+    images = data.find(dataset, image_size).images
+    return np.asarray(images[np.arange(count) % len(images)])
+
+
+def build(variant: Variant, images: np.ndarray, extractor, device: torch.device) -> Callable[[], None]:
+    """A function that takes one training step on all `images` (n,S,S,3)."""
+    model = pipeline.make_model(configs.RunConfig(), 1000)
+    model = model if variant.linear else literal.LiteralKoala(model)
+    layout = torch.channels_last if variant.channels_last else torch.contiguous_format
+    model = model.to(device, memory_format=layout).train()
+    features = torch.randn(len(images), 1000, generator=torch.Generator().manual_seed(0)).numpy().astype(np.float16)
+    given, rows = make_batches(images, features, device), np.arange(len(images))
+    if variant.half:
+        return _engine(variant, model, given, rows)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, foreach=False)
+
+    def step():
+        rgb, vectors = given(rows)
+        L_norm, ab_norm = literal.training_pair(images) if variant.skimage else lab.training_pair(rgb)
+        if variant.extract:
+            vectors = extractor(lab.luma(rgb))
+        optimizer.zero_grad(set_to_none=True)
+        literal.mean_squared_error(model(L_norm.to(device), vectors), ab_norm.to(device)).backward()
+        optimizer.step()
+
+    return step
+
+
+def _engine(variant, model, given, rows) -> Callable[[], None]:
+    """koala.training.step's own step; without `fused` with Adam's plain loop."""
+    job = Job(model, losses.build("mse"), given, configs.RunConfig(batch_size=len(rows)), variant.precision, variant.compiled)
+    optimizer = make_optimizer(model, 1e-3) if variant.fused else torch.optim.Adam(model.parameters(), foreach=False)
+    return lambda: train_step(job, optimizer, rows)
+
+
+def seconds_of(step: Callable[[], None], device: torch.device) -> float:
+    """Seconds of one call, from as many as take LEAST seconds."""
+    count, start = 0, time.perf_counter()
+    while count == 0 or time.perf_counter() - start < LEAST:
+        step()
+        count += 1
+        _wait(device)
+    return (time.perf_counter() - start) / count
+
+
+def measure(dataset: str, image_size: int, batch_size: int, rounds: int, backbone: str, device: torch.device, progress=None) -> list[dict]:
+    """One dict a variant: variant, ms (median a photograph), times (median over the rounds of literal / variant),
+    lowest, highest, and on a GPU its peak MiB."""
+    images, extractor = photographs(dataset, image_size, batch_size), extractors.build(backbone, "untrained").to(device)
+    lines, taken = variants(device), []
+    with devices.repeatable():
+        steps = [build(line, images, extractor, device) for line in lines]
+        peaks = [_warm(step, device) for step in steps]
+        for number in range(rounds):
+            taken.append([_turn(line, step, device) / batch_size for line, step in zip(lines, steps, strict=True)])
+            if progress:
+                progress(number + 1, rounds, f"{image_size} px")
+    seconds = np.array(taken)  # (rounds, variants)
+    ratios = seconds[:, :1] / seconds
+    return [{"variant": line.name, "ms": float(np.median(seconds[:, i]) * 1e3), "times": float(np.median(ratios[:, i])),
+             "lowest": float(ratios[:, i].min()), "highest": float(ratios[:, i].max())}
+            | ({"peak MiB": peaks[i]} if peaks[i] else {}) for i, line in enumerate(lines)]  # fmt: skip
+
+
+def _turn(line, step, device) -> float:
+    """`seconds_of` a step under what the line says of memory, which its first step there has to fetch."""
+    if not line.kept:
+        return seconds_of(step, device)
+    with processes.kept():
+        step()
+        return seconds_of(step, device)
+
+
+def _warm(step, device) -> float | None:
+    """Two calls (compilation, caches); their peak GPU memory in MiB."""
+    _forget_peak(device)
+    for _ in range(2):
+        step()
+    _wait(device)
+    return peak_memory(device) if device.type == "cuda" else None
+
+
+def sustained(dataset: str, image_size: int, batch_size: int, steps: int, precision: str, compiled: str, device, progress=None) -> dict:
+    """The engine as a run uses it, over so many steps of drawn photographs.
+
+    per_second: photographs; paper_hours: of the report's 84,313 x 20 photographs at this rate (None below 200 steps);
+    gflop: of a photograph's training step; share: of `peak`'s matrix product in the same precision."""
+    _forget_peak(device)
+    images = photographs(dataset, image_size, max(batch_size, 512))
+    given = make_batches(images, np.zeros((len(images), 1000), np.float16), device)
+    config = configs.RunConfig(image_size=image_size, batch_size=batch_size)
+    model = pipeline.make_model(config, 1000).to(device, memory_format=torch.channels_last).train()
+    precision = devices.pick_precision(precision, device)
+    compiled = devices.pick_compile(compiled, device, PAPER // batch_size, image_size)
+    job = Job(model, losses.build("mse"), given, config, precision, compiled)
+    optimizer, rng = make_optimizer(model, 1e-3), np.random.default_rng(0)
+    pieces = [rng.integers(0, len(images), batch_size) for _ in range(steps)]
+    with devices.repeatable(), processes.kept():
+        flop = count_flop(job, pieces[0][:1])
+        for piece in pieces[:3]:
+            train_step(job, optimizer, piece)
+        _wait(device)
+        start = time.perf_counter()
+        for number, piece in enumerate(given.ahead(pieces)):
+            train_step(job, optimizer, piece)
+            if progress:
+                progress((number + 1) * batch_size, steps * batch_size, f"{image_size} px, {precision}")
+        _wait(device)
+        rate, held = steps * batch_size / (time.perf_counter() - start), peak_memory(device)
+        most = peak(device, precision)
+    return {"image_size": image_size, "batch_size": batch_size, "precision": precision, "compile": compiled, "steps": steps,
+            "per_second": rate, "gflop": flop / 1e9, "share": flop * rate / most,
+            "paper_hours": PAPER / rate / 3600 if steps >= 200 else None, "peak MiB": held}  # fmt: skip
+
+
+def count_flop(job: Job, rows) -> float:
+    """Floating-point operations of a training step on `rows`, multiplications and additions counted apart."""
+    step = Step(job.model, job.loss, "fp32")
+    with FlopCounterMode(display=False) as counter:
+        step(*job.batches(rows)).backward()
+    return counter.get_total_flops()
+
+
+def peak(device: torch.device, precision: str) -> float:
+    """Operations a second of a large matrix product, the best of five: what this machine can do at all.
+
+    The product is taken as such and as a 1x1 convolution, and the faster counts: on a CPU these are two libraries."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    size = 8192 if device.type == "cuda" else 2048
+    matrix = torch.randn(size, size, device=device, dtype=kind)
+    image = matrix.view(1, 32, -1, size).permute(0, 3, 1, 2)  # (1, size, 32, size / 32), channels last
+    weight = torch.randn(size, size, 1, 1, device=device, dtype=kind)
+    with torch.no_grad():
+        products = (lambda: matrix @ matrix, lambda: torch.nn.functional.conv2d(image, weight))
+        return 2 * size**3 / min(seconds_of(product, device) for _ in range(5) for product in products)
+
+
+def peak_memory(device: torch.device) -> float:
+    """MiB: of the GPU's allocator, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _forget_peak(device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def _wait(device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

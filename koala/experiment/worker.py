@@ -1,0 +1,75 @@
+"""One of the processes that train a run together. train.ipynb starts them where several GPUs are free; by hand, on
+each of two machines with eight GPUs and one KOALA_HOME (or one each, with the same photographs):
+
+python -m torch.distributed.run --nnodes 2 --nproc-per-node 8 --rdzv-endpoint HOST:29500 \\
+    -m koala.experiment.worker -f params/experiments/1-inception.yaml -p dataset places
+"""
+
+import argparse
+import datetime
+import os
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import yaml
+
+from koala import config as configs
+from koala.experiment import launch, pipeline
+from koala.system import paths
+from koala.system.errors import KoalaError
+from koala.training import distributed
+
+WAIT = datetime.timedelta(hours=12)  # the first process of a machine may prepare photographs and features for hours
+
+
+def read_config(arguments=None) -> configs.RunConfig:
+    """The run's parameters from -f FILE and -p NAME VALUE, as papermill takes them."""
+    parser = argparse.ArgumentParser(prog="koala.experiment.worker", description="One of the processes of a run.")
+    parser.add_argument("-f", action="append", default=[], metavar="FILE", help="a YAML or JSON file of parameters")
+    parser.add_argument("-p", action="append", default=[], nargs=2, metavar=("NAME", "VALUE"), help="one parameter")
+    given, values = parser.parse_args(arguments), {}
+    for file in given.f:
+        values |= yaml.safe_load(Path(paths.resolve(file)).read_text(encoding="utf-8"))
+    values |= {name: yaml.safe_load(value) for name, value in given.p}
+    config = configs.from_dict(configs.RunConfig, values)
+    pipeline.check(config)
+    return config
+
+
+def join(wanted: str) -> torch.device:
+    """Join the process group that torch.distributed.run describes; the device of this process."""
+    if wanted == "cpu" or not torch.cuda.is_available():
+        dist.init_process_group("gloo", timeout=WAIT)
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    torch.cuda.set_device(device)
+    dist.init_process_group("nccl", timeout=WAIT, device_id=device)
+    return device
+
+
+def train(config, device) -> None:
+    first = distributed.rank() == 0
+    progress = launch.tell_progress() if first and distributed.launched() else None
+    on_epoch = (lambda history: launch.tell("history", history)) if first and distributed.launched() else None
+    with distributed.first_here():  # the others find what it has prepared
+        photos = pipeline.load_photos(config, progress)
+        rows = pipeline.split_rows(config, photos)
+        matrix, info, chosen = pipeline.load_features(config, photos, rows, device, progress)
+        pipeline.load_mirrored(config, photos, rows, chosen, device, progress)
+    pipeline.run(config, photos, rows, matrix, info, chosen, device, on_epoch, progress)
+
+
+def main(arguments=None) -> None:
+    try:
+        config = read_config(arguments)
+        device = join(config.device)
+        train(config, device)
+    except KoalaError as error:
+        sys.exit(f"koala: {error}")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

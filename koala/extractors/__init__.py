@@ -1,0 +1,10 @@
+"""Frozen ImageNet classifiers as feature extractors: built, given weights, run once per data set, and controlled.
+
+`build` gives one extractor, `width` its number of features without building it, `compute` the features of a data set
+from the cache.
+"""
+
+from koala.extractors.cache import Features, compute
+from koala.extractors.extractor import Extractor, build, width
+
+__all__ = ["Extractor", "Features", "build", "compute", "width"]

@@ -1,0 +1,165 @@
+"""Features of a frozen extractor, computed once per data set and kept in data/features/KEY/.
+
+features.npy is float16 (N,D) in row order, index.json says what it is and holds a sha256 for each finished block of
+256 rows. A block counts only after its bytes are on the disk and its hash is in the index, so a kill costs at most
+one block; every block is verified when it is used again, and computed anew if its bytes have changed.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from koala import lab
+from koala.extractors.extractor import build
+from koala.system import device, processes
+from koala.system.errors import KoalaError
+from koala.system.paths import atomic_path, features_dir, open_lock, read_json, write_json
+
+BLOCK = 256  # rows
+FORMAT = 1  # raise it when the same key parts would no longer give the same numbers
+
+
+@dataclass(frozen=True)
+class Features:
+    """array (N,D) float16, read-only, of which at least the asked rows are filled; info of the extractor."""
+
+    array: np.ndarray
+    info: dict
+    key: str
+    folder: Path | None
+
+
+def compute(photos, backbone: str, weights: str = "auto", n: int | None = None, layer: str = "logits",
+            device: str = "cpu", batch_size: int = 64, progress: Callable[[int, int, str], None] | None = None,
+            mirrored: bool = False) -> Features:
+    """Features of the first `n` rows of photos.images (N,S,S,3) uint8, from the cache where they are there.
+
+    mirrored: of the photographs with left and right exchanged.
+    n grows later without recomputation. `none` gives (N,0). Values are the extractor's fp32, stored as float16: one
+    that does not fit is an error, never inf. Where memory runs out the batch halves itself."""
+    total = len(photos.images)
+    n = total if n is None else int(n)
+    if not 0 <= n <= total or batch_size < 1:
+        raise KoalaError(f"features: n {n} must be in 0..{total} (rows of '{photos.name}') and batch_size at least 1.")
+    if backbone == "none":
+        info = dict(backbone="none", weights="none", trained=False, sha256="", width=0, size=0, layer=layer,
+                    reason="", preprocessing="")
+        return Features(np.zeros((total, 0), np.float16), info, "none", None)
+    extractor = build(backbone, weights, layer, progress)
+    parts = key_parts(photos.fingerprint, extractor.info) | ({"mirrored": True} if mirrored else {})
+    folder = features_dir() / key_of(parts)
+    with _locked(folder, progress):
+        index = _open(folder, parts, extractor.info, total)
+        array = np.load(folder / "features.npy", mmap_mode="r+")
+        images = photos.images[:, :, ::-1] if mirrored else photos.images
+        with processes.kept():
+            _fill(array, index, folder, images, extractor.to(device), n, batch_size, progress)
+    return Features(np.load(folder / "features.npy", mmap_mode="r"), extractor.info, folder.name, folder)
+
+
+def key_parts(fingerprint: str, info: dict) -> dict:
+    """What decides the numbers: the data, the extractor, its weights, its preprocessing."""
+    return dict(data=fingerprint, format=FORMAT,
+                **{name: info[name] for name in ("backbone", "layer", "sha256", "preprocessing")})
+
+
+def key_of(parts: dict) -> str:
+    digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+    return f"{parts['backbone']}-{parts['layer']}-{digest}"
+
+
+def _open(folder, parts, info, total) -> dict:
+    """The index of an existing cache, or of a new, empty one. KoalaError if the folder holds something else."""
+    shape = (total, info["width"])
+    try:
+        index = read_json(folder / "index.json")
+        found = np.load(folder / "features.npy", mmap_mode="r").shape
+    except (OSError, ValueError, EOFError):  # not there, or cut short: begin anew
+        return _create(folder, parts, info, shape)
+    if index.get("parts") != parts or found != shape:
+        raise KoalaError(f"{folder} holds features of other data or another extractor; delete that folder.")
+    return index
+
+
+def _create(folder, parts, info, shape) -> dict:
+    with atomic_path(folder / "features.npy") as temporary:
+        np.lib.format.open_memmap(temporary, "w+", np.float16, shape).flush()
+        with open(temporary, "rb+") as file:  # a full disk is an error here, and not a killed process later
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+    index = dict(parts=parts, info=info, shape=shape, block=BLOCK, blocks={}, computed_on=[])
+    write_json(folder / "index.json", index)
+    return index
+
+
+def _fill(array, index, folder, images, extractor, n, batch_size, progress):
+    missing = [i for i in range(-(-n // BLOCK)) if index["blocks"].get(str(i)) != _sha256(array, i)]
+    machine = f"{platform.machine()} {next(extractor.buffers()).device.type}"
+    rows = sum(len(array[i * BLOCK : (i + 1) * BLOCK]) for i in missing)
+    done = 0
+    for i in missing:
+        start, stop = i * BLOCK, min((i + 1) * BLOCK, len(array))
+        while start < stop:
+            end = min(start + batch_size, stop)
+            values = _try(extractor, images[start:end])
+            if values is None:
+                batch_size = _halved(batch_size, extractor.info["backbone"])
+                continue
+            array[start:end] = values
+            done, start = done + end - start, end
+            if progress:
+                progress(done, rows, f"features of {extractor.info['backbone']}")
+        array.flush()  # the numbers reach the disk before the index vouches for them
+        index["blocks"][str(i)] = _sha256(array, i)
+        index["computed_on"] = sorted({*index["computed_on"], machine})
+        write_json(folder / "index.json", index)
+
+
+def _try(extractor, images) -> np.ndarray | None:
+    """(n,S,S,3) uint8 -> (n,D) float16, or None where memory ran out."""
+    rgb = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)  # (n, 3, S, S)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 would keep 10 bits of what is kept here
+            values = extractor(lab.luma(rgb.to(next(extractor.buffers()).device))).cpu()
+    except RuntimeError as error:
+        if not device.is_out_of_memory(error):
+            raise
+        return None
+    halves = values.half()
+    if not torch.isfinite(halves).all():
+        raise KoalaError(f"{extractor.info['backbone']} ({extractor.info['weights']}) gives values up to "
+                         f"{values.abs().max():.3g}, beyond float16's 65504 or not numbers: these weights cannot be used.")
+    return halves.numpy()
+
+
+def _halved(batch_size, backbone) -> int:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if batch_size == 1:
+        raise KoalaError(f"memory runs out for a single picture in '{backbone}': use device=cpu or a smaller backbone.")
+    return batch_size // 2
+
+
+def _sha256(array, i) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array[i * BLOCK : (i + 1) * BLOCK])).hexdigest()
+
+
+@contextlib.contextmanager
+def _locked(folder, progress):
+    """One process at a time per key; the kernel frees the lock of a process that dies."""
+    with open_lock(folder / "lock") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if progress:
+                progress(0, 1, f"another process computes {folder.name}; waiting")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

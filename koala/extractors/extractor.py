@@ -1,0 +1,134 @@
+"""Frozen feature extractors: a gray picture in, ImageNet logits out.
+
+koala.extractors.backbones has the table of them. Building downloads only what `weights` asks for.
+"""
+
+import dataclasses
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from koala.extractors import inception2015
+from koala.extractors import weights as _weights
+from koala.extractors.backbones import LAYERS, Row, classifier_of, create, find_row, pooled
+from koala.extractors.untrained import calibrate
+from koala.system.errors import KoalaError, nearest
+
+SEED = 0  # of untrained weights
+
+
+class Extractor(nn.Module):
+    """(N,1,H,W) sRGB luma in [0, 1], any size -> (N,width) float32. Always frozen and in eval mode: the same numbers
+    in a caller's train mode, under autocast, with or without gradients."""
+
+    def __init__(self, row: Row, net: nn.Module, layer: str):
+        super().__init__()
+        self.row, self.net, self.layer, self.info = row, net, layer, {}
+        for name, values in zip(("mean", "std"), row.norm, strict=True):
+            self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
+        self.requires_grad_(False).train()
+
+    def train(self, mode: bool = True):
+        return super().train(False)  # BatchNorm of a frozen network must not drift
+
+    def prepare(self, gray: torch.Tensor) -> torch.Tensor:
+        """(N,1,H,W) in [0, 1] -> (N,3,size,size), normalized as the network was trained."""
+        if gray.ndim != 4 or gray.shape[1] != 1 or 0 in gray.shape or not gray.is_floating_point():
+            raise KoalaError(f"an extractor takes float gray (N,1,H,W) in [0, 1], got {gray.dtype} {tuple(gray.shape)}.")
+        size = (self.row.size, self.row.size)
+        x = F.interpolate(gray.float(), size, mode=self.row.mode, antialias=True, align_corners=False)
+        x = (x.clamp(0, 1) - self.mean) / self.std  # bicubic overshoots; (N, 3, size, size)
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @torch.no_grad()
+    def forward(self, gray: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(gray.device.type, enabled=False):
+            x = self.prepare(gray)
+            if self.layer == "features":
+                return pooled(self.row, self.net, x).float()
+            logits = self.net(x).float()
+            return logits.softmax(1) if self.layer == "probabilities" else logits
+
+
+def build(backbone: str, weights: str = "auto", layer: str = "logits",
+          progress: Callable[[int, int, str], None] | None = None, size: int | None = None) -> Extractor:
+    """A frozen extractor with `.info`: backbone, weights (human text), trained, sha256 of its weights, width, size,
+    layer, preprocessing, and where `auto` had to go on untrained, the reason.
+
+    weights: imagenet, untrained (seed 0), auto (imagenet, else untrained), or a .pth or .safetensors file.
+    size: pixels a side that the network gets, where not the row's own (a file of koala.experiment.pretrain states it itself).
+    Leaves the global random numbers as they were. KoalaError: unknown backbone or layer, no or unfit weights."""
+    row = find_row(backbone)
+    width(backbone, layer)
+    row = _resized(row, backbone, size or _weights.stated_size(str(weights)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(SEED)
+        extractor = Extractor(row, create(row), layer)
+        text, reason = _fill(extractor, backbone, str(weights), progress)
+    trained = not text.startswith("untrained")
+    extractor.info = dict(
+        backbone=backbone, weights=text, trained=trained, sha256=_weights.sha256_state(extractor.net.state_dict()),
+        width=width(backbone, layer), size=row.size, layer=layer, reason=reason, preprocessing=(
+            f"luma, {row.mode} antialias to {row.size}x{row.size}, mean {row.norm[0]}, std {row.norm[1]}"))
+    return extractor
+
+
+def _resized(row: Row, backbone: str, size: int | None) -> Row:
+    """The row at another size of its input. KoalaError where the network cannot take it."""
+    if size in (None, row.size):
+        return row
+    try:
+        with torch.device("meta"):  # shapes without numbers
+            create(row).eval()(torch.empty(1, 3, size, size))
+    except (RuntimeError, AssertionError) as error:
+        raise KoalaError(f"backbone '{backbone}' cannot take pictures of {size} pixels a side; its own size is {row.size}.") from error
+    return dataclasses.replace(row, size=size)
+
+
+def width(backbone: str, layer: str = "logits") -> int:
+    """Width of a backbone's layer without building its weights: 0 for `none`. KoalaError as in `build`."""
+    if layer not in LAYERS:
+        raise KoalaError(f"unknown layer '{layer}'{nearest(layer, LAYERS) or ';'} there are {', '.join(LAYERS)}.")
+    if backbone == "none":
+        return 0
+    row = find_row(backbone)
+    if layer != "features" and not row.logits:
+        raise KoalaError(f"backbone '{backbone}' comes without a classifier, so it has no {layer}: use layer=features.")
+    if layer != "features":
+        return row.logits
+    if row.features:
+        return row.features
+    with torch.device("meta"):  # shapes without numbers
+        net = create(row)
+        return pooled(row, net.eval(), torch.empty(1, 3, row.size, row.size)).shape[1]
+
+
+def _fill(extractor, backbone, choice, progress) -> tuple[str, str]:
+    """Load the chosen weights into the network: -> (human text, why `auto` found none)."""
+    reason = ""
+    if choice in ("auto", "imagenet"):
+        try:
+            state, where = _weights.imagenet(extractor.row.origin, choice == "imagenet", progress)
+            _load(extractor, state, where)
+            return f"ImageNet ({where})", ""
+        except KoalaError as error:
+            if choice == "imagenet":
+                raise KoalaError(f"backbone '{backbone}': {error}") from error
+            reason = str(error)
+    elif choice != "untrained":
+        if not choice.endswith((".pth", ".safetensors")):
+            raise KoalaError(f"unknown weights '{choice}'{nearest(choice, ('auto', 'imagenet', 'untrained')) or ';'} "
+                             "there are auto, imagenet, untrained, or a .pth or .safetensors file.")
+        _load(extractor, _weights.from_file(choice, extractor.row.origin), choice)
+        return f"file {choice.rsplit('/', 1)[-1]}", ""
+    calibrate(extractor, classifier_of(extractor.row, extractor.net))
+    return f"untrained (seed {SEED})", reason
+
+
+def _load(extractor, state, what):
+    row, net = extractor.row, extractor.net
+    state = state if row.logits else inception2015.named(state)
+    state = _weights.fit(state, net.state_dict(), what, by_order=row.origin.package is not None)
+    net.load_state_dict(state)

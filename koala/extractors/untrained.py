@@ -1,0 +1,61 @@
+"""A usable scale for weights that were drawn and never trained."""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from koala.system.errors import KoalaError
+
+
+def calibrate(extractor, classifier, pictures: int = 8) -> None:
+    """Give drawn weights a usable scale, from seeded noise and no photograph: BatchNorm's statistics are those of
+    eight pictures of noise, and the classifier is shifted and scaled so that its logits there have mean 0 and vary by 1
+    (a network without classifier is left at that).
+
+    As drawn, Inception-v3's logits reach 6e11 and Inception-ResNet-v2's vary by 4e-5 from photo to photo, which
+    float16 cannot tell apart: a control that failed for its scale would say nothing about training."""
+    gray = torch.randn(pictures, 1, 1, 1)  # every picture with a brightness, and a contrast at each scale, of its own
+    for k in (2, 4, 8, 16, 64, 256):
+        noise = torch.randn(pictures, 1, k, k) * torch.rand(pictures, 1, 1, 1) * 2
+        gray = gray + F.interpolate(noise, (256, 256), mode="bilinear")
+    gray = torch.sigmoid(gray)
+    norms = [m for m in extractor.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    momenta = [m.momentum for m in norms]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums in one order: the same weights, and hash, whatever the number of threads
+    try:
+        for m in norms:
+            m.momentum = None  # cumulative: exactly the statistics of this one batch
+            nn.Module.train(m, True)
+            m.reset_running_stats()
+        with torch.no_grad():
+            if isinstance(classifier, nn.Identity):
+                extractor.net(extractor.prepare(gray))
+            else:
+                _rescale(classifier, extractor.row.logits, lambda: extractor.net(extractor.prepare(gray)))
+        for m, momentum in zip(norms, momenta, strict=True):
+            m.momentum = momentum
+        extractor.train()
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _rescale(classifier, width: int, forward) -> None:
+    """So that the logits (n, width) that forward() gives have mean 0 and vary by 1 over the pictures.
+
+    classifier: a layer, a module that ends in one, or several whose outputs are averaged (timm's distilled networks).
+    KoalaError where none of its layers gives `width` outputs."""
+    ends = classifier if isinstance(classifier, tuple | list) else [classifier]
+    layers = [m for end in ends for m in end.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    last = [layer for layer in layers if layer.weight.shape[0] == width]
+    if not last:
+        raise KoalaError(f"a classifier of the kind {type(classifier).__name__} cannot be used untrained: choose another backbone.")
+    for layer in last:
+        if not layer.weight.any():  # some of timm's start their classifier at 0
+            layer.weight.normal_(std=0.02)
+    logits = forward()
+    scale = logits.std(0).mean()
+    for layer in last:
+        layer.weight.div_(scale)
+        if layer.bias is not None:
+            layer.bias.sub_(logits.mean(0)).div_(scale)

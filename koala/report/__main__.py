@@ -1,0 +1,28 @@
+"""python -m koala.report render STUDY · verdict STUDY (exit 1 where a run failed) · page NOTEBOOK NAME TITLE"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from koala.report import pages
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="koala.report", description="Pages from executed notebooks.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    for action, words in (("render", "every page of a study"), ("verdict", "say what failed; exit 1 if anything did")):
+        actions.add_parser(action, help=words).add_argument("study")
+    page = actions.add_parser("page", help="one executed notebook as reports/NAME/index.html")
+    for name in ("notebook", "name", "title"):
+        page.add_argument(name)
+    arguments = parser.parse_args()
+    if arguments.action == "verdict":
+        return pages.verdict(arguments.study)
+    if arguments.action == "render":
+        print(f"rendered {pages.render_study(arguments.study)}")
+    else:
+        print(f"rendered {pages.render_page(Path(arguments.notebook), arguments.name, arguments.title)}")
+    return 0
+
+
+sys.exit(main())

@@ -1,0 +1,19 @@
+"""Many runs, one question: which experiments and seeds make a study, and what they say together.
+
+The package's own names are the plan (params/studies/NAME.yaml and where its parts are kept), light enough for the
+Snakefile; `compare`, `claims`, `probe` and `category_baseline` look at finished runs.
+"""
+
+from koala.study.plan import (
+    PARAMS,
+    Study,
+    command_line,
+    extractors,
+    forget_failures,
+    load,
+    parameters,
+    record_failure,
+    results,
+)
+
+__all__ = ["PARAMS", "Study", "command_line", "extractors", "forget_failures", "load", "parameters", "record_failure", "results"]

@@ -1,0 +1,149 @@
+"""Which device and which precision a run uses, from what the machine has."""
+
+import fcntl
+import functools
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+import torch
+
+from koala.system.errors import KoalaError
+
+_leases = {}  # number of a GPU -> open lock file: a lease lasts as long as its process
+
+
+def pick(device: str = "auto") -> torch.device:
+    """The torch device for "auto", "cpu", "cuda" or "cuda:N".
+
+    auto takes the first GPU that no other run of koala on this machine holds, so that parallel runs spread
+    over the GPUs. Raises KoalaError for a device that is not there."""
+    if device == "auto":
+        return _free_gpu() if torch.cuda.is_available() else torch.device("cpu")
+    wanted = torch.device(device)
+    if wanted.type == "cuda" and (wanted.index or 0) >= torch.cuda.device_count():
+        raise KoalaError(
+            f"device '{device}' is not on this machine, which has {torch.cuda.device_count()} GPUs; use device=auto."
+        )
+    return wanted
+
+
+def pick_team(processes: int, device: torch.device) -> int:
+    """How many processes train together: as many as asked; for 0 one, and one more for each further GPU that is free."""
+    if processes or device.type != "cuda" or not _leases:  # a GPU that was named is the only one that was meant
+        return max(processes, 1)
+    return 1 + len(_lease())
+
+
+def leased() -> list[int]:
+    """Numbers of the GPUs that this process holds."""
+    return sorted(_leases)
+
+
+@functools.cache
+def _free_gpu() -> torch.device:
+    found = _lease(most=1)
+    if found:
+        return torch.device("cuda", found[0])
+    return torch.device("cuda", 0)  # all are taken: share the first
+
+
+def _lease(most: int | None = None) -> list[int]:
+    """Take the GPUs that no process holds, `most` at most; gives their numbers."""
+    taken = []
+    for index in range(torch.cuda.device_count()):
+        if index in _leases or len(taken) == most:
+            continue
+        identity = getattr(torch.cuda.get_device_properties(index), "uuid", index)  # holds under CUDA_VISIBLE_DEVICES
+        try:
+            handle = open(Path(tempfile.gettempdir()) / f"koala-{os.getuid()}-gpu-{identity}.lock", "w")
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            continue
+        _leases[index] = handle
+        taken.append(index)
+    return taken
+
+
+def pick_precision(precision: str, device: torch.device) -> str:
+    """ "fp32" or "bf16". auto takes bf16 where matrix units exist for it: Ampere and later, CPUs with AMX."""
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    return "bf16" if device.type == "cpu" and has_amx() else "fp32"
+
+
+def has_amx() -> bool:
+    """Whether this CPU has AMX tiles for bf16; without them bf16 gains little or loses on a CPU."""
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return bool(probe and probe())
+
+
+def pick_compile(wanted: str, device: torch.device, steps: int, image_size: int) -> str:
+    """ "off", "on" (torch.compile) or "graphs" (also as CUDA graphs), from those or "auto".
+
+    auto compiles on a GPU when the run has enough steps to earn back the minute or so of compiling, as graphs where
+    pictures are so small that launching kernels takes longer than running them. On a CPU it is off: there compiling
+    takes longer than it saves. Raises KoalaError where it is asked for and there is no compiler."""
+    if wanted == "auto":
+        pays = device.type == "cuda" and steps >= 2000 and can_compile(device)
+        return ("graphs" if image_size <= 96 else "on") if pays else "off"
+    if wanted == "graphs" and device.type != "cuda":
+        raise KoalaError(f"compile=graphs needs a GPU, and this run is on {device.type}: use compile=on or auto.")
+    if wanted != "off" and not can_compile(device):
+        raise KoalaError(f"compile={wanted} needs a C++ compiler{' and Triton' * (device.type == 'cuda')}: use compile=off.")
+    return wanted
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch.compile finds what it generates code with."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch.utils._triton import has_triton
+
+    try:
+        get_cpp_compiler()
+    except Exception:  # its own kind, without a public name
+        return False
+    return device.type != "cuda" or has_triton()
+
+
+def compile_step(module: torch.nn.Module, mode: str):
+    """The module, compiled as `pick_compile` decided. Each new shape of a batch is compiled at its first use."""
+    if mode == "off":
+        return module
+    return torch.compile(module, dynamic=False, mode="reduce-overhead" if mode == "graphs" else "default")
+
+
+def repeatable():
+    """Context for training: the same bits each time, so that a resumed run ends as an undisturbed one; fp32 is fp32, not TF32."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
+
+
+def autocast(device: torch.device, precision: str):
+    """Context for the network's forward pass; losses and Lab leave it again for float32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def describe(device: torch.device) -> str:
+    """One line about the device, for the notebook and env.json."""
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        return f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)"
+    threads = torch.get_num_threads()
+    return f"{device.type} ({cpu_name()}), {threads} thread{'s' if threads > 1 else ''}{', AMX' if has_amx() else ''}"
+
+
+def cpu_name() -> str:
+    """The processor's name as Linux knows it, else as Python does."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU's or the host's memory ran out (the CPU allocator raises a plain RuntimeError)."""
+    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error)

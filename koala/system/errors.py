@@ -1,0 +1,20 @@
+"""The one exception that koala raises for bad input, and the hint that goes into its sentence."""
+
+import difflib
+
+
+class KoalaError(ValueError):
+    """Bad input or a missing thing. The message says what, where and what to do, in one sentence."""
+
+    def _render_traceback_(self):
+        # IPython calls this instead of drawing its own traceback: a user's slip needs no stack.
+        return [f"{type(self).__name__}: {self}"]
+
+
+def nearest(name, *tables) -> str:
+    """", did you mean 'NAME'?" with the closest name of the first of `tables` that has one near enough, or ""."""
+    for names in tables:
+        close = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.6)
+        if close:
+            return f", did you mean '{close[0]}'?"
+    return ""

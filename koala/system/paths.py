@@ -1,0 +1,103 @@
+"""Where things live, and how they are written: atomically, so that a kill leaves the old or the new, never a half."""
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from pathlib import Path
+
+from koala.system.errors import KoalaError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def home() -> Path:
+    """Folder that holds data/ and runs/: the environment variable KOALA_HOME, else the repository root."""
+    return Path(os.environ.get("KOALA_HOME") or ROOT).expanduser().resolve()
+
+
+def data_dir() -> Path:
+    return home() / "data"
+
+
+def features_dir() -> Path:
+    return data_dir() / "features"
+
+
+def runs_dir() -> Path:
+    return home() / "runs"
+
+
+def reports_dir() -> Path:
+    """Rendered reports: reports/ of the repository, or the environment variable KOALA_REPORTS."""
+    return Path(os.environ.get("KOALA_REPORTS") or ROOT / "reports").expanduser().resolve()
+
+
+def resolve(name: str) -> Path:
+    """A user's path: as it stands, or, as papermill and JupyterLab start in different folders, from the root.
+
+    Raises KoalaError where neither exists."""
+    path = Path(name).expanduser()
+    for candidate in (path, ROOT / path):
+        if candidate.exists():
+            return candidate.resolve()
+    raise KoalaError(f"there is no file or folder '{name}' (looked in {Path.cwd()} and {ROOT}).")
+
+
+@contextlib.contextmanager
+def atomic_path(path):
+    """Yield a temporary path beside `path`; flushed to disk and renamed over it on success, removed on error.
+
+    Raises KoalaError where it cannot be written."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as file:
+                os.fsync(file.fileno())
+            os.chmod(temporary, 0o644)  # mkstemp makes files that only the owner can read
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise KoalaError(
+            f"could not write {path}: {error.strerror or error}; what stood there before is unchanged."
+        ) from error
+
+
+def open_lock(path):
+    """The file at `path`, open for a lock of fcntl; it and its folder are made where they are missing.
+
+    Raises KoalaError where they cannot be."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "a")
+    except OSError as error:
+        raise KoalaError(
+            f"could not write {path}: {error.strerror or error}; make its folder writable, "
+            "or name another one in the environment variable KOALA_HOME."
+        ) from error
+
+
+def write_text(path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value) -> None:
+    write_text(path, json.dumps(value, indent=1, sort_keys=True, default=str) + "\n")
+
+
+def read_json(path):
+    return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def sha256_file(path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

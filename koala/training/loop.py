@@ -1,0 +1,163 @@
+"""The training loop: Adam, a halving learning rate, half-resolution losses; it can stop and go on at any moment.
+
+Nothing random is carried over between steps: the order of an epoch follows from (seed, epoch) and the learning
+rate from the epoch, so a state is only weights, optimizer, position and the sums so far.
+"""
+
+import contextlib
+import signal
+import time
+
+import numpy as np
+import torch
+
+from koala import lab, model
+from koala.system.errors import KoalaError
+from koala.training import checkpoint, distributed
+from koala.training.batches import at_a_time, chunks
+from koala.training.step import Job, deal, make_optimizer, mean_loss, train_step
+
+TERMS = 64  # validation photographs whose fusion terms go into the history
+
+
+def learning_rate(config, epoch: int) -> float:
+    """config.lr, multiplied by config.lr_decay every config.lr_step epochs (epochs count from 0)."""
+    return config.lr * config.lr_decay ** (epoch // config.lr_step)
+
+
+def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """The training rows in the order of this epoch: a permutation that (seed, epoch) alone decide."""
+    return np.random.default_rng([seed, epoch]).permutation(rows)
+
+
+def mirrored_rows(count: int, config, epoch: int) -> np.ndarray | None:
+    """(count,) bool: which photographs (seed, epoch) mirror; None without config.flip."""
+    if not config.flip:
+        return None
+    return np.random.default_rng([config.seed, epoch, 1]).integers(0, 2, count, dtype=bool)
+
+
+def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict]:
+    """Train to config.epochs; returns the history: epoch, lr, train_loss, val_loss and the fusion's terms a row.
+
+    rows: row numbers of "train" and "validation". folder: where checkpoints go; with config.resume a good one there is
+    continued. on_epoch(history) after each epoch; progress(photographs done, in all, text) at every step.
+    train_loss is the mean over the epoch while the weights move, val_loss the mean afterwards, both per photograph.
+    SIGTERM or an interrupt writes a checkpoint and raises KoalaError: the same call goes on from there.
+    """
+    config, optimizer = job.config, make_optimizer(job.model, job.config.lr)
+    state = (_restore(job, optimizer, folder) if config.resume else None) or _fresh()
+    job.synchronized = distributed.wrap(job.step, job.batches.device)
+    with stop_signals() as stopped:
+        while state["epoch"] < config.epochs:
+            epoch = state["epoch"]
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, epoch)
+            for _ in _steps(job, optimizer, rows["train"], state, progress):
+                if stopped() or time.monotonic() - state["saved"] > 60 * config.checkpoint_minutes:
+                    _save(job, optimizer, folder, state)
+                if stopped():
+                    raise KoalaError(
+                        f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on."
+                    )
+            state["history"].append(_record(job, rows, state))
+            state.update(epoch=epoch + 1, step=0, sum=torch.zeros((), dtype=torch.float64))
+            _save(job, optimizer, folder, state)
+            if on_epoch:
+                on_epoch(state["history"])
+    return state["history"]
+
+
+def _record(job, rows, state) -> dict:
+    """The history's line for the epoch that has just ended."""
+    epoch = state["epoch"]
+    train_loss = state["sum"].item() / len(rows["train"])
+    if not np.isfinite(train_loss):
+        raise KoalaError(
+            f"the training loss is {train_loss} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
+        )
+    losses = {"train_loss": train_loss, "val_loss": mean_loss(job, rows["validation"])}
+    if not np.isfinite(losses["val_loss"]):
+        raise KoalaError(
+            f"the validation loss is {losses['val_loss']} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
+        )
+    return {"epoch": epoch + 1, "lr": learning_rate(job.config, epoch), **losses, **first_terms(job, rows["validation"])}
+
+
+def first_terms(job, rows) -> dict[str, float]:
+    """koala.model.fusion_terms of the first TERMS photographs of `rows`, of fewer where they are large."""
+    rgb, features = job.batches(rows[: at_a_time(job.batches.images, TERMS)])
+    return model.fusion_terms(job.model.eval(), lab.network_inputs(rgb)[0], features)
+
+
+def _steps(job, optimizer, rows, state, progress):
+    """The rest of this epoch, a step an iteration; `state` holds the position and the sum of the losses so far."""
+    job.model.train()
+    size, epochs = job.config.batch_size, job.config.epochs
+    order = epoch_order(rows, job.config.seed, state["epoch"])
+    mirror = mirrored_rows(len(job.batches.images), job.config, state["epoch"])
+    state["sum"] = state["sum"].to(job.batches.device)
+    steps = list(chunks(order, size))[state["step"] :]
+    for count, mine, factor in deal(job, steps, mirror):
+        state["sum"] += train_step(job, optimizer, mine, factor, mirror).double() * count
+        state["step"] += 1
+        if progress:
+            seen = state["epoch"] * len(order) + min(state["step"] * size, len(order))
+            progress(seen, epochs * len(order), f"epoch {state['epoch'] + 1} of {epochs}")
+        yield
+
+
+def _fresh() -> dict:
+    return {
+        "epoch": 0,
+        "step": 0,
+        "sum": torch.zeros((), dtype=torch.float64),
+        "history": [],
+        "saved": time.monotonic(),
+    }
+
+
+def _save(job, optimizer, folder, state) -> None:
+    now = time.monotonic()
+    job.seconds += now - state["saved"]
+    state["saved"] = now
+    if distributed.rank():
+        return
+    weights = {"model": job.model.state_dict(), "optimizer": optimizer.state_dict()}
+    checkpoint.save(
+        folder,
+        {
+            **state,
+            **weights,
+            "sum": state["sum"].cpu(),
+            "seconds": job.seconds,
+            "micro_batch": job.micro_batch,
+        },
+    )
+
+
+def _restore(job, optimizer, folder) -> dict | None:
+    state = distributed.from_first(lambda: checkpoint.load(folder))
+    if state is None:
+        return None
+    job.model.load_state_dict(state.pop("model"))
+    optimizer.load_state_dict(state.pop("optimizer"))
+    job.seconds, job.micro_batch = state["seconds"], state["micro_batch"]
+    if not distributed.rank():
+        print(f"going on from a checkpoint: epoch {state['epoch'] + 1}, step {state['step']} done.")
+    return {**state, "saved": time.monotonic()}
+
+
+@contextlib.contextmanager
+def stop_signals():
+    """A function that says whether SIGTERM or an interrupt came; the handlers from before are put back."""
+    caught = []
+    before = {}
+    with contextlib.suppress(ValueError):  # signals reach the main thread only: elsewhere checkpoints must do
+        for name in (signal.SIGTERM, signal.SIGINT):
+            before[name] = signal.signal(name, lambda *_: None if distributed.rank() else caught.append(True))
+    try:
+        yield lambda: bool(caught)
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)

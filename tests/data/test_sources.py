@@ -1,0 +1,303 @@
+"""Listing and reading: folders, archives, list files and data sets by name."""
+
+import gzip
+import io
+import os
+import tarfile
+import zipfile
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from koala import data
+from koala.data import catalog, sources, statistics, stl10
+from koala.data.samples import CROPS, photographs
+from koala.system import progress
+from koala.system.errors import KoalaError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALA_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+
+
+def jpeg(seed: int, size=(40, 32)) -> bytes:
+    small = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
+    out = io.BytesIO()
+    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
+    return out.getvalue()
+
+
+FILES = {f"set/{kind}/{'deep/' if kind == 'c' else ''}{i}.jpg": jpeg(i + 20 * ord(kind)) for kind in "abc" for i in range(5)}
+
+
+def as_folder(tmp_path):
+    for name, content in FILES.items():
+        (tmp_path / "folder" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "folder" / name).write_bytes(content)
+    return tmp_path / "folder"
+
+
+def as_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "set.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in FILES.items():
+            archive.writestr(name, content)
+    return tmp_path / "set.zip"
+
+
+def as_tar(tmp_path, ending="tar"):
+    with tarfile.open(tmp_path / f"set.{ending}", "w:" + ending.replace("tar", "").strip(".")) as archive:
+        for name, content in FILES.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return tmp_path / f"set.{ending}"
+
+
+def test_folder_and_archives_give_the_same_data_set(tmp_path):
+    places = [as_folder(tmp_path), as_zip(tmp_path), *(as_tar(tmp_path, e) for e in ("tar", "tar.gz", "tar.bz2", "tar.xz"))]
+    prepared = [data.find(str(place), 32) for place in places]
+    assert len({photos.name for photos in prepared}) == len(places)
+    assert len({photos.fingerprint for photos in prepared}) == 1
+    for photos in prepared:
+        assert np.array_equal(photos.images, prepared[0].images)
+        assert photos.files["category"].value_counts().to_dict() == {"a": 5, "b": 5, "c/deep": 5}
+    assert sorted(p.name for p in tmp_path.glob("*")) == sorted([*(p.name for p in places), "home"])  # nothing unpacked
+
+
+def test_several_sources_are_one_data_set_in_whatever_order(tmp_path):
+    names = list(FILES)
+    for part in range(3):
+        with zipfile.ZipFile(tmp_path / f"part-{part}.zip", "w") as archive:
+            for name in names[part::3]:
+                archive.writestr(name, FILES[name])
+    globbed = data.prepare("part-*.zip", "globbed", 32)
+    named = data.prepare(f"part-2.zip, {tmp_path}/part-0.zip,part-1.zip", "named", 32)
+    assert len(globbed) == len(FILES) and globbed.fingerprint == named.fingerprint
+    assert set(globbed.files["category"]) == {"a", "b", "c/deep"}
+
+
+def test_sources_of_the_same_name_keep_their_paths_apart(tmp_path):
+    for i, place in enumerate(("2019/photos", "2020/photos", "2020/more")):
+        (tmp_path / place / "cat").mkdir(parents=True)
+        for k in range(4):
+            (tmp_path / place / f"cat/{k}.jpg").write_bytes(jpeg(10 * i + k))
+    photos = data.prepare("2019/photos,2020/photos,2020/more", "years", 32)
+    folders = photos.files["path"].str.removesuffix(".jpg").str[:-2]
+    assert photos.files["path"].is_unique and set(folders) == {"2019/photos/cat", "2020/photos/cat", "more/cat"}
+    assert statistics.compare_with_source(photos) == 12
+
+
+def test_names_and_hashes_that_look_like_numbers_stay_text(tmp_path):
+    (tmp_path / "numbers/7").mkdir(parents=True)
+    for i in range(6):
+        (tmp_path / f"numbers/7/00{i}").write_bytes(jpeg(i))
+    photos = data.prepare("numbers", "numbers", 32)
+    assert sorted(photos.files["path"]) == [f"7/00{i}" for i in range(6)] and set(photos.files["category"]) == {"7"}
+    (tmp_path / "numbers/7").rename(tmp_path / "flat")
+    photos = data.prepare("flat", "flat", 32)
+    assert sorted(photos.files["path"]) == [f"00{i}" for i in range(6)]
+    assert statistics.compare_with_source(photos) == 6 and statistics.reasons(photos).empty
+
+
+def zip_of(place, names):
+    with zipfile.ZipFile(place, "w") as archive:
+        for i, name in enumerate(names):
+            archive.writestr(name, b"" if name.endswith(("/", "\\")) else jpeg(i))
+    return str(place)
+
+
+def categories(source) -> dict:
+    return Counter(entry["category"] for entry in sources.entries(source))
+
+
+def test_what_a_mac_adds_is_left_out(tmp_path):
+    names = [f"set/{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(3)]
+    added = [f"__MACOSX/{name.rpartition('/')[0]}/._{name.rpartition('/')[2]}" for name in names] + ["set/cat/._0.jpg"]
+    place = zip_of(tmp_path / "mac.zip", names + added)
+    assert categories(place) == {"cat": 3, "dog": 3}
+    with zipfile.ZipFile(place) as archive:
+        archive.extractall(tmp_path / "unpacked")
+    assert categories("unpacked") == {"cat": 3, "dog": 3}
+    with tarfile.open(tmp_path / "mac.tar", "w") as archive:
+        archive.add(tmp_path / "unpacked", ".")
+    assert categories("mac.tar") == {"cat": 3, "dog": 3}
+    assert len(data.prepare(place, "mac", 32)) == 6
+
+
+def test_backslashes_are_folders_where_a_zip_has_no_slash(tmp_path):
+    names = ["set\\", *(f"set\\{kind}\\{i}.jpg" for kind in ("cat", "dog") for i in range(3))]
+    place = zip_of(tmp_path / "old.zip", [*names, "..\\climbs.jpg"])
+    found = {entry["path"]: entry["problem"] for entry in sources.entries(place)}
+    assert "climbs" in found.pop("../climbs.jpg") and not any(found.values())
+    assert sorted(found) == [f"set/{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(3)]
+    assert categories(zip_of(tmp_path / "old.zip", names)) == {"cat": 3, "dog": 3}
+    assert len(data.prepare(place, "old", 32)) == 6
+    mixed = zip_of(tmp_path / "mixed.zip", ["a/1.jpg", "b/back\\slash.jpg"])
+    assert categories(mixed) == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize(("prefix", "stray"), [("", ""), ("set/", "set/"), ("set/", "")])
+def test_a_stray_picture_beside_train_and_val_splits_no_category(tmp_path, prefix, stray):
+    names = [f"{prefix}{part}/{kind}/1.jpg" for part in ("train", "val") for kind in ("cat", "dog")]
+    found = categories(zip_of(tmp_path / "all.zip", [*names, f"{stray}sample.jpg"]))
+    assert found == {"cat": 2, "dog": 2, "set" if stray else "all": 1}
+
+
+def test_a_flat_folder_is_one_category(tmp_path):
+    (tmp_path / "holiday").mkdir()
+    for i in range(12):
+        (tmp_path / "holiday" / f"{i}.jpg").write_bytes(jpeg(i))
+    photos = data.find("holiday", 32)
+    assert set(photos.files["category"]) == {"holiday"} and photos.name.startswith("holiday-")
+    assert photos.meta["splits"] == {"train": 10, "validation": 1, "test": 1}
+
+
+def places_extra69(root, photographs_each=4):
+    """Places-Extra69's own layout: data_256_extra/, two list files, and a file of categories. Gives the categories."""
+    names = [f"hot_tub/{'in' if i % 2 else 'out'}door{i}" if i % 5 == 0 else f"scene_{i}" for i in range(69)]
+    (root / "categories_extra69.txt").write_text("".join(f"/{n[0]}/{n} {i}\n" for i, n in enumerate(names)))
+    lines = {"train": [], "test": []}
+    for label, name in enumerate(names):
+        for i in range(photographs_each):
+            path = f"{name[0]}/{name}/{i:08d}.jpg"
+            (root / "data_256_extra" / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / "data_256_extra" / path).write_bytes(jpeg(1000 * label + i))
+            lines["test" if i == 0 else "train"].append(f"{path} {label}\n")
+    for part, text in lines.items():
+        (root / f"extra69_{part}.txt").write_text("".join(text))
+    return names
+
+
+@pytest.mark.parametrize("source", ["places", "places/data_256_extra"])
+def test_places_extra69_as_distributed(tmp_path, source):
+    (tmp_path / "places").mkdir()
+    names = places_extra69(tmp_path / "places")
+    (tmp_path / "places/data_256_extra/s/scene_1/unlisted.jpg").write_bytes(jpeg(5))
+    with open(tmp_path / "places/extra69_test.txt", "a") as file:
+        file.write("s/scene_2/lost.jpg 2\n")
+    photos = data.find(source, 32)
+    assert photos.files["category"].value_counts().to_dict() == dict.fromkeys(names, 4)
+    assert photos.meta["splits"] == {"train": 221, "validation": 28, "test": 27}  # 276 photographs
+    reasons = {key: n for key, n in photos.meta["reasons"].items() if "list" in key or "named" in key}
+    assert reasons["refused: in none of the list files"] >= 1
+    assert reasons["refused: named in extra69_test.txt but not there"] == 1
+
+
+def test_tiny_imagenet_as_distributed(tmp_path):
+    with zipfile.ZipFile(tmp_path / "tiny-imagenet-200.zip", "w") as archive:
+        lines = []
+        for i, name in enumerate(["n01443537", "n01629819"]):
+            for k in range(6):
+                archive.writestr(f"tiny-imagenet-200/train/{name}/images/{name}_{k}.JPEG", jpeg(100 * i + k))
+            archive.writestr(f"tiny-imagenet-200/train/{name}/{name}_boxes.txt", "boxes")
+            archive.writestr(f"tiny-imagenet-200/val/images/val_{i}.JPEG", jpeg(900 + i))
+            lines.append(f"val_{i}.JPEG\t{name}\t0\t0\t62\t62\n")
+        archive.writestr("tiny-imagenet-200/val/val_annotations.txt", "".join(lines))
+    photos = data.find("tiny-imagenet-200.zip", 64)
+    assert photos.files["category"].value_counts().to_dict() == {"n01443537": 7, "n01629819": 7}
+
+
+def test_stl10_as_distributed(tmp_path):
+    generator = np.random.default_rng(0)
+    small = [Image.fromarray(generator.integers(0, 256, (3, 3, 3), dtype=np.uint8)).resize((96, 96)) for _ in range(8)]
+    pictures = np.stack([np.asarray(image) for image in small])
+    members = {"class_names.txt": b"airplane\nbird\n", "train_X.bin": pictures.transpose(0, 3, 2, 1).tobytes(),
+               "train_y.bin": bytes([1, 2] * 4), "fold_indices.txt": b"0 1"}  # fmt: skip
+    with tarfile.open(tmp_path / "stl10_binary.tar.gz", "w:gz") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(f"stl10_binary/{name}")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    photos = data.find("stl10_binary.tar.gz", 96)
+    assert photos.files["category"].value_counts().to_dict() == {"airplane": 4, "bird": 4}
+    index = photos.files["path"].str[-6:].astype(int)
+    assert np.array_equal(photos.images, pictures[index])
+    assert stl10.BYTES == 27_648
+
+
+def test_checksums_are_those_of_torchvision():
+    from torchvision.datasets import STL10, SUN397, Flowers102, Imagenette, Places365
+
+    assert catalog.SOURCES["imagenette"][:2] == Imagenette._ARCHIVES["160px"]
+    assert catalog.SOURCES["sun397"][:2] == (SUN397._DATASET_URL, SUN397._DATASET_MD5)
+    assert catalog.SOURCES["stl10"][:2] == (STL10.url, STL10.tgz_md5)
+    for name, part in (("places365", "train-standard"), ("places365-val", "val")):
+        file, md5 = Places365._IMAGES_META[part, True]
+        assert catalog.SOURCES[name][:2] == (Places365._BASE_URL + file, md5)
+    file, md5 = Flowers102._file_dict["image"]
+    assert catalog.SOURCES["flowers102"][:2] == (Flowers102._download_url_prefix + file, md5)
+
+
+def test_a_known_name_without_a_network_says_where_to_put_what(monkeypatch):
+    def refuse(url, path, progress=None):
+        raise KoalaError("no network")
+
+    monkeypatch.setattr(catalog, "download", refuse)
+    with pytest.raises(KoalaError, match=r"imagenette2-160\.tgz.*e793b78c.*downloads/imagenette2-160\.tgz"):
+        data.find("imagenette", 64)
+
+
+def test_fetching_a_known_archive_shows_its_progress(tmp_path, monkeypatch):
+    place = as_tar(tmp_path, "tar.gz")
+
+    def download(url, path, progress):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(place.read_bytes())
+        for total in (30_000_000, 0):  # some servers do not say how much it will be
+            progress(20_000_000, total, "weights from a hub")
+
+    monkeypatch.setattr(catalog, "download", download)
+    checksum = catalog.hashlib.md5(place.read_bytes()).hexdigest()
+    monkeypatch.setitem(catalog.SOURCES, "imagenette", ("https://host/imagenette2-160.tgz", checksum, "photographs"))
+    told = []
+    assert len(data.find("imagenette", 32, progress=lambda *what: told.append(what))) == len(FILES)
+    assert told[:2] == [(20, 30, "fetching imagenette"), (20, 21, "fetching imagenette")]
+    assert told[2] == (0, 0, "checking imagenette") and told[-1][2] == "reading photographs"
+    assert catalog.in_megabytes(None, "") is None
+
+
+def test_a_progress_that_counts_files_is_not_given_megabytes(capsys):
+    files = progress.Progress("files")
+    catalog.in_megabytes(files, "fetching places365")(24_000_000_000, 24_000_000_000)
+    assert "fetching places365: 24,000 of 24,000 MB" in capsys.readouterr().out and files.done is None
+
+
+def test_a_known_archive_with_another_checksum_is_refused(tmp_path):
+    path = tmp_path / "home/data/downloads/imagenette2-160.tgz"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(gzip.compress(b"something else"))
+    with pytest.raises(KoalaError, match="MD5"):
+        data.find("imagenette", 64)
+
+
+def test_no_match_and_no_archive_are_one_sentence(tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    (tmp_path / "broken.zip").write_bytes(b"PK\3\4 this is no zip")
+    (tmp_path / "empty").mkdir()
+    for source, text in (("none-*.zip", "matches"), ("notes.txt", "neither"), ("broken.zip", "no archive"), ("", "empty"),
+                         ("empty", "no file")):  # fmt: skip
+        with pytest.raises(KoalaError, match=text):
+            data.prepare(source, "x", 32)
+
+
+def test_names_in_any_bytes(tmp_path):
+    (tmp_path / "odd").mkdir()
+    odd = [b"caf\xe9.jpg", "日本.jpg".encode(), b"a,b.jpg", b"new\nline.jpg", b"'quoted\".jpg"]
+    for i, name in enumerate(odd):
+        with open(os.path.join(os.fsencode(tmp_path / "odd"), name), "wb") as file:
+            file.write(jpeg(i))
+    photos = data.find("odd", 32)
+    assert len(photos) == len(odd) and "caf\\xe9.jpg" in set(photos.files["path"])
+
+
+def test_embedded_crops_keep_to_their_photograph():
+    photos = data.find("photos", 16)
+    groups = photos.files.groupby("group")["split"].nunique()
+    assert len(photos) == CROPS * len(photographs()) and (groups == 1).all()
+    assert set(photos.files["split"]) == {"train", "validation", "test"}
+    other = Counter(entry["where"][0] for entry in sources.entries("photos", seed=1))
+    assert other != Counter(entry["where"][0] for entry in sources.entries("photos", seed=0))

@@ -1,0 +1,59 @@
+"""The benchmark's literal step computes what the engine computes, and its notebook runs."""
+
+import numpy as np
+import pytest
+import torch
+from calling import make_environment, papermill, text_of
+
+from koala import extractors, lab, losses
+from koala.experiment import benchmark, literal
+from koala.model import Koala
+
+CPU = torch.device("cpu")
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+
+
+def test_the_literal_step_has_the_engines_loss_and_gradients():
+    model = Koala(1000)
+    reference = literal.LiteralKoala(model)
+    features = torch.randn(2, 1000)
+    L_norm, ab_norm = literal.training_pair(PICTURES)
+    rgb = torch.from_numpy(PICTURES).permute(0, 3, 1, 2)  # (2, 3, 32, 32)
+    for one, other in zip((L_norm, ab_norm), lab.training_pair(rgb), strict=True):
+        assert (one - other).abs().max() < 1e-4
+    value = literal.mean_squared_error(reference(L_norm, features), ab_norm)
+    engine = losses.build("mse").compute(model.half(L_norm, features), ab_norm)
+    assert value.item() == pytest.approx(engine.item(), rel=1e-5)
+    (literal_gradient,) = torch.autograd.grad(value, [reference.fusion.weight])
+    encoder, embedding = torch.autograd.grad(engine, [model.fusion.weight, model.embedding.weight])
+    assert torch.allclose(literal_gradient, torch.cat([encoder, embedding[:, :, None, None]], 1), atol=1e-7)
+
+
+def test_every_variant_takes_a_step_that_moves_the_weights():
+    extractor = extractors.build("resnet18", "untrained")
+    names = [line.name for line in benchmark.variants(CPU)]
+    assert len(set(names)) == len(names) and names[0].startswith("literal")
+    for line in benchmark.variants(CPU):
+        if line.compiled == "off":
+            assert benchmark.seconds_of(benchmark.build(line, PICTURES, extractor, CPU), CPU) > 0
+
+
+def test_flop_of_a_step_are_three_times_those_of_the_multiplications():
+    """Science's figure: 3.6 G a photograph at 64 px, forward and backward."""
+    from koala import config
+    from koala.training import step
+    from koala.training.batches import make_batches
+
+    given = make_batches(np.zeros((1, 64, 64, 3), np.uint8), np.zeros((1, 1000), np.float16), CPU)
+    job = step.Job(Koala(1000), losses.build("mse"), given, config.RunConfig(), "fp32")
+    assert 3.3e9 < benchmark.count_flop(job, np.array([0])) < 3.9e9
+
+
+def test_notebook(tmp_path):
+    small = ("small", 16), ("large", 24), ("batch_small", 2), ("batch_large", 2), ("rounds", 1), ("steps", 2), ("device", "cpu")
+    arguments = [text for name, value in (*small, ("backbone", "resnet18")) for text in ("-p", name, value)]
+    environment = make_environment(tmp_path) | {"CXX": "no-compiler-here"}  # compiling takes longer than all the rest
+    done = papermill(environment, "benchmark", tmp_path / "out.ipynb", *arguments)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shown = text_of(tmp_path / "out.ipynb")
+    assert "fused Adam" in shown and "not extrapolated" in shown and "torch.compile" not in shown

@@ -1,0 +1,198 @@
+"""Plots: what is drawn is what was given, nothing global changes, and the files are small and load nothing."""
+
+import io
+import re
+
+import matplotlib as mpl
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
+from matplotlib.figure import Figure
+from nbconvert import HTMLExporter
+from PIL import Image
+from skimage import color, data
+
+from koala import lab
+from koala.report import charts, pictures, style
+from koala.system.errors import KoalaError
+
+
+def history(epochs=5, level=0.012):
+    epoch = np.arange(1, epochs + 1)
+    return pd.DataFrame({"epoch": epoch, "train_loss": level + 0.004 / epoch, "val_loss": level + 0.005 / epoch})
+
+
+def photos(n=3, size=64):
+    cat, cup = data.chelsea(), data.coffee()
+    starts = [(100, 60 + 20 * i) for i in range(n)]
+    return np.stack([(cat, cup)[i % 2][y:y + size, x:x + size] for i, (y, x) in enumerate(starts)])
+
+
+METHODS = pd.DataFrame({
+    "method": ["inception, mse", "gray (no colour)", "mean colour"],
+    "mean": [10.0, 14.0, 13.0], "low": [9.5, 13.0, 12.0], "high": [10.5, 15.0, float("nan")],
+    "baseline": [False, True, True],
+})
+
+
+def figures():
+    ab = np.random.default_rng(0).normal(0, 20, (2, 2, 16, 16))
+    return {
+        "batch": pictures.batch(photos().transpose(0, 3, 1, 2)),
+        "curves": charts.curves({"one": history(), "two": history(1)}, "Loss"),
+        "live_curve": charts.live_curve(history(1)),
+        "compare_curves": charts.compare_curves({"one": history(), "two": [history(), history(7)]}),
+        "grid": pictures.grid({"gray": photos(), "truth": photos()}, ["best", "median", "worst"], "By rank"),
+        "bars": charts.bars(METHODS, "CIEDE2000"),
+        "ab_density": charts.ab_density(ab),
+    }
+
+
+def texts(figure):
+    return " | ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+
+
+def pixels(shown):
+    return np.asarray(Image.open(io.BytesIO(shown.data)).convert("RGB"))
+
+
+def test_every_figure_is_one_and_global_state_stays_as_it_was():
+    before = dict(mpl.rcParams)
+    made = figures()
+    shown = [charts.show_svg(made["curves"]), pictures.show_jpeg(made["grid"])]
+    assert all(isinstance(figure, Figure) for figure in made.values()) and all(shown)
+    assert dict(mpl.rcParams) == before
+    assert mpl._pylab_helpers.Gcf.get_all_fig_managers() == []  # pyplot knows none, so none is left open
+
+
+def test_curves_draw_the_history_and_say_untrained():
+    figure = charts.curves({"inception": history()}, "inception, seed 1", untrained=True)
+    lines = {line.get_label(): line.get_xydata() for line in figure.axes[0].lines}
+    np.testing.assert_array_equal(lines["training loss"], history()[["epoch", "train_loss"]])
+    np.testing.assert_array_equal(lines["validation loss"], history()[["epoch", "val_loss"]])
+    assert "untrained" in texts(figure)
+    assert texts(charts.curves({"a": history()}, "vit (untrained)", untrained=True)).count("untrained") == 1
+    assert "untrained" not in texts(charts.curves({"a": history()}, "vit"))
+
+
+def test_curves_share_a_scale_only_where_losses_are_alike():
+    alike = charts.curves({"a": history(), "b": history(level=0.013), "c": history()}).axes
+    assert len({axis.get_ylim() for axis in alike}) == 1
+    mixed = charts.curves({"mse": history(), "crossentropy": history(level=0.7)}).axes
+    assert mixed[0].get_ylim()[1] < 0.1 < mixed[1].get_ylim()[0]
+
+
+def test_compare_curves_average_the_seeds():
+    figure = charts.compare_curves({"a": [history(level=0.01), history(level=0.02)], "b": history()}, "val_loss")
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
+    np.testing.assert_allclose(lines["a (2 seeds)"], history(level=0.015)["val_loss"])
+    np.testing.assert_allclose(lines["b"], history()["val_loss"])
+
+
+def test_bars_put_the_trivial_baselines_apart_and_first():
+    axis = charts.bars(METHODS, "CIEDE2000").axes[0]
+    names = [text.get_text() for text in axis.get_yticklabels()]
+    assert names == ["gray (no colour)", "mean colour", "inception, mse"]
+    gaps = np.diff(axis.get_yticks())
+    assert gaps[1] > gaps[0] and axis.yaxis_inverted()
+    np.testing.assert_allclose(axis.collections[1].get_offsets()[:, 0], [14, 13, 10])
+
+
+def test_grid_shows_the_very_colours():
+    colours = np.zeros((2, 8, 8, 3), np.uint8)
+    colours[0], colours[1] = (200, 30, 40), (20, 60, 210)
+    drawn = pixels(pictures.show_jpeg(pictures.grid({"a": colours, "b": colours[::-1]}, ["one", "two"]), quality=95))
+    for value in ((200, 30, 40), (20, 60, 210)):
+        near = np.abs(drawn.astype(int) - value).max(-1) <= 3
+        assert near.mean() > 0.2  # two of the four tiles
+    middle = drawn[drawn.shape[0] // 3]
+    assert np.flatnonzero(middle[:, 0] > middle[:, 2] + 100).mean() < np.flatnonzero(middle[:, 2] > middle[:, 0].astype(int) + 100).mean()
+
+
+def test_batch_shows_what_the_networks_get():
+    blue = np.zeros((1, 3, 8, 8), np.uint8)
+    blue[:, 2] = 255
+    figure = pictures.batch(torch.from_numpy(blue))
+    drawn = pixels(pictures.show_jpeg(figure, quality=95))[:, -40].astype(int)  # a column through the three tiles
+    L_of = color.rgb2lab(np.repeat(drawn[:, None], 2, 1).astype(np.uint8))[:, 0, 0]
+    third = len(drawn) // 3
+    assert abs(drawn[third // 2] - (0, 0, 255)).max() < 4
+    assert L_of[third + third // 2] == pytest.approx(32.3, abs=1)  # the encoder's L* of blue
+    assert L_of[2 * third + third // 2] == pytest.approx(10.8, abs=1)  # the extractor's luma of blue
+    assert "L*" in texts(figure) and "luma" in texts(figure)
+
+
+def test_a_long_word_is_never_broken():
+    columns = {"inception_resnet, crossentropy (untrained)": photos(), **{str(i): photos() for i in range(7)}}
+    assert "crossentropy" in texts(pictures.grid(columns, ["a", "b", "c"]))
+
+
+def test_jpeg_of_a_grid_is_small_and_legible():
+    columns = {f"model {i}": photos(8) for i in range(6)}
+    shown = pictures.show_jpeg(pictures.grid(columns, [f"median, dE {i}.5" for i in range(8)], "Figure 6"))
+    assert len(shown.data) < 300_000
+    assert 800 <= pixels(shown).shape[1] <= 1200
+    picture = pictures.show_jpeg(photos()[0])
+    assert np.abs(pixels(picture).astype(int) - photos()[0]).mean() < 4
+
+
+def test_density_counts_every_pixel_and_draws_the_gamut():
+    axis = charts.ab_density(torch.tensor([[0.0, 0.0], [0.2, 0.3], [50.0, 40.0], [0.0, 0.1]])).axes[0]
+    assert axis.collections[0].get_array().compressed().tolist() == [0.75, 0.25]
+    outline = np.concatenate([path.vertices for path in axis.collections[1].get_paths()])
+    low, high = lab.gamut_bins(2).amin(0).numpy(), lab.gamut_bins(2).amax(0).numpy()
+    assert np.abs(outline.min(0) - low).max() < 4 and np.abs(outline.max(0) - high).max() < 4
+
+
+def test_equal_charts_are_equal_files():
+    assert charts.show_svg(charts.live_curve(history())).data == charts.show_svg(charts.live_curve(history())).data
+
+
+def test_both_kinds_survive_export_to_html_without_any_network():
+    made = figures()
+    outputs = []
+    for shown in (charts.show_svg(made["bars"]), pictures.show_jpeg(made["grid"])):
+        bundle, metadata = InteractiveShell.instance().display_formatter.format(shown)  # as a kernel sends it
+        outputs.append(nbformat.v4.new_output("display_data", bundle, metadata=metadata))
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("show", outputs=outputs)])
+    page, _ = HTMLExporter(template_name="basic").from_notebook_node(notebook)
+    assert "data:image/svg+xml;base64," in page and "data:image/jpeg;base64," in page
+    assert 'alt="By rank' in page
+    assert not re.findall(r"""(?:src|href)\s*=\s*["']\s*(?:https?:)?//""", page)
+    svg = charts.show_svg(made["bars"]).data
+    assert 'xmlns="http://www.w3.org/2000/svg"' in svg and not re.findall(r'(?:href|src|resource)="http', svg)
+
+
+def test_a_column_of_another_size_is_refused():
+    with pytest.raises(KoalaError, match=r"every column.*truth \(3, 32, 32, 3\)"):
+        pictures.grid({"gray": photos(), "truth": photos(size=32)}, ["a", "b", "c"])
+    with pytest.raises(KoalaError, match="none"):
+        pictures.grid({}, [])
+
+
+def test_long_names_break_at_their_hyphens_and_lose_nothing():
+    assert style.wrapped("inception2015-256", 14) == "inception2015-\n256"
+    assert style.wrapped("no-extractor", 9) == style.wrapped("no-extractor", 40) == "no-extractor"
+    assert style.wrapped("1-inception (untrained)", 10) == "1-inception\n(untrained)"
+    assert style.wrapped("colour by lightness - seed 1", 12) == "colour by\nlightness -\nseed 1"
+
+
+def test_a_high_first_epoch_is_cut_off_and_said_so():
+    losses = [0.09, 0.012, 0.011, 0.0105]
+    frame = pd.DataFrame({"epoch": [1, 2, 3, 4], "train_loss": losses, "val_loss": losses})
+    for figure in (charts.curves({"a": frame}), charts.compare_curves({"a": frame}), charts.live_curve(frame)):
+        axis = figure.axes[0]
+        assert 0.012 < axis.get_ylim()[1] < 0.02 and "start cut off" in axis.get_ylabel()
+    calm = charts.curves({"a": frame.assign(train_loss=[0.013, 0.012, 0.011, 0.01], val_loss=0.012)}).axes[0]
+    assert "start cut off" not in calm.get_ylabel()
+
+
+def test_a_bar_far_beyond_the_baselines_is_a_number_at_the_edge():
+    table = pd.DataFrame({"method": ["gray", "good", "wild"], "mean": [12.8, 10.8, 27.31], "low": [12, 10, 27], "high": [13, 11, 28],
+                          "baseline": [True, False, False]})  # fmt: skip
+    figure = charts.bars(table, "CIEDE2000")
+    assert "27.31, off the scale" in texts(figure) and figure.axes[0].get_xlim()[1] < 20
+    assert charts.bars(table[1:], "CIEDE2000").axes[0].get_xlim()[1] > 27  # without a baseline nothing is far

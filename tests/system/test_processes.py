@@ -1,0 +1,61 @@
+"""Freed memory that stays with the process: counted in page faults, not in seconds."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from koala.system import device, processes
+from koala.system.errors import KoalaError
+
+# Writes a tensor of 64 MiB again and again, within processes.kept() or without: page faults of twenty times, and by how
+# many MiB the process shrinks when the context ends.
+FAULTS = """
+import contextlib, resource, sys, torch
+from koala.system import processes
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() // 2**20
+def write(times):
+    for _ in range(times):
+        torch.ones(16 * 2**20)
+with processes.kept() if sys.argv[1] == "kept" else contextlib.nullcontext():
+    write(20)  # until the heap has found its size
+    before = faults()
+    write(20)
+    print(faults() - before, end=" ")
+    before = resident()
+print(before - resident())
+"""
+
+
+@pytest.mark.skipif(processes._glibc() is None, reason="malloc is not glibc's")
+def test_freed_memory_is_used_again_within_and_goes_back_at_the_end():
+    faults, shrunk = {}, {}
+    for how in ("kept", "not"):
+        done = subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, text=True, check=True)
+        faults[how], shrunk[how] = map(int, done.stdout.split())
+    assert faults["not"] > 20 * 30  # at least every 2 MiB, where the system gives huge pages
+    assert faults["kept"] < faults["not"] / 10
+    assert shrunk["kept"] >= 64 and shrunk["not"] < 8
+
+
+def test_an_error_leaves_the_context_as_it_is():
+    with pytest.raises(KoalaError, match="as it was"), processes.kept():
+        raise KoalaError("as it was")
+
+
+def test_a_machine_without_glibc_goes_on(monkeypatch):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with processes.kept():
+        assert torch.ones(3).sum() == 3
+
+
+def test_running_out_of_memory_is_told_from_other_errors():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**62, dtype=torch.uint8)
+    assert device.is_out_of_memory(caught.value)
+    assert device.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert not device.is_out_of_memory(RuntimeError("shapes do not fit"))

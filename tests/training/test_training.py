@@ -1,0 +1,361 @@
+"""One run: it learns, repeats to the bit, goes on after a stop to the same bits, and survives damage."""
+
+import dataclasses
+import signal
+import subprocess
+import threading
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from koala import experiment, extractors, losses, study, training
+from koala.config import RunConfig, from_dict
+from koala.experiment import artefacts, evaluate, pipeline
+from koala.system import device, paths
+from koala.system.errors import KoalaError
+from koala.training import checkpoint, loop
+from koala.training.step import Step, mean_loss
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def config(photo_folder):
+    return RunConfig(
+        dataset=str(photo_folder),
+        image_size=32,
+        backbone="none",
+        epochs=2,
+        batch_size=16,
+        device="cpu",
+        precision="fp32",
+    )
+
+
+def prepare(config):
+    photos = experiment.load_photos(config)
+    rows = experiment.split_rows(config, photos)
+    return photos, rows, *experiment.load_features(config, photos, rows, CPU)
+
+
+def run(config, **kwargs):
+    return experiment.run(config, *prepare(config), CPU, **kwargs)
+
+
+def contents(run) -> dict[str, bytes]:
+    return {
+        name: (run.folder / name).read_bytes()
+        for name in ("history.csv", "per_image.csv", "model.safetensors")
+    }
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(calls):
+    """A progress callback that raises after so many steps."""
+    count = iter(range(calls))
+
+    def progress(*_):
+        if next(count, None) is None:
+            raise Stop
+
+    return progress
+
+
+def test_one_seed_repeats_to_the_bit_and_another_does_not(config):
+    first = run(config)
+    before = contents(first)
+    assert contents(run(dataclasses.replace(config, resume=False))) == before
+    other = run(dataclasses.replace(config, seed=1))
+    assert other.folder != first.folder
+    for name, content in contents(other).items():
+        assert content != before[name], name
+
+
+def test_a_finished_run_is_read_back_and_a_changed_one_is_trained_again(config):
+    first = run(config)
+    time = (first.folder / "result.json").stat().st_mtime_ns
+    again = run(config, progress=stop_after(0))  # no step is taken
+    assert (again.folder / "result.json").stat().st_mtime_ns == time
+    (first.folder / "history.csv").write_text("epoch\n")
+    with pytest.raises(Stop):
+        run(config, progress=stop_after(0))
+
+
+@pytest.mark.parametrize(
+    "steps", [1, 3, 5]
+)  # 3 steps an epoch: within the first, at its end, within the second
+def test_going_on_after_a_stop_gives_the_same_bits(config, steps, monkeypatch):
+    expected = contents(run(config))
+    restart = dataclasses.replace(config, resume=False, checkpoint_minutes=1e-9)
+    with pytest.raises(Stop):
+        run(restart, progress=stop_after(steps))
+    taken = []
+    resumed = run(
+        dataclasses.replace(config, checkpoint_minutes=1e-9), progress=lambda done, *_: taken.append(done)
+    )
+    assert contents(resumed) == expected
+    assert len([done for done in taken if done]) < 6 + 10
+
+
+def test_sigterm_keeps_the_state(config):
+    folder = paths.runs_dir() / "x"
+    photos, rows, matrix, *_ = prepare(config)
+    job = pipeline.make_job(config, photos, rows, matrix, CPU)
+    with pytest.raises(KoalaError, match="the state is kept"):
+        training.fit(job, rows, folder, progress=lambda *_: signal.raise_signal(signal.SIGTERM))
+    state = checkpoint.load(folder)
+    assert (state["epoch"], state["step"]) == (0, 1)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
+    for step in (1, 2):
+        checkpoint.save(tmp_path, {"epoch": 0, "step": step, "w": torch.ones(3) * step})
+    assert checkpoint.load(tmp_path)["step"] == 2
+    newest = max(tmp_path.glob("*.pt"), key=lambda path: path.stat().st_mtime_ns)
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    assert checkpoint.load(tmp_path)["step"] == 1
+    assert "damaged" in capsys.readouterr().out
+    checkpoint.save(
+        tmp_path, {"epoch": 0, "step": 3, "w": torch.ones(3)}
+    )  # over the damaged one, not the good one
+    assert checkpoint.load(tmp_path)["step"] == 3 and not capsys.readouterr().out.count("step 1")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A folder with room for two checkpoints (76 MB each), and not for the third that is written before one goes."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "koala", place], capture_output=True).returncode:
+        pytest.skip("a small disk can be mounted by root only")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_full_disk_stops_with_one_sentence_and_keeps_the_last_state(config, small_disk, monkeypatch):
+    config = dataclasses.replace(config, epochs=4)
+    expected = contents(run(config))
+    monkeypatch.setenv("KOALA_HOME", str(small_disk))
+    with pytest.raises(KoalaError, match="No space left on device; what stood there before is unchanged"):
+        run(config)
+    (folder,) = (path.parent for path in paths.runs_dir().glob("*/config.json"))
+    assert checkpoint.load(folder)["epoch"] == 2 and not (folder / "result.json").exists()
+    subprocess.run(["mount", "-o", "remount,size=500m", small_disk], check=True)
+    assert contents(run(config)) == expected
+
+
+def test_out_of_memory_halves_the_micro_batch_with_the_same_result(config, monkeypatch):
+    photos, rows, matrix, *_ = prepare(config)
+    expected = training.fit(
+        pipeline.make_job(config, photos, rows, matrix, CPU), rows, paths.runs_dir() / "a"
+    )
+    honest = Step.forward
+
+    def small_memory(step, rgb, features):
+        if len(rgb) > 5 and step.training:
+            raise torch.OutOfMemoryError("out of memory")
+        return honest(step, rgb, features)
+
+    monkeypatch.setattr(Step, "forward", small_memory)
+    job = pipeline.make_job(config, photos, rows, matrix, CPU)
+    found = training.fit(job, rows, paths.runs_dir() / "b")
+    assert job.micro_batch == 4
+    assert pd.DataFrame(found).to_numpy() == pytest.approx(pd.DataFrame(expected).to_numpy(), rel=1e-4)
+
+
+def test_learning_rate_and_order():
+    config = RunConfig()
+    assert [loop.learning_rate(config, epoch) for epoch in range(5)] == [
+        0.001,
+        0.001,
+        0.0005,
+        0.0005,
+        0.00025,
+    ]
+    rows = np.arange(50)
+    orders = [loop.epoch_order(rows, seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
+    assert all(sorted(order) == rows.tolist() for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_training_lowers_the_loss(config):
+    history = run(dataclasses.replace(config, epochs=6)).history
+    assert history.train_loss.iloc[-1] < history.train_loss.iloc[0]
+
+
+def test_losses_in_the_history_are_means_over_photographs(config):
+    """The validation loss equals the mean squared error of the full-resolution prediction, computed literally."""
+    photos, rows, matrix, *_ = prepare(config)
+    job = pipeline.make_job(config, photos, rows, matrix, CPU)
+    from koala import lab
+
+    rgb, _ = job.batches(rows["validation"])
+    L_norm, ab_norm = lab.training_pair(rgb)
+    with torch.no_grad():
+        literal = ((job.model.eval()(L_norm) - ab_norm) ** 2).mean().item()
+    assert mean_loss(job, rows["validation"]) == pytest.approx(literal, rel=1e-5)
+
+
+def test_the_extractor_is_bit_identical_after_training(config):
+    extractor = extractors.build("efficientnet", "untrained")
+    before = {name: tensor.clone() for name, tensor in extractor.state_dict().items()}
+    with_features = dataclasses.replace(config, backbone="efficientnet", weights="untrained", epochs=1)
+    finished = run(with_features)
+    photos, *_ = prepare(with_features)
+    extractor.train()
+    extractor(pipeline.lab.luma(torch.from_numpy(np.array(photos.images[:4])).permute(0, 3, 1, 2)))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in extractor.state_dict().items())
+    assert finished.env["weights"]["sha256"] == extractors.build("efficientnet", "untrained").info["sha256"]
+    assert finished.untrained
+
+
+def test_per_image_table_holds_every_photograph_for_every_method(config):
+    finished = run(config)
+    table, test = finished.per_image, finished.result["photographs"]["test"]
+    assert table.groupby("method").size().to_dict() == dict.fromkeys(
+        ("gray", "lightness", "mean", "model"), test
+    )
+    gray = table[table.method == "gray"]
+    assert gray.chroma_ratio.max() < 0.05 and gray.colourfulness.max() < 2
+    ranked = evaluate.ranked(table, count=2)
+    errors = table[table.method == "model"].set_index("row").ciede2000
+    assert errors[ranked["best"]].max() <= errors[ranked["median"]].min() <= errors[ranked["worst"]].max()
+
+
+def test_run_id_names_what_was_learned_from_and_not_where(config):
+    name = artefacts.run_id(config, "data", "weights", "photos")
+    assert name.startswith("photos-none-mse-s0-")
+    assert (
+        artefacts.run_id(
+            dataclasses.replace(config, device="auto", dataset="elsewhere"), "data", "weights", "photos"
+        )
+        == name
+    )
+    for other in (
+        artefacts.run_id(dataclasses.replace(config, lr=0.002), "data", "weights", "photos"),
+        artefacts.run_id(config, "other data", "weights", "photos"),
+        artefacts.run_id(config, "data", "other weights", "photos"),
+    ):
+        assert other != name
+
+
+def test_too_few_photographs_and_wrong_device_are_one_sentence(config):
+    photos = experiment.load_photos(config)
+    with pytest.raises(KoalaError, match="max_images=1 leaves no photograph"):
+        experiment.split_rows(dataclasses.replace(config, max_images=1), photos)
+    with pytest.raises(KoalaError, match="device 'cuda:99' is not on this machine"):
+        device.pick("cuda:99")
+
+
+def test_precision_auto_takes_bf16_on_a_cpu_with_amx_only(monkeypatch):
+    for amx, expected in ((False, "fp32"), (True, "bf16")):
+        monkeypatch.setattr(device, "has_amx", lambda answer=amx: answer)
+        assert device.pick_precision("auto", CPU) == expected
+    assert device.pick_precision("bf16", CPU) == "bf16"
+
+
+def test_every_loss_trains_through_the_same_loop(config):
+    for name in losses.LOSSES:
+        finished = run(dataclasses.replace(config, loss=name, epochs=1))
+        assert np.isfinite(finished.history.to_numpy()).all(), name
+        assert finished.per_image[finished.per_image.method == "model"].ciede2000.between(0, 100).all(), name
+
+
+def test_a_compiler_that_fails_costs_one_line(config, monkeypatch, capsys):
+    """A run that was to be compiled goes on without; asked for where there is no compiler, it is refused."""
+    expected = contents(run(config))
+
+    def broken(module, mode):
+        class Broken(torch.nn.Module):
+            def forward(self, *_):
+                raise ImportError("no header Python.h")
+
+        return Broken()
+
+    monkeypatch.setattr(device, "compile_step", lambda module, mode: module if mode == "off" else broken(module, mode))
+    monkeypatch.setattr(device, "pick_compile", lambda *_: "on")
+    assert contents(run(dataclasses.replace(config, resume=False))) == expected
+    assert "torch.compile failed (ImportError: no header Python.h): going on without it." in capsys.readouterr().out
+
+
+def test_compiling_is_off_on_a_cpu_and_refused_without_a_compiler(monkeypatch):
+    assert device.pick_compile("auto", CPU, 10**6, 64) == "off"
+    with pytest.raises(KoalaError, match="needs a GPU"):
+        device.pick_compile("graphs", CPU, 10, 64)
+    monkeypatch.setattr(device, "can_compile", lambda _: False)
+    with pytest.raises(KoalaError, match="needs a C"):
+        device.pick_compile("on", CPU, 10, 64)
+
+
+@pytest.mark.slow
+def test_a_compiled_run_has_the_same_losses(config):
+    if not device.can_compile(CPU):
+        pytest.skip("no C++ compiler")
+    expected = run(config).history
+    found = run(dataclasses.replace(config, resume=False, compile="on")).history
+    assert found.to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-3)
+
+
+def test_a_mirrored_run_learns_goes_on_and_is_another_run(config, photo_folder):
+    config = dataclasses.replace(config, backbone="resnet18", weights="untrained", flip=True)
+    photos, rows, matrix, _, chosen = prepare(config)
+    mirrored = pipeline.load_mirrored(config, photos, rows, chosen, CPU)
+    assert mirrored.shape == matrix.shape and not np.array_equal(mirrored, matrix)
+    expected = run(config)
+    plain = run(dataclasses.replace(config, flip=False))
+    assert plain.folder != expected.folder and not plain.history.equals(expected.history)
+    before = contents(expected)
+    restart = dataclasses.replace(config, resume=False, checkpoint_minutes=1e-9)
+    with pytest.raises(Stop):
+        run(restart, progress=stop_after(4))
+    assert contents(run(dataclasses.replace(restart, resume=True))) == before
+
+
+def test_a_network_that_blows_up_in_its_last_step_is_not_finished(config):
+    with pytest.raises(KoalaError, match=r"validation loss is (nan|inf) in epoch 1: lower the learning rate"):
+        run(dataclasses.replace(config, epochs=1, batch_size=64, lr=1e30))
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    (dict(loss="mse", bins=20), "'bins' does nothing with loss=mse"),
+    (dict(loss="crossentropy", decode="mean"), "'decode' does nothing with loss=crossentropy"),
+    (dict(loss="binned", sigma=2.0), "'sigma' does nothing with loss=binned"),
+    (dict(backbone="efficientnet", feature_reduction="pca"), "'feature_reduction' does nothing with feature_dims=0"),
+    (dict(backbone="none", feature_source="zero"), "'feature_source' does nothing with backbone=none"),
+])  # fmt: skip
+def test_a_parameter_that_would_do_nothing_is_refused(values, message):
+    with pytest.raises(KoalaError, match=message):
+        experiment.check(dataclasses.replace(RunConfig(backbone="none"), **values))
+
+
+@pytest.mark.parametrize("path", sorted((study.PARAMS / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_experiment_file_passes_the_check(path):
+    experiment.check(from_dict(RunConfig, yaml.safe_load(path.read_text())))
+
+
+def test_categories_count_where_they_are_learnt_from(config, photo_folder):
+    photos, *_ = prepare(config)
+    other = dataclasses.replace(photos, files=photos.files.assign(category=photos.files["category"].iloc[::-1].to_numpy()))
+    assert artefacts.labelled(photos) == artefacts.labelled(photos) != artefacts.labelled(other)
+
+
+def test_the_second_of_two_equal_runs_waits_for_the_first(config, capfd):
+    given = prepare(config)
+    first = threading.Thread(target=experiment.run, args=(config, *given, CPU))
+    first.start()
+    while not list(paths.runs_dir().glob("*/.lock")):
+        time.sleep(0.01)
+    second = experiment.run(config, *given, CPU)
+    first.join()
+    text = capfd.readouterr().out
+    assert second.result["status"] == "finished" and ("waiting for it" in text and "reading it back" in text)
