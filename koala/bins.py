@@ -23,9 +23,16 @@ def smooth_prior(counts, bins: torch.Tensor, sigma: float = 5.0) -> torch.Tensor
     """Counts (Q,) over bins (Q,2) -> p~ (Q,) float32 that sums to 1: each cell's share spread by a Gaussian of
     sigma a*b* units over the cells, none of it lost outside the gamut. KoalaError on counts of another grid, or none."""
     counts = torch.as_tensor(counts).double().cpu()
-    if counts.shape != (len(bins),) or (counts < 0).any() or not torch.isfinite(counts).all() or counts.sum() <= 0:
-        raise KoalaError(f"the prior must be {len(bins)} counts, not negative and not all 0 (no coloured picture?), "
-                         f"got shape {tuple(counts.shape)} with sum {counts.sum():g}.")
+    if (
+        counts.shape != (len(bins),)
+        or (counts < 0).any()
+        or not torch.isfinite(counts).all()
+        or counts.sum() <= 0
+    ):
+        raise KoalaError(
+            f"the prior must be {len(bins)} counts, not negative and not all 0 (no coloured picture?), "
+            f"got shape {tuple(counts.shape)} with sum {counts.sum():g}."
+        )
     kernel = torch.exp(-torch.cdist(bins.double(), bins.double()).square() / (2 * sigma**2))
     return ((counts / counts.sum()) @ (kernel / kernel.sum(1, keepdim=True))).float()
 

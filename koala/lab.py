@@ -14,7 +14,11 @@ from koala.system.errors import KoalaError
 L_CENTRE, L_SCALE, AB_SCALE = 50.0, 50.0, 127.0
 WHITE = (0.95047, 1.0, 1.08883)
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
-XYZ_FROM_RGB = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
+XYZ_FROM_RGB = (
+    (0.412453, 0.357580, 0.180423),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334, 0.119193, 0.950227),
+)
 RGB_FROM_XYZ = tuple(map(tuple, torch.tensor(XYZ_FROM_RGB, dtype=torch.float64).inverse().tolist()))
 
 
@@ -138,7 +142,9 @@ def _cached_table(device):
 
 
 def _to_uint8(linear):
-    coded = torch.where(linear > 0.0031308, 1.055 * linear.clamp_min(1e-6).pow(1 / 2.4) - 0.055, 12.92 * linear)
+    coded = torch.where(
+        linear > 0.0031308, 1.055 * linear.clamp_min(1e-6).pow(1 / 2.4) - 0.055, 12.92 * linear
+    )
     return (coded.clamp(0, 1) * 255).round().to(torch.uint8)
 
 
@@ -164,8 +170,12 @@ def _check(tensor, channels, name, also=()):
 
 def _check_rgb(rgb):
     _check(rgb, 3, "rgb", also=(torch.uint8,))
-    if rgb.is_floating_point() and rgb.numel() and not (rgb.min() >= -1e-6 and rgb.max() <= 1 + 1e-6):  # a NaN fails, too
-        raise KoalaError(f"float rgb must lie in [0, 1], got [{rgb.min():.3g}, {rgb.max():.3g}]; divide by 255?")
+    if (
+        rgb.is_floating_point() and rgb.numel() and not (rgb.min() >= -1e-6 and rgb.max() <= 1 + 1e-6)
+    ):  # a NaN fails, too
+        raise KoalaError(
+            f"float rgb must lie in [0, 1], got [{rgb.min():.3g}, {rgb.max():.3g}]; divide by 255?"
+        )
 
 
 def check_all_colours(progress=print) -> tuple[float, int]:

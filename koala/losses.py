@@ -41,17 +41,37 @@ class Loss:
     parameters: dict = field(default_factory=dict)
 
 
-def build(name: str, prior=None, n_bins: int = 50, sigma: float = 5.0, neighbours: int = 5, lam: float = 0.5,
-          temperature: float = 0.38, decode: str = "annealed", grid: float = 10.0, span: float = 110.0) -> Loss:
+def build(
+    name: str,
+    prior=None,
+    n_bins: int = 50,
+    sigma: float = 5.0,
+    neighbours: int = 5,
+    lam: float = 0.5,
+    temperature: float = 0.38,
+    decode: str = "annealed",
+    grid: float = 10.0,
+    span: float = 110.0,
+) -> Loss:
     """A row of LOSSES with its parameters (a row uses those that concern it). KoalaError on a bad name or value.
 
     n_bins, span: `binned` cuts [-span, span] into n_bins for each of a* and b*. grid: cell of `rebalanced` in a*b*.
     neighbours, sigma: soft encoding; neighbours=1 is hard. lam: mix of prior and uniform. prior: counts (Q,) from
     `count_bins`, or a function that returns them, called where the row needs them. decode: annealed (softmax(log z / temperature), then mean), mean, or mode."""
     if name not in LOSSES:
-        raise KoalaError(f"unknown loss '{name}'{nearest(name, LOSSES) or ';'} there are {', '.join(LOSSES)}.")
-    p = dict(n_bins=n_bins, sigma=sigma, neighbours=neighbours, lam=lam, temperature=temperature, decode=decode,
-             grid=grid, span=span)
+        raise KoalaError(
+            f"unknown loss '{name}'{nearest(name, LOSSES) or ';'} there are {', '.join(LOSSES)}."
+        )
+    p = dict(
+        n_bins=n_bins,
+        sigma=sigma,
+        neighbours=neighbours,
+        lam=lam,
+        temperature=temperature,
+        decode=decode,
+        grid=grid,
+        span=span,
+    )
     _check_parameters(p)
     prior = prior() if callable(prior) and name == "rebalanced" else prior
     return LOSSES[name](p, prior)
@@ -108,7 +128,9 @@ def binned(p, prior=None) -> Loss:
             return position.round().long() + offset, torch.ones_like(position)
         low = position.floor().clamp_max(n - 2)
         index = low.long() + offset
-        return torch.cat([index, index + 1], 1), torch.cat([1 - (position - low), position - low], 1)  # (N, 4, h, w)
+        return torch.cat([index, index + 1], 1), torch.cat(
+            [1 - (position - low), position - low], 1
+        )  # (N, 4, h, w)
 
     def compute(output, ab_norm):
         with _float32(output):
@@ -134,7 +156,9 @@ def rebalanced(p, prior=None) -> Loss:
     count as pixels of loss 0 and no gradient, so that a mean over batches is the mean over the pictures."""
     bins = lab.gamut_bins(p["grid"])  # (Q, 2)
     if p["neighbours"] > len(bins):
-        raise KoalaError(f"neighbours {p['neighbours']} is more than the {len(bins)} colour bins of grid {p['grid']}.")
+        raise KoalaError(
+            f"neighbours {p['neighbours']} is more than the {len(bins)} colour bins of grid {p['grid']}."
+        )
     weights = None if prior is None else class_weights(smooth_prior(prior, bins, p["sigma"]), p["lam"])
     finder = Finder(bins, p["neighbours"])
     weights_on = functools.cache(lambda device: weights.to(device))
@@ -146,8 +170,10 @@ def rebalanced(p, prior=None) -> Loss:
 
     def compute(output, ab_norm):
         if weights is None:
-            raise KoalaError("loss 'rebalanced' needs the colour counts of the training set: "
-                             "build('rebalanced', prior=losses.count_bins(ab)).")
+            raise KoalaError(
+                "loss 'rebalanced' needs the colour counts of the training set: "
+                "build('rebalanced', prior=losses.count_bins(ab))."
+            )
         with _float32(output):
             y, t = _pair(output, ab_norm, len(bins))
             ab = lab.denorm_ab(t)
@@ -186,21 +212,25 @@ def _float32(output):
 def _pair(output, ab_norm, channels):
     n, c, h, w = output.shape
     if c != channels or ab_norm.shape != (n, 2, 2 * h, 2 * w):
-        raise KoalaError(f"loss: output {tuple(output.shape)} must be (N,{channels},H/2,W/2) and ab_norm "
-                         f"{tuple(ab_norm.shape)} (N,2,H,W) of the same pictures.")
+        raise KoalaError(
+            f"loss: output {tuple(output.shape)} must be (N,{channels},H/2,W/2) and ab_norm "
+            f"{tuple(ab_norm.shape)} (N,2,H,W) of the same pictures."
+        )
     return output.float(), ab_norm.float()
 
 
 def _check_parameters(p):
     whole = all(isinstance(p[k], int) and not isinstance(p[k], bool) for k in ("n_bins", "neighbours"))
-    for good, what in ((whole and p["n_bins"] >= 2, "n_bins must be a whole number of at least 2"),
-                       (whole and p["neighbours"] >= 1, "neighbours must be a whole number of at least 1"),
-                       (0 < p["sigma"] < float("inf"), "sigma must be positive"),
-                       (0 <= p["lam"] <= 1, "lam must be in [0, 1]"),
-                       (0 < p["temperature"] < float("inf"), "temperature must be positive"),
-                       (0 < p["span"] < float("inf"), "span must be positive"),
-                       (1 <= p["grid"] <= 100, "grid must be in [1, 100]"),
-                       (p["decode"] in DECODERS, f"decode must be one of {', '.join(DECODERS)}")):
+    for good, what in (
+        (whole and p["n_bins"] >= 2, "n_bins must be a whole number of at least 2"),
+        (whole and p["neighbours"] >= 1, "neighbours must be a whole number of at least 1"),
+        (0 < p["sigma"] < float("inf"), "sigma must be positive"),
+        (0 <= p["lam"] <= 1, "lam must be in [0, 1]"),
+        (0 < p["temperature"] < float("inf"), "temperature must be positive"),
+        (0 < p["span"] < float("inf"), "span must be positive"),
+        (1 <= p["grid"] <= 100, "grid must be in [1, 100]"),
+        (p["decode"] in DECODERS, f"decode must be one of {', '.join(DECODERS)}"),
+    ):
         if not good:
             name = what.split()[0]
             raise KoalaError(f"{what}, got {p[name]!r}.")

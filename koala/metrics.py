@@ -27,10 +27,14 @@ def judged(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> tuple[torch.Tensor,
     """rgb_true (N,3,H,W) uint8, ab_pred (N,2,H,W) in units of a*b* -> (rgb_pred uint8, lab_true, lab_pred), all
     (N,3,H,W): the picture as shown, and both in Lab. KoalaError where the two do not belong together."""
     if not isinstance(rgb_true, torch.Tensor) or rgb_true.dtype != torch.uint8:
-        raise KoalaError(f"rgb_true must be a uint8 tensor, got {getattr(rgb_true, 'dtype', type(rgb_true).__name__)}.")
+        raise KoalaError(
+            f"rgb_true must be a uint8 tensor, got {getattr(rgb_true, 'dtype', type(rgb_true).__name__)}."
+        )
     lab_true = lab.rgb_to_lab(rgb_true)
     if ab_pred.shape != lab_true[:, 1:].shape:
-        raise KoalaError(f"ab_pred must have the shape {tuple(lab_true[:, 1:].shape)}, got {tuple(ab_pred.shape)}.")
+        raise KoalaError(
+            f"ab_pred must have the shape {tuple(lab_true[:, 1:].shape)}, got {tuple(ab_pred.shape)}."
+        )
     rgb_pred = lab.lab_to_rgb(torch.cat([lab_true[:, :1], ab_pred.float()], 1))
     return rgb_pred, lab_true, lab.rgb_to_lab(rgb_pred)
 
@@ -81,9 +85,16 @@ def ciede2000(lab1: torch.Tensor, lab2: torch.Tensor) -> torch.Tensor:
 
     lightness = ((L1 + L2) / 2 - 50).square()
     C = (C1 + C2) / 2
-    T = (1 - 0.17 * torch.cos(h - math.radians(30)) + 0.24 * torch.cos(2 * h)
-         + 0.32 * torch.cos(3 * h + math.radians(6)) - 0.20 * torch.cos(4 * h - math.radians(63)))  # (15)
-    turn = math.radians(60) * torch.exp(-((h - math.radians(275)) / math.radians(25)).square())  # 2 dtheta of (16)
+    T = (
+        1
+        - 0.17 * torch.cos(h - math.radians(30))
+        + 0.24 * torch.cos(2 * h)
+        + 0.32 * torch.cos(3 * h + math.radians(6))
+        - 0.20 * torch.cos(4 * h - math.radians(63))
+    )  # (15)
+    turn = math.radians(60) * torch.exp(
+        -((h - math.radians(275)) / math.radians(25)).square()
+    )  # 2 dtheta of (16)
     dL = (L2 - L1) / (1 + 0.015 * lightness / (20 + lightness).sqrt())  # (18)
     dC = (C2 - C1) / (1 + 0.045 * C)  # (19)
     dH = dH / (1 + 0.015 * C * T)  # (20)
@@ -135,7 +146,9 @@ def _blur(x):
 def auc(ab_true: torch.Tensor, ab_pred: torch.Tensor) -> torch.Tensor:
     """a*b* (N,2,H,W) twice -> (N,) in [0, 1]: share of pixels with an a*b* error of at most t, averaged over
     t = 0, 1, ..., 150 (Zhang, Isola & Efros 2016, raw: every pixel counts the same)."""
-    error = torch.hypot(*(ab_pred - ab_true).unbind(1))  # (N, H, W); within reach of 151 - ceil(error) of the thresholds
+    error = torch.hypot(
+        *(ab_pred - ab_true).unbind(1)
+    )  # (N, H, W); within reach of 151 - ceil(error) of the thresholds
     return ((AUC_THRESHOLDS - error.ceil()).clamp_min(0) / AUC_THRESHOLDS).mean((1, 2))
 
 

@@ -44,10 +44,14 @@ class Koala(nn.Module):
         self.embedding = nn.Linear(feature_dims, FUSED, bias=False) if feature_dims else None
         up = nn.Upsample(scale_factor=2, mode="nearest")
         self.decoder = nn.Sequential(
-            *_stack(FUSED, [(128, 1)]), up,
-            *_stack(128, [(64, 1), (64, 1)]), up,
-            *_stack(64, [(32, 1)]), SameConv(32, bins or 2), nn.Identity() if bins else nn.Tanh(),
-        )  # fmt: skip
+            *_stack(FUSED, [(128, 1)]),
+            up,
+            *_stack(128, [(64, 1), (64, 1)]),
+            up,
+            *_stack(64, [(32, 1)]),
+            SameConv(32, bins or 2),
+            nn.Identity() if bins else nn.Tanh(),
+        )
         self._initialize(init)
 
     def forward(self, L_norm, features=None):

@@ -22,9 +22,11 @@ KOALA = paths.ROOT / "koala"
 
 
 def modules() -> dict[str, object]:
-    """"room.module" or, of the heart, "module" -> its file; a package's own file is "room.__init__"."""
+    """ "room.module" or, of the heart, "module" -> its file; a package's own file is "room.__init__"."""
     files = (path.relative_to(KOALA).with_suffix("") for path in sorted(KOALA.rglob("*.py")))
-    return {".".join(path.parts): KOALA / path.with_suffix(".py") for path in files if str(path) != "__init__"}
+    return {
+        ".".join(path.parts): KOALA / path.with_suffix(".py") for path in files if str(path) != "__init__"
+    }
 
 
 def imported(path, known) -> set[str]:
@@ -35,9 +37,16 @@ def imported(path, known) -> set[str]:
             base = node.module.removeprefix("koala").lstrip(".")
             for alias in node.names:
                 inner = f"{base}.{alias.name}".lstrip(".")
-                names.add(next((n for n in (inner, f"{inner}.__init__", base, f"{base}.__init__") if n in known), inner))
+                names.add(
+                    next(
+                        (n for n in (inner, f"{inner}.__init__", base, f"{base}.__init__") if n in known),
+                        inner,
+                    )
+                )
         elif isinstance(node, ast.Import):
-            names |= {alias.name.removeprefix("koala.") for alias in node.names if alias.name.startswith("koala.")}
+            names |= {
+                alias.name.removeprefix("koala.") for alias in node.names if alias.name.startswith("koala.")
+            }
     return names
 
 
@@ -52,7 +61,9 @@ def test_imports_point_one_way():
         assert room(name) in MAY, f"koala/{room(name)} has no place in the table of {__file__}"
         for other in others:
             assert other in known, f"koala.{name} imports koala.{other}, which is no module"
-            assert room(other) in MAY[room(name)] | {room(name)}, f"koala.{name} imports koala.{other}: upward"
+            assert room(other) in MAY[room(name)] | {room(name)}, (
+                f"koala.{name} imports koala.{other}: upward"
+            )
     seen = set()
     while len(seen) < len(graph):  # no circle within a room
         free = {name for name in graph if name not in seen and graph[name] <= seen}
@@ -65,7 +76,12 @@ def test_faces_are_not_hidden_by_modules():
     known = modules()
     for name, path in known.items():
         if name.endswith("__init__"):
-            face = {alias.asname or alias.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom) for alias in node.names}
+            face = {
+                alias.asname or alias.name
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            }
             assert not face & {other.rpartition(".")[2] for other in known if room(other) == room(name)}
 
 

@@ -14,7 +14,12 @@ def colours(n, seed=0):
     """n random sRGB colours as a picture (1,3,1,n), with every edge and gray of the cube among them."""
     levels = np.arange(256)
     corners = np.array(np.meshgrid(*[[0, 255]] * 3)).reshape(3, -1).T
-    edges = [np.where(np.arange(3) == axis, level, corner) for axis in range(3) for corner in corners for level in levels]
+    edges = [
+        np.where(np.arange(3) == axis, level, corner)
+        for axis in range(3)
+        for corner in corners
+        for level in levels
+    ]
     grays = np.repeat(levels, 3).reshape(-1, 3)
     random = np.random.default_rng(seed).integers(0, 256, (n - len(edges) - 256, 3))
     rgb = np.concatenate([edges, grays, random]).astype(np.uint8)
@@ -54,7 +59,12 @@ def test_every_one_of_the_16_777_216_colours():
 
 @pytest.mark.filterwarnings("ignore:Conversion from CIE-LAB")
 def test_colours_outside_srgb_are_clipped_as_skimage_does():
-    L, a, b = torch.meshgrid(torch.linspace(0, 100, 21), torch.linspace(-127, 127, 41), torch.linspace(-127, 127, 41), indexing="ij")
+    L, a, b = torch.meshgrid(
+        torch.linspace(0, 100, 21),
+        torch.linspace(-127, 127, 41),
+        torch.linspace(-127, 127, 41),
+        indexing="ij",
+    )
     picture = torch.stack([L, a, b])[None].flatten(3)  # (1, 3, 21, 1681)
     expected = color.lab2rgb(as_skimage(picture).astype(np.float64)) * 255
     assert np.abs(as_skimage(lab.lab_to_rgb(picture)) - expected).max() < 0.51  # half a level is the rounding
@@ -75,13 +85,16 @@ def test_luma_is_what_pil_calls_gray():
     assert lab.luma(rgb).min() >= 0 and lab.luma(rgb).max() <= 1
 
 
-@pytest.mark.parametrize(("name", "rgb", "L_picture", "L_gray"), [
-    ("blue", (0, 0, 255), 32.30, 10.8),
-    ("red", (255, 0, 0), 53.24, 32.3),
-    ("green", (0, 255, 0), 87.73, 62.1),
-    ("white", (255, 255, 255), 100.0, 100.0),
-    ("gray", (119, 119, 119), 50.03, 50.03),
-])
+@pytest.mark.parametrize(
+    ("name", "rgb", "L_picture", "L_gray"),
+    [
+        ("blue", (0, 0, 255), 32.30, 10.8),
+        ("red", (255, 0, 0), 53.24, 32.3),
+        ("green", (0, 255, 0), 87.73, 62.1),
+        ("white", (255, 255, 255), 100.0, 100.0),
+        ("gray", (119, 119, 119), 50.03, 50.03),
+    ],
+)
 def test_network_inputs_of_saturated_colours(name, rgb, L_picture, L_gray):
     """A gray photograph of a blue wall is darker than the wall's L*: both values must come from the one function."""
     picture = torch.tensor(rgb, dtype=torch.uint8).view(1, 3, 1, 1)
@@ -118,7 +131,9 @@ def test_gamut_bins():
 def test_gamut_bins_are_those_of_all_colours(step):
     levels, cells = torch.arange(256, dtype=torch.uint8), []
     for red in levels:
-        rgb = torch.stack([x.contiguous() for x in torch.broadcast_tensors(red, levels[:, None], levels)])[None]
+        rgb = torch.stack([x.contiguous() for x in torch.broadcast_tensors(red, levels[:, None], levels)])[
+            None
+        ]
         cells.append((lab.rgb_to_lab(rgb)[0, 1:].flatten(1).T / step).round().int().unique(dim=0))
     assert torch.equal(torch.cat(cells).unique(dim=0).float() * step, lab.gamut_bins(step))
 
@@ -146,14 +161,17 @@ def test_gpu_keeps_every_colour():
     assert (lab.rgb_to_lab(rgb).cpu() - lab.rgb_to_lab(rgb.cpu())).abs().max() < 1e-3
 
 
-@pytest.mark.parametrize(("rgb", "message"), [
-    (np.zeros((1, 3, 2, 2), np.uint8), "torch tensor"),
-    (torch.zeros(3, 2, 2), "shape"),
-    (torch.zeros(1, 2, 2, 3), "shape"),
-    (torch.zeros(1, 3, 2, 2, dtype=torch.int64), "int64"),
-    (torch.full((1, 3, 2, 2), 200.0), "divide by 255"),
-    (torch.full((1, 3, 2, 2), float("nan")), r"\[0, 1\]"),
-])
+@pytest.mark.parametrize(
+    ("rgb", "message"),
+    [
+        (np.zeros((1, 3, 2, 2), np.uint8), "torch tensor"),
+        (torch.zeros(3, 2, 2), "shape"),
+        (torch.zeros(1, 2, 2, 3), "shape"),
+        (torch.zeros(1, 3, 2, 2, dtype=torch.int64), "int64"),
+        (torch.full((1, 3, 2, 2), 200.0), "divide by 255"),
+        (torch.full((1, 3, 2, 2), float("nan")), r"\[0, 1\]"),
+    ],
+)
 def test_bad_pictures_are_refused_in_one_sentence(rgb, message):
     with pytest.raises(KoalaError, match=message):
         lab.network_inputs(rgb)

@@ -92,8 +92,12 @@ def test_value_and_gradient_equal_the_literal_formula(name):
     loss, output = make(name)
     target = photos()
     target[1] *= 0.01  # one gray picture
-    literal = {"mse": literal_mse, "crossentropy": literal_crossentropy, "binned": literal_binned,
-               "rebalanced": lambda o, t: literal_rebalanced(o, t, loss.weights)}[name]  # fmt: skip
+    literal = {
+        "mse": literal_mse,
+        "crossentropy": literal_crossentropy,
+        "binned": literal_binned,
+        "rebalanced": lambda o, t: literal_rebalanced(o, t, loss.weights),
+    }[name]
     value, gradient = value_and_gradient(loss.compute, output, target)
     expected, expected_gradient = value_and_gradient(literal, output, target)
     assert value == pytest.approx(expected, rel=1e-5)
@@ -129,7 +133,10 @@ def test_bfloat16_agrees_with_float32_and_autocast_changes_nothing(name):
 @pytest.mark.parametrize("name", list(losses.LOSSES))
 def test_shapes_of_decode_and_what_the_network_must_give(name):
     loss, output = make(name)
-    assert loss.name == name and loss.bins == {"mse": None, "crossentropy": None, "binned": 100, "rebalanced": 261}[name]
+    assert (
+        loss.name == name
+        and loss.bins == {"mse": None, "crossentropy": None, "binned": 100, "rebalanced": 261}[name]
+    )
     assert loss.needs_prior == (name == "rebalanced")
     assert loss.decode(output).shape == (3, 2, 8, 8) and loss.compute(output, photos()).shape == ()
     for wrong in (photos()[:, :, :8], photos(2), torch.zeros(3, 1, 16, 16)):
@@ -159,9 +166,16 @@ def test_encode_then_decode_returns_the_colour(name):
 def test_decoding_runs_from_the_mean_to_the_mode_with_the_temperature():
     _, output = make("rebalanced")
     output *= 3
-    by = {key: losses.build("rebalanced", **parameters).decode(output) for key, parameters in {
-        "mean": dict(decode="mean"), "mode": dict(decode="mode"), "hot": dict(temperature=1.0),
-        "cold": dict(temperature=1e-6), "default": {}}.items()}  # fmt: skip
+    by = {
+        key: losses.build("rebalanced", **parameters).decode(output)
+        for key, parameters in {
+            "mean": dict(decode="mean"),
+            "mode": dict(decode="mode"),
+            "hot": dict(temperature=1.0),
+            "cold": dict(temperature=1e-6),
+            "default": {},
+        }.items()
+    }
     assert torch.allclose(by["hot"], by["mean"]) and torch.allclose(by["cold"], by["mode"], atol=1e-3)
     centres = lab.gamut_bins(10)
     z = torch.softmax(output, 1)
@@ -179,7 +193,9 @@ def test_binned_decodes_each_channel_by_itself():
     ab = lab.denorm_ab(loss.decode(logits))
     assert torch.allclose(ab[0, :, 0, 0], torch.tensor([-110 + 3.5 * 11, -110 + 17.5 * 11]))
     hard = losses.build("binned", neighbours=1)
-    index, weight = hard.encode(torch.tensor([-400.0, 400.0]).view(1, 2, 1, 1))  # beyond the range: its outer bins
+    index, weight = hard.encode(
+        torch.tensor([-400.0, 400.0]).view(1, 2, 1, 1)
+    )  # beyond the range: its outer bins
     assert index.flatten().tolist() == [0, 99] and weight.flatten().tolist() == [1, 1]
 
 
@@ -201,11 +217,15 @@ def test_weights_have_mean_one_under_the_prior_and_favour_rare_colours():
     counts = losses.count_bins(lab.denorm_ab(photos(8, 32)))
     smooth = losses.smooth_prior(counts, lab.gamut_bins(10))
     weights = losses.class_weights(smooth)
-    assert smooth.sum() == pytest.approx(1, abs=1e-6) and (smooth * weights).sum() == pytest.approx(1, abs=1e-6)
+    assert smooth.sum() == pytest.approx(1, abs=1e-6) and (smooth * weights).sum() == pytest.approx(
+        1, abs=1e-6
+    )
     literal = 1 / (0.5 * smooth + 0.5 / 261)
     assert torch.allclose(weights, literal / (smooth * literal).sum())
     assert weights[smooth.argmin()] == weights.max() and weights[smooth.argmax()] == weights.min()
-    assert torch.allclose(losses.class_weights(smooth, lam=1.0), torch.ones(261))  # uniform mix: no rebalancing
+    assert torch.allclose(
+        losses.class_weights(smooth, lam=1.0), torch.ones(261)
+    )  # uniform mix: no rebalancing
 
 
 def test_the_prior_is_smoothed_within_the_gamut():
@@ -232,7 +252,9 @@ def test_colours_are_counted_in_their_nearest_cell_and_gray_pictures_are_not():
 @pytest.mark.parametrize(("grid", "k"), [(10, 1), (10, 5), (10, 10), (5, 5), (25, 3)])
 def test_the_finder_finds_what_a_full_search_finds(grid, k):
     centres = lab.gamut_bins(grid)
-    points = torch.rand(5000, 2, generator=torch.Generator().manual_seed(3)) * 250 - 125  # in the gamut and outside
+    points = (
+        torch.rand(5000, 2, generator=torch.Generator().manual_seed(3)) * 250 - 125
+    )  # in the gamut and outside
     index, squared = bins.Finder(centres, k)(points)
     expected = ((points[:, None] - centres) ** 2).sum(-1).topk(k, largest=False)
     assert torch.allclose(squared, expected.values, rtol=1e-4, atol=1e-3)
@@ -250,9 +272,13 @@ def test_what_the_docstring_says_of_the_reports_crossentropy():
 
     d, a, b = 0.7, 0.3, -0.2
     assert at(a, b, d, 0.0) == pytest.approx(a * np.log1p(np.exp(-d)) + b * np.log1p(np.exp(d)), rel=1e-5)
-    assert at(0.2, 0.1, 1.0, 0.5) == pytest.approx(at(0.2, 0.1, 0.5, 0.0))  # the sum of the outputs does not matter
+    assert at(0.2, 0.1, 1.0, 0.5) == pytest.approx(
+        at(0.2, 0.1, 0.5, 0.0)
+    )  # the sum of the outputs does not matter
     orange = [at(0.2, 0.1, x, 0.0) for x in (np.log(2) - 0.1, np.log(2), np.log(2) + 0.1)]
-    assert orange[1] < min(orange[0], orange[2])  # the best difference is log(a/b), for pale and strong orange alike
+    assert orange[1] < min(
+        orange[0], orange[2]
+    )  # the best difference is log(a/b), for pale and strong orange alike
     assert at(0.2, -0.1, 20.0, 0.0) < at(0.2, -0.1, 10.0, 0.0) < at(0.2, -0.1, 2.0, 0.0)
     assert at(-0.2, -0.1, -100.0, 0.0) < -10  # below any bound
     _, gradient = value_and_gradient(loss.compute, output, photos(1, 2))
@@ -272,19 +298,22 @@ def test_minimizing_a_class_loss_paints_the_picture(name):
     assert (lab.denorm_ab(loss.decode(output.detach()) - half(target))).norm(dim=1).mean() < 1.0
 
 
-@pytest.mark.parametrize(("parameters", "message"), [
-    (dict(name="mes"), "unknown loss 'mes', did you mean 'mse'"),
-    (dict(name="rebalance"), "did you mean 'rebalanced'"),
-    (dict(name="binned", n_bins=0), "n_bins must be a whole number of at least 2, got 0"),
-    (dict(name="binned", n_bins=3.5), "n_bins must be"),
-    (dict(name="rebalanced", neighbours=0), "neighbours must be"),
-    (dict(name="rebalanced", neighbours=300), "more than the 261 colour bins"),
-    (dict(name="rebalanced", sigma=0), "sigma must be positive"),
-    (dict(name="rebalanced", lam=1.5), "lam must be in"),
-    (dict(name="rebalanced", temperature=float("nan")), "temperature must be positive"),
-    (dict(name="rebalanced", decode="best"), "decode must be one of annealed, mean, mode, got 'best'"),
-    (dict(name="rebalanced", prior=torch.ones(5)), "the prior must be 261 counts"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        (dict(name="mes"), "unknown loss 'mes', did you mean 'mse'"),
+        (dict(name="rebalance"), "did you mean 'rebalanced'"),
+        (dict(name="binned", n_bins=0), "n_bins must be a whole number of at least 2, got 0"),
+        (dict(name="binned", n_bins=3.5), "n_bins must be"),
+        (dict(name="rebalanced", neighbours=0), "neighbours must be"),
+        (dict(name="rebalanced", neighbours=300), "more than the 261 colour bins"),
+        (dict(name="rebalanced", sigma=0), "sigma must be positive"),
+        (dict(name="rebalanced", lam=1.5), "lam must be in"),
+        (dict(name="rebalanced", temperature=float("nan")), "temperature must be positive"),
+        (dict(name="rebalanced", decode="best"), "decode must be one of annealed, mean, mode, got 'best'"),
+        (dict(name="rebalanced", prior=torch.ones(5)), "the prior must be 261 counts"),
+    ],
+)
 def test_bad_parameters_are_one_sentence(parameters, message):
     with pytest.raises(KoalaError, match=message) as caught:
         losses.build(**parameters)
@@ -296,4 +325,6 @@ def test_rebalanced_decodes_without_a_prior_but_does_not_train():
     assert loss.decode(torch.randn(1, 261, 2, 2)).shape == (1, 2, 2, 2)
     with pytest.raises(KoalaError, match="needs the colour counts of the training set"):
         loss.compute(torch.randn(1, 261, 2, 2), photos(1, 4))
-    assert losses.build("mse", prior=lambda: 1 / 0).name == "mse"  # a row that needs no prior does not ask for it
+    assert (
+        losses.build("mse", prior=lambda: 1 / 0).name == "mse"
+    )  # a row that needs no prior does not ask for it

@@ -33,7 +33,10 @@ SHARMA = """
 @pytest.fixture(scope="module")
 def photos():
     """Four photographs (4,3,48,64) uint8, the last one gray."""
-    pictures = [resize(picture, (48, 64), anti_aliasing=True) for picture in (data.chelsea(), data.coffee(), data.astronaut())]
+    pictures = [
+        resize(picture, (48, 64), anti_aliasing=True)
+        for picture in (data.chelsea(), data.coffee(), data.astronaut())
+    ]
     rgb = torch.from_numpy((np.stack(pictures) * 255).round().astype(np.uint8)).permute(0, 3, 1, 2)
     return torch.cat([rgb, rgb[:1, :1].expand(-1, 3, -1, -1)])
 
@@ -41,7 +44,11 @@ def photos():
 @pytest.fixture(scope="module")
 def guess(photos):
     """A prediction with errors of many sizes (4,2,48,64), some of it outside sRGB."""
-    noise = torch.randn(4, 2, 6, 8, generator=torch.manual_seed(0)).repeat_interleave(8, 2).repeat_interleave(8, 3)
+    noise = (
+        torch.randn(4, 2, 6, 8, generator=torch.manual_seed(0))
+        .repeat_interleave(8, 2)
+        .repeat_interleave(8, 3)
+    )
     return lab.rgb_to_lab(photos)[:, 1:] * 0.6 + 15 * noise
 
 
@@ -50,7 +57,9 @@ def channels_last(batch):
 
 
 def test_ciede2000_of_sharmas_34_pairs():
-    rows = np.array([row.split() for line in SHARMA.strip().splitlines() for row in line.split("|")], dtype=float)
+    rows = np.array(
+        [row.split() for line in SHARMA.strip().splitlines() for row in line.split("|")], dtype=float
+    )
     assert rows.shape == (34, 7)
     first, second = torch.from_numpy(rows[:, :3]), torch.from_numpy(rows[:, 3:6])
     np.testing.assert_allclose(metrics.ciede2000(first, second), rows[:, 6], atol=5e-5)
@@ -68,21 +77,29 @@ def test_ciede2000_equals_skimage_on_random_colours():
     double = metrics.ciede2000(torch.from_numpy(one), torch.from_numpy(two)).numpy()
     np.testing.assert_allclose(double, expected, rtol=0, atol=1e-9)
     single = metrics.ciede2000(*(torch.from_numpy(x).float() for x in (one, two))).numpy()
-    assert np.quantile(np.abs(single - expected), 0.999) < 1e-3  # a hue just past 180 degrees may turn the other way
+    assert (
+        np.quantile(np.abs(single - expected), 0.999) < 1e-3
+    )  # a hue just past 180 degrees may turn the other way
     assert abs(single.mean() - expected.mean()) < 1e-4
 
 
 def test_psnr_and_ssim_equal_skimage(photos, guess):
     shown, _, _ = metrics.judged(photos, guess)
-    options = dict(gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2)
+    options = dict(
+        gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2
+    )
     pairs = list(zip(channels_last(photos), channels_last(shown), strict=True))
     ssim = [reference.structural_similarity(one, two, **options) for one, two in pairs]
     psnr = [reference.peak_signal_noise_ratio(one, two, data_range=255) for one, two in pairs]
     np.testing.assert_allclose(metrics.ssim(photos, shown), ssim, atol=1e-5)
     np.testing.assert_allclose(metrics.psnr(photos, shown), psnr, atol=1e-4)
-    flat = torch.full((1, 3, 32, 32), 250, dtype=torch.uint8)  # no variance: the float32 cancellation is at its worst
+    flat = torch.full(
+        (1, 3, 32, 32), 250, dtype=torch.uint8
+    )  # no variance: the float32 cancellation is at its worst
     flat_noisy = flat + (torch.rand(1, 3, 32, 32, generator=torch.manual_seed(0)) * 3).to(torch.uint8)
-    expected = reference.structural_similarity(channels_last(flat)[0], channels_last(flat_noisy)[0], **options)
+    expected = reference.structural_similarity(
+        channels_last(flat)[0], channels_last(flat_noisy)[0], **options
+    )
     assert metrics.ssim(flat, flat_noisy).item() == pytest.approx(expected, abs=1e-4)
 
 
@@ -94,14 +111,18 @@ def test_a_perfect_picture_has_finite_psnr(photos):
 
 
 def test_colourfulness_equals_the_formula_of_the_paper(photos):
-    for picture, value in zip(channels_last(photos).astype(float), metrics.colourfulness(photos), strict=True):
+    for picture, value in zip(
+        channels_last(photos).astype(float), metrics.colourfulness(photos), strict=True
+    ):
         R, G, B = picture[..., 0], picture[..., 1], picture[..., 2]
         rg, yb = R - G, 0.5 * (R + G) - B
         expected = np.sqrt(rg.std() ** 2 + yb.std() ** 2) + 0.3 * np.sqrt(rg.mean() ** 2 + yb.mean() ** 2)
         assert value.item() == pytest.approx(expected, rel=1e-4, abs=1e-4)
     assert metrics.colourfulness(photos)[3] == 0
     red_and_green = torch.tensor([[255, 0], [0, 255], [0, 0]], dtype=torch.uint8).view(1, 3, 1, 2)
-    assert metrics.colourfulness(red_and_green).item() == pytest.approx(255 + 0.3 * 127.5)  # 0 + 0.3 ... without signs
+    assert metrics.colourfulness(red_and_green).item() == pytest.approx(
+        255 + 0.3 * 127.5
+    )  # 0 + 0.3 ... without signs
 
 
 def test_auc_equals_the_area_under_the_curve(photos, guess):
@@ -119,7 +140,7 @@ def test_evaluate_gives_each_image_its_own_values(photos, guess):
     values = metrics.evaluate(photos, guess)
     assert all(value.shape == (4,) and value.dtype == torch.float32 for value in values.values())
     for i in range(4):
-        alone = metrics.evaluate(photos[i:i + 1], guess[i:i + 1])
+        alone = metrics.evaluate(photos[i : i + 1], guess[i : i + 1])
         for key, value in values.items():
             torch.testing.assert_close(alone[key][0], value[i], atol=1e-4, rtol=1e-4, equal_nan=True)
 
@@ -128,7 +149,9 @@ def test_evaluate_judges_the_picture_that_is_shown(photos, guess):
     values = metrics.evaluate(photos, guess)
     shown = lab.lab_to_rgb(torch.cat([lab.rgb_to_lab(photos)[:, :1], guess], 1))
     true, pred = (color.rgb2lab(channels_last(x)) for x in (photos, shown))
-    np.testing.assert_allclose(values["ciede2000"], color.deltaE_ciede2000(true, pred).mean((1, 2)), atol=1e-3)
+    np.testing.assert_allclose(
+        values["ciede2000"], color.deltaE_ciede2000(true, pred).mean((1, 2)), atol=1e-3
+    )
     difference = (pred - true)[..., 1:]
     np.testing.assert_allclose(values["ab_rmse"], np.sqrt((difference**2).mean((1, 2, 3))), atol=1e-3)
     np.testing.assert_allclose(values["a_shift"], difference[..., 0].mean((1, 2)), atol=1e-3)
@@ -169,10 +192,20 @@ def hue_and_chroma(picture):
     return np.degrees(np.arctan2(b, a)) % 360, np.hypot(a, b)
 
 
-@pytest.mark.parametrize(("rgb", "name"), [
-    ((255, 0, 0), "red"), ((220, 130, 60), "orange"), ((255, 255, 0), "yellow"), ((90, 140, 60), "green"),
-    ((0, 255, 0), "green"), ((0, 255, 255), "cyan"), ((110, 160, 220), "blue"), ((0, 0, 255), "blue"), ((255, 0, 255), "purple"),
-])
+@pytest.mark.parametrize(
+    ("rgb", "name"),
+    [
+        ((255, 0, 0), "red"),
+        ((220, 130, 60), "orange"),
+        ((255, 255, 0), "yellow"),
+        ((90, 140, 60), "green"),
+        ((0, 255, 0), "green"),
+        ((0, 255, 255), "cyan"),
+        ((110, 160, 220), "blue"),
+        ((0, 0, 255), "blue"),
+        ((255, 0, 255), "purple"),
+    ],
+)
 def test_hues_have_their_everyday_names(rgb, name):
     picture = torch.tensor(rgb, dtype=torch.uint8).view(1, 3, 1, 1)
     assert metrics.hue_errors(picture, lab.rgb_to_lab(picture)[:, 1:])[f"{name}_share"].item() == 1
@@ -195,7 +228,10 @@ def test_baselines_are_the_training_means(photos):
 
 def test_baselines_improve_in_their_order_on_what_they_were_fitted_to(photos):
     fitted, L = metrics.fit_baselines([photos]), lab.rgb_to_lab(photos)[:, :1]
-    squared = [(fitted.predict(name, L) - lab.rgb_to_lab(photos)[:, 1:]).square().mean() for name in metrics.BASELINES]
+    squared = [
+        (fitted.predict(name, L) - lab.rgb_to_lab(photos)[:, 1:]).square().mean()
+        for name in metrics.BASELINES
+    ]
     assert squared[0] > squared[1] > squared[2]
 
 

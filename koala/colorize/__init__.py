@@ -16,4 +16,14 @@ from koala.colorize.painter import (
     thumbnail,
 )
 
-__all__ = ["Painter", "colour", "find_pictures", "find_run", "load", "paint_file", "read", "targets", "thumbnail"]
+__all__ = [
+    "Painter",
+    "colour",
+    "find_pictures",
+    "find_run",
+    "load",
+    "paint_file",
+    "read",
+    "targets",
+    "thumbnail",
+]

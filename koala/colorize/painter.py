@@ -107,7 +107,9 @@ def targets(pictures: list[Path], image: str, output: str) -> list[Path]:
     if place.suffix.lower() in IMAGES and len(pictures) == 1 and not place.is_dir():
         found, folder = [place], place.parent
         if Image.registered_extensions().get(place.suffix.lower()) not in Image.SAVE:
-            raise KoalaError(f"Pillow cannot write {place.suffix} here: name the output '{place.with_suffix('.png')}'.")
+            raise KoalaError(
+                f"Pillow cannot write {place.suffix} here: name the output '{place.with_suffix('.png')}'."
+            )
     else:
         base = paths.resolve(image) if image != "examples" else None
         names = [p.relative_to(base) if base and base.is_dir() else Path(p.name) for p in pictures]
@@ -127,7 +129,9 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         reason = "it is a file" if folder.is_file() else error.strerror or error
-        raise KoalaError(f"the output folder '{folder}' cannot be made ({reason}): choose another one.") from None
+        raise KoalaError(
+            f"the output folder '{folder}' cannot be made ({reason}): choose another one."
+        ) from None
 
 
 @torch.no_grad()
@@ -148,8 +152,12 @@ def _shrink(full: torch.Tensor, size: int) -> torch.Tensor:
     H, W = full.shape[2:]
     scale = min(size / min(H, W), LONGEST * size / max(H, W))
     h, w = (max(8, 8 * round(side * scale / 8)) for side in (H, W))
-    planes = [F.interpolate(full[:, i : i + 1].float(), (h, w), mode="bilinear", antialias=True) for i in range(3)]
-    return torch.cat(planes, 1).round().clamp(0, 255).to(torch.uint8)  # one by one: as floats, all three are large
+    planes = [
+        F.interpolate(full[:, i : i + 1].float(), (h, w), mode="bilinear", antialias=True) for i in range(3)
+    ]
+    return (
+        torch.cat(planes, 1).round().clamp(0, 255).to(torch.uint8)
+    )  # one by one: as floats, all three are large
 
 
 def _with_ab(rgb: np.ndarray, ab: torch.Tensor) -> np.ndarray:

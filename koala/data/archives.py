@@ -47,8 +47,14 @@ def list_folder(folder: Path):
         if is_debris(name):
             continue
         status = os.lstat(path)
-        yield {"path": _printable(name), "place": str(path), "kind": "file", "size": status.st_size,
-               "where": [], "problem": _file_problem(folder, path, status)}
+        yield {
+            "path": _printable(name),
+            "place": str(path),
+            "kind": "file",
+            "size": status.st_size,
+            "where": [],
+            "problem": _file_problem(folder, path, status),
+        }
 
 
 def _printable(name: str) -> str:
@@ -79,7 +85,9 @@ def list_archive(place: Path):
     try:
         yield from (_list_zip if zipfile.is_zipfile(place) else _list_tar)(place)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise KoalaError(f"'{place}' is no archive that can be read ({error}): fetch or pack it again.") from error
+        raise KoalaError(
+            f"'{place}' is no archive that can be read ({error}): fetch or pack it again."
+        ) from error
 
 
 def _list_zip(place: Path):
@@ -98,8 +106,14 @@ def _list_zip(place: Path):
                 problem = f"zip compression {info.compress_type} is not read"
             elif stat.S_ISLNK(info.external_attr >> 16):
                 problem = "symbolic link in the archive"
-            yield {"path": _printable(name), "place": str(place), "kind": "zip", "size": info.file_size,
-                   "where": [info.header_offset, info.compress_size, info.compress_type, info.CRC], "problem": problem}
+            yield {
+                "path": _printable(name),
+                "place": str(place),
+                "kind": "zip",
+                "size": info.file_size,
+                "where": [info.header_offset, info.compress_size, info.compress_type, info.CRC],
+                "problem": problem,
+            }
 
 
 def _list_tar(place: Path):
@@ -108,9 +122,17 @@ def _list_tar(place: Path):
             archive.members = []  # tarfile keeps every header otherwise
             if info.isdir() or is_debris(info.name):
                 continue
-            problem = _name_problem(info.name) or ("" if info.isreg() else "not a regular file in the archive")
-            yield {"path": _printable(info.name), "place": str(place), "kind": "tar", "size": info.size,
-                   "where": [info.offset_data], "problem": problem}
+            problem = _name_problem(info.name) or (
+                "" if info.isreg() else "not a regular file in the archive"
+            )
+            yield {
+                "path": _printable(info.name),
+                "place": str(place),
+                "kind": "tar",
+                "size": info.size,
+                "where": [info.offset_data],
+                "problem": problem,
+            }
 
 
 @functools.lru_cache(maxsize=4)
@@ -146,7 +168,9 @@ def _read_zip(file, entry: dict) -> bytes:
     file.seek(name + extra, os.SEEK_CUR)
     data = file.read(stored)
     if method == zipfile.ZIP_DEFLATED:
-        data = zlib.decompressobj(-15).decompress(data, entry["size"] + 1)  # no more than was declared: no bomb
+        data = zlib.decompressobj(-15).decompress(
+            data, entry["size"] + 1
+        )  # no more than was declared: no bomb
     if len(data) != entry["size"] or zlib.crc32(data) != crc:
         raise OSError("the zip member is damaged")
     return data

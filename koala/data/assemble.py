@@ -14,10 +14,25 @@ from koala.data.splits import SPLITS, ranks, split
 from koala.system.errors import KoalaError
 from koala.system.paths import sha256_file
 
-COLUMNS = ("path", "category", "split", "status", "reason", "sha256", "row", "group", "width", "height", "chroma")
+COLUMNS = (
+    "path",
+    "category",
+    "split",
+    "status",
+    "reason",
+    "sha256",
+    "row",
+    "group",
+    "width",
+    "height",
+    "chroma",
+)
 PAGE = 4096  # bytes
-KINDS = {"same bytes as": "same bytes as another", "near copy of": "near copy of another",
-         "category '": "category that differs from another by case only"}  # fmt: skip
+KINDS = {
+    "same bytes as": "same bytes as another",
+    "near copy of": "near copy of another",
+    "category '": "category that differs from another by case only",
+}
 
 
 def write(new: Path, shards: Shards, parameters: dict) -> dict:
@@ -26,15 +41,24 @@ def write(new: Path, shards: Shards, parameters: dict) -> dict:
     copies = mark_exact(table["sha"], table["used"])
     used = np.flatnonzero(table["used"])
     if not len(used):
-        raise KoalaError(f"nothing usable in '{parameters['source']}': of {len(table['used']):,} files none is a colour "
-                         f"photograph that can be read ({_first_refusals(shards)}).")  # fmt: skip
-    used = used[np.argsort(ranks(table["sha"][used], parameters["seed"], "row"), kind="stable")]  # in row order
+        raise KoalaError(
+            f"nothing usable in '{parameters['source']}': of {len(table['used']):,} files none is a colour "
+            f"photograph that can be read ({_first_refusals(shards)})."
+        )
+    used = used[
+        np.argsort(ranks(table["sha"][used], parameters["seed"], "row"), kind="stable")
+    ]  # in row order
     row_of = np.full(len(table["used"]), -1)
     row_of[used] = np.arange(len(used))
     start = _write_images(new / "images.npy", shards, row_of, table["stored"])
-    with open(new / "images.npy", "rb") as file:  # not mapped: what is touched of a mapped file counts as memory
-        group = near_groups(table["hash"][used], lambda row: _picture(file, start, row, shards.image_size),
-                            table["group"][used])  # fmt: skip
+    with open(
+        new / "images.npy", "rb"
+    ) as file:  # not mapped: what is touched of a mapped file counts as memory
+        group = near_groups(
+            table["hash"][used],
+            lambda row: _picture(file, start, row, shards.image_size),
+            table["group"][used],
+        )
     parts = split(table["category"][used], group, ranks(table["sha"][used], parameters["seed"], "split"))
     leader = np.arange(len(used))  # the first row of each row's group
     np.minimum.at(first := np.full(group.max() + 1, len(used)), group, leader)
@@ -42,10 +66,15 @@ def write(new: Path, shards: Shards, parameters: dict) -> dict:
     counts, notes = _write_table(new / "files.csv", shards, row_of, parts, copies, leader, twins(table))
     digest = hashlib.sha256(f"{parameters['image_size']} {parameters['fit']} ".encode())
     digest.update(table["sha"][used].tobytes() + parts.tobytes())
-    return {"counts": counts, "reasons": notes, "images": len(used), "fingerprint": digest.hexdigest(),
-            "splits": {name: int((parts == i).sum()) for i, name in enumerate(SPLITS)},
-            "categories": len(np.unique(table["category"][used])),
-            "sha256": {name: sha256_file(new / name) for name in ("images.npy", "files.csv")}}  # fmt: skip
+    return {
+        "counts": counts,
+        "reasons": notes,
+        "images": len(used),
+        "fingerprint": digest.hexdigest(),
+        "splits": {name: int((parts == i).sum()) for i, name in enumerate(SPLITS)},
+        "categories": len(np.unique(table["category"][used])),
+        "sha256": {name: sha256_file(new / name) for name in ("images.npy", "files.csv")},
+    }
 
 
 def collect(shards: Shards) -> dict:
@@ -54,13 +83,17 @@ def collect(shards: Shards) -> dict:
     for i in range(len(shards)):
         facts = shards.facts(i)
         status = [fact["status"] for fact in facts]
-        parts.append({
-            "used": np.array([s == "used" or (s == "gray" and shards.keep_gray) for s in status]),
-            "sha": np.array([bytes.fromhex(f["sha256"] or "00" * 32) for f in facts], "V32"),
-            "hash": np.array([f.get("hash", 0) for f in facts], np.uint64),
-            "category": np.array([ids.setdefault(f["category"], len(ids)) for f in facts], np.int32),
-            "group": np.array([groups.setdefault(f["group"], len(groups)) if f["group"] else -1 for f in facts]),
-        })  # fmt: skip
+        parts.append(
+            {
+                "used": np.array([s == "used" or (s == "gray" and shards.keep_gray) for s in status]),
+                "sha": np.array([bytes.fromhex(f["sha256"] or "00" * 32) for f in facts], "V32"),
+                "hash": np.array([f.get("hash", 0) for f in facts], np.uint64),
+                "category": np.array([ids.setdefault(f["category"], len(ids)) for f in facts], np.int32),
+                "group": np.array(
+                    [groups.setdefault(f["group"], len(groups)) if f["group"] else -1 for f in facts]
+                ),
+            }
+        )
     table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
     table["stored"] = table["used"].copy()  # has a picture in its shard
     by_name = np.argsort(np.argsort(np.array(list(ids))))  # ids in the order of names, whatever came first
@@ -77,11 +110,15 @@ def twins(table: dict) -> dict:
     largest = {}
     for name, _ in sorted(zip(table["categories"], counts, strict=True), key=lambda pair: pair[1]):
         largest[name.casefold()] = name
-    return {name: largest[name.casefold()] for name in table["categories"] if largest[name.casefold()] != name}
+    return {
+        name: largest[name.casefold()] for name in table["categories"] if largest[name.casefold()] != name
+    }
 
 
 def _first_refusals(shards: Shards, most: int = 3) -> str:
-    return "; ".join(f"'{fact['path']}': {fact['reason'] or fact['status']}" for fact in shards.facts(0)[:most])
+    return "; ".join(
+        f"'{fact['path']}': {fact['reason'] or fact['status']}" for fact in shards.facts(0)[:most]
+    )
 
 
 def _write_images(path: Path, shards: Shards, row_of, stored) -> int:
@@ -115,7 +152,9 @@ def _write_header(file, shape) -> int:
 
 def _picture(file, start: int, row: int, size: int) -> np.ndarray:
     """Row `row` of images.npy, (size, size, 3) uint8."""
-    return np.frombuffer(os.pread(file.fileno(), size * size * 3, start + row * size * size * 3), np.uint8).reshape(size, size, 3)
+    return np.frombuffer(
+        os.pread(file.fileno(), size * size * 3, start + row * size * size * 3), np.uint8
+    ).reshape(size, size, 3)
 
 
 def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader, twin: dict):
@@ -129,13 +168,19 @@ def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader
                 line |= {"row": "", "split": "", "group": line["group"] or line["sha256"][:16]}
                 row = row_of[n]
                 if n in copies:
-                    line |= {"status": "duplicate", "reason": f"same bytes as {_fact(shards, copies[n])['path']}"}
+                    line |= {
+                        "status": "duplicate",
+                        "reason": f"same bytes as {_fact(shards, copies[n])['path']}",
+                    }
                 elif row >= 0:
                     line |= {"row": int(row), "split": SPLITS[parts[row]], "status": "used"}
                     if leader[row] != n:
                         _note_near_copy(line, _fact(shards, leader[row]))
                     if line["category"] in twin:
-                        _note(line, f"category '{line['category']}' differs from '{twin[line['category']]}' by case only")
+                        _note(
+                            line,
+                            f"category '{line['category']}' differs from '{twin[line['category']]}' by case only",
+                        )
                 counts[line["status"]] += 1
                 if line["reason"]:
                     notes.update(_kinds(line))

@@ -15,21 +15,42 @@ from koala.system.progress import Progress
 MB = 10**6  # bytes
 # name: (URL, MD5 as torchvision has it, what it is)
 SOURCES = {
-    "imagenette": ("https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
-                   "e793b78cc4c9e9a4ccc0c1155377a412", "13,394 photographs of 10 ImageNet categories, 160 px"),
-    "tiny-imagenet": ("http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-                      "90528d7ca1a48142e341f4ef8d21d0de", "120,000 photographs of 200 ImageNet categories, 64 px"),
-    "places365": ("http://data.csail.mit.edu/places/places365/train_256_places365standard.tar",
-                  "53ca1c756c3d1e7809517cc47c5561c5", "1.8 million photographs of 365 scenes, 256 px, 24 GB"),
-    "places365-val": ("http://data.csail.mit.edu/places/places365/val_256.tar",
-                      "e27b17d8d44f4af9a78502beb927f808", "36,500 photographs of 365 scenes, 256 px"),
-    "sun397": ("http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz",
-               "8ca2778205c41d23104230ba66911c7a", "108,754 photographs of 397 scenes, 37 GB"),
-    "stl10": ("http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
-              "91f7769df0f17e558f3565bffb0c7dfb", "113,000 photographs of objects, 96 px"),
-    "flowers102": ("https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
-                   "52808999861908f626f3c1f4e79d11fa", "8,189 photographs of 102 flowers"),
-}  # fmt: skip
+    "imagenette": (
+        "https://s3.amazonaws.com/fast-ai-imageclas/imagenette2-160.tgz",
+        "e793b78cc4c9e9a4ccc0c1155377a412",
+        "13,394 photographs of 10 ImageNet categories, 160 px",
+    ),
+    "tiny-imagenet": (
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        "90528d7ca1a48142e341f4ef8d21d0de",
+        "120,000 photographs of 200 ImageNet categories, 64 px",
+    ),
+    "places365": (
+        "http://data.csail.mit.edu/places/places365/train_256_places365standard.tar",
+        "53ca1c756c3d1e7809517cc47c5561c5",
+        "1.8 million photographs of 365 scenes, 256 px, 24 GB",
+    ),
+    "places365-val": (
+        "http://data.csail.mit.edu/places/places365/val_256.tar",
+        "e27b17d8d44f4af9a78502beb927f808",
+        "36,500 photographs of 365 scenes, 256 px",
+    ),
+    "sun397": (
+        "http://vision.princeton.edu/projects/2010/SUN/SUN397.tar.gz",
+        "8ca2778205c41d23104230ba66911c7a",
+        "108,754 photographs of 397 scenes, 37 GB",
+    ),
+    "stl10": (
+        "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
+        "91f7769df0f17e558f3565bffb0c7dfb",
+        "113,000 photographs of objects, 96 px",
+    ),
+    "flowers102": (
+        "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
+        "52808999861908f626f3c1f4e79d11fa",
+        "8,189 photographs of 102 flowers",
+    ),
+}
 
 
 def fetch(name: str, progress=None) -> Path:
@@ -46,8 +67,10 @@ def fetch(name: str, progress=None) -> Path:
         try:
             download(url, path, in_megabytes(progress, f"fetching {name}"))
         except KoalaError as error:
-            raise KoalaError(f"'{name}' ({what}) is not here and cannot be fetched ({error}): put the file {url} "
-                             f"(MD5 {md5}) at {path} and start again.") from error  # fmt: skip
+            raise KoalaError(
+                f"'{name}' ({what}) is not here and cannot be fetched ({error}): put the file {url} "
+                f"(MD5 {md5}) at {path} and start again."
+            ) from error
     found = _md5(path, in_megabytes(progress, f"checking {name}"))
     if found != md5:
         raise KoalaError(f"{path} has the MD5 {found}, not {md5}: delete it and fetch {url} again.")
@@ -60,7 +83,9 @@ def in_megabytes(progress, text: str):
     if progress is None:
         return None
     shown = Progress("MB") if isinstance(progress, Progress) else progress
-    return lambda done, total, _="": shown(done // MB, (total or done + MB) // MB, text)  # a server may not say the total
+    return lambda done, total, _="": shown(
+        done // MB, (total or done + MB) // MB, text
+    )  # a server may not say the total
 
 
 def _md5(path: Path, progress=None) -> str:

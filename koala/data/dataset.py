@@ -48,8 +48,16 @@ class Photos:
         return rows if n is None else rows[rows < n]
 
 
-def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: int = 0, keep_gray: bool = False,
-            progress=None, workers: int | None = None) -> Photos:
+def prepare(
+    source: str,
+    name: str,
+    image_size: int,
+    fit: str = "crop",
+    seed: int = 0,
+    keep_gray: bool = False,
+    progress=None,
+    workers: int | None = None,
+) -> Photos:
     """Prepare `source` (see koala.data.sources) as data/NAME/, or load it where nothing has changed since.
 
     progress(done, total, what) is called now and then; workers: processes (None or 0: one a core). Raises KoalaError
@@ -59,15 +67,22 @@ def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: in
         raise KoalaError(f"fit must be one of {', '.join(FITS)}, not '{fit}'.")
     if not 8 <= int(image_size) <= 4096:
         raise KoalaError(f"image_size must lie between 8 and 4096 pixels, not {image_size}.")
-    parameters = {"source": str(source), "image_size": int(image_size), "fit": fit, "seed": int(seed),
-                  "keep_gray": bool(keep_gray)}
+    parameters = {
+        "source": str(source),
+        "image_size": int(image_size),
+        "fit": fit,
+        "seed": int(seed),
+        "keep_gray": bool(keep_gray),
+    }
     with only_one(name):
         expand(parameters["source"], progress)  # fetches what is known by name, which may take hours
         if not _is_current(name, parameters):
             try:
                 build(parameters, name, progress, workers)
             except OSError as error:  # a full disk, as a rule
-                raise KoalaError(f"preparing '{name}' stopped ({error}): run it again, what is finished is kept.") from error
+                raise KoalaError(
+                    f"preparing '{name}' stopped ({error}): run it again, what is finished is kept."
+                ) from error
             _trust(name)
     return load(name)
 
@@ -75,12 +90,16 @@ def prepare(source: str, name: str, image_size: int, fit: str = "crop", seed: in
 def _check_name(name: str, source: str) -> None:
     """Raises KoalaError for a name that no data set may have, or that means other photographs than those of `source`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.lower() in RESERVED:
-        raise KoalaError(f"'{name}' cannot name a data set: use letters, digits, dots, '-' and '_' "
-                         f"({', '.join(RESERVED)} are taken).")  # fmt: skip
+        raise KoalaError(
+            f"'{name}' cannot name a data set: use letters, digits, dots, '-' and '_' "
+            f"({', '.join(RESERVED)} are taken)."
+        )
     parts = {part.strip() for part in source.split(",")} - {""}
     if name.lower() == "photos" and parts and parts != {"photos"}:
-        raise KoalaError(f"'photos' names the photographs inside the installed packages: give those of '{source}' a name "
-                         "of their own (-p name NAME).")  # fmt: skip
+        raise KoalaError(
+            f"'photos' names the photographs inside the installed packages: give those of '{source}' a name "
+            "of their own (-p name NAME)."
+        )
     if "photos" in parts:
         _tell_folder_apart(Path("photos").absolute())
 
@@ -88,7 +107,9 @@ def _check_name(name: str, source: str) -> None:
 @functools.cache  # once a process
 def _tell_folder_apart(folder: Path) -> None:
     if folder.is_dir():
-        print(f"'photos' means the photographs inside the installed packages; for the folder {folder} say './photos'.")
+        print(
+            f"'photos' means the photographs inside the installed packages; for the folder {folder} say './photos'."
+        )
 
 
 def _is_current(name: str, parameters: dict) -> bool:
@@ -97,7 +118,9 @@ def _is_current(name: str, parameters: dict) -> bool:
         meta = _meta(data_dir() / name)
         if any(meta.get(key) != value for key, value in wanted.items()):
             return False
-        return meta.get("signature") == signature(parameters["source"]) and not _damage(data_dir() / name, meta)
+        return meta.get("signature") == signature(parameters["source"]) and not _damage(
+            data_dir() / name, meta
+        )
     except (OSError, ValueError):
         return False
 
@@ -130,13 +153,22 @@ def _meta(folder: Path) -> dict:
 
 def files(name: str, used_only: bool = False) -> pd.DataFrame:
     """files.csv of a prepared data set: a line for every file found, with status, reason, and row where it is used."""
-    kinds = dict.fromkeys(("path", "reason", "sha256", *CATEGORICAL), str)  # a file or a category may be called 1
+    kinds = dict.fromkeys(
+        ("path", "reason", "sha256", *CATEGORICAL), str
+    )  # a file or a category may be called 1
     kinds |= {"group": "string", "width": "int32", "height": "int32"}
     as_categories = dict.fromkeys(CATEGORICAL, "category")
-    parts = pd.read_csv(data_dir() / name / "files.csv", dtype=kinds, keep_default_na=False, chunksize=10_000,
-                        na_values={"row": [""], "chroma": [""]})  # in parts: parsing takes twice the memory of the table
-    table = pd.concat([(part[part["row"].notna()] if used_only else part).astype(as_categories) for part in parts],
-                      ignore_index=True)  # fmt: skip
+    parts = pd.read_csv(
+        data_dir() / name / "files.csv",
+        dtype=kinds,
+        keep_default_na=False,
+        chunksize=10_000,
+        na_values={"row": [""], "chroma": [""]},
+    )  # in parts: parsing takes twice the memory of the table
+    table = pd.concat(
+        [(part[part["row"].notna()] if used_only else part).astype(as_categories) for part in parts],
+        ignore_index=True,
+    )
     return table.astype(as_categories)
 
 
@@ -168,7 +200,9 @@ def _damage(folder: Path, meta: dict) -> str:
 
 def prepared() -> list[str]:
     """Names of the prepared data sets."""
-    return sorted(path.parent.name for path in data_dir().glob("*/meta.json") if not path.parent.name.startswith("."))
+    return sorted(
+        path.parent.name for path in data_dir().glob("*/meta.json") if not path.parent.name.startswith(".")
+    )
 
 
 def _known() -> str:
@@ -184,17 +218,28 @@ def find(dataset: str, image_size: int, progress=None) -> Photos:
     if dataset in prepared():
         meta = _meta(data_dir() / dataset)
         if dataset == "photos" and meta["source"] != "photos":
-            raise KoalaError(f"{data_dir() / dataset} was prepared from {meta['source']}, and 'photos' means the photographs "
-                             "inside the installed packages: give that folder another name.")  # fmt: skip
+            raise KoalaError(
+                f"{data_dir() / dataset} was prepared from {meta['source']}, and 'photos' means the photographs "
+                "inside the installed packages: give that folder another name."
+            )
         if meta["image_size"] == image_size:
             return load(dataset)
-        return prepare(meta["source"], f"{dataset}-{image_size}", image_size, meta["fit"], meta["seed"],
-                       meta["keep_gray"], progress)
+        return prepare(
+            meta["source"],
+            f"{dataset}-{image_size}",
+            image_size,
+            meta["fit"],
+            meta["seed"],
+            meta["keep_gray"],
+            progress,
+        )
     try:
         places = expand(dataset, progress)
     except KoalaError as error:
-        raise KoalaError(f"there is no data set '{dataset}': no prepared one of that name ({_known()}), it is not "
-                         f"'photos', and {error}") from error
+        raise KoalaError(
+            f"there is no data set '{dataset}': no prepared one of that name ({_known()}), it is not "
+            f"'photos', and {error}"
+        ) from error
     name = dataset if dataset == "photos" else slug(places)
     if name in prepared() and _meta(data_dir() / name)["image_size"] != image_size:
         name += f"-{image_size}"

@@ -38,7 +38,9 @@ def square(data: bytes, image_size: int, fit: str = "crop", box=()):
         raise KoalaError("zero bytes")
     size, pixels = plain_jpeg(data), None
     with _refusing():
-        if simplejpeg and size and min(size) < 4 * image_size:  # larger ones are cheaper to decode at half their size, by Pillow
+        if (
+            simplejpeg and size and min(size) < 4 * image_size
+        ):  # larger ones are cheaper to decode at half their size, by Pillow
             check_size(*size)
             pixels, notes = _decode_jpeg(data), []
         if pixels is None:
@@ -82,9 +84,13 @@ def _refusing():
         raise KoalaError("not an image that can be read") from error
     except Image.DecompressionBombError as error:
         raise KoalaError("too large (a decompression bomb?)") from error
-    except Exception as error:  # hostile bytes make decoders raise errors of many kinds: any one refuses the file
+    except (
+        Exception
+    ) as error:  # hostile bytes make decoders raise errors of many kinds: any one refuses the file
         text = str(error).split("<")[0].split("\n")[0].strip() or type(error).__name__
-        raise KoalaError(f"truncated ({text})" if "truncated" in text.lower() else f"damaged ({text})") from error
+        raise KoalaError(
+            f"truncated ({text})" if "truncated" in text.lower() else f"damaged ({text})"
+        ) from error
 
 
 def plain_jpeg(data: bytes):
@@ -95,8 +101,13 @@ def plain_jpeg(data: bytes):
     while at + 10 < len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker in (0xC0, 0xC1, 0xC2):  # start of a baseline or progressive frame
-            height, width = int.from_bytes(data[at + 5 : at + 7], "big"), int.from_bytes(data[at + 7 : at + 9], "big")
-            return (width, height) if data[at + 4] == 8 and data[at + 9] in (1, 3) and width and height else None
+            height, width = (
+                int.from_bytes(data[at + 5 : at + 7], "big"),
+                int.from_bytes(data[at + 7 : at + 9], "big"),
+            )
+            return (
+                (width, height) if data[at + 4] == 8 and data[at + 9] in (1, 3) and width and height else None
+            )
         if marker in (0xE1, 0xE2, 0xEE):
             return None
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
@@ -122,7 +133,9 @@ def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     """(H, W, 3) uint8 -> (size, size, 3) uint8, bicubic with antialias."""
     if pixels.shape[:2] == (size, size):
         return pixels
-    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W), colours last in memory: the fast case
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[
+        None
+    ]  # (1, 3, H, W), colours last in memory: the fast case
     planes = torch.nn.functional.interpolate(planes, size=(size, size), mode="bicubic", antialias=True)
     return planes[0].permute(1, 2, 0).numpy()
 
@@ -158,7 +171,9 @@ def _decode_any(data, image_size, fit, box):
         image, notes = _to_rgb(image)
         pixels = np.array(image)  # (H, W, 3)
     if notes and notes[0].startswith("turned"):
-        width, height = (width, height) if (width > height) == (pixels.shape[1] > pixels.shape[0]) else (height, width)
+        width, height = (
+            (width, height) if (width > height) == (pixels.shape[1] > pixels.shape[0]) else (height, width)
+        )
     return pixels, notes, (width, height)
 
 
@@ -174,7 +189,9 @@ def _to_rgb(image):
         notes.append("first frame of several")
     if image.mode.startswith(("I", "F")):
         scale = 1 / 257 if image.mode.startswith("I") else 255
-        image = Image.fromarray(np.clip(np.asarray(image, np.float64) * scale, 0, 255).round().astype(np.uint8))
+        image = Image.fromarray(
+            np.clip(np.asarray(image, np.float64) * scale, 0, 255).round().astype(np.uint8)
+        )
         notes.append("16-bit or float gray scaled to 8 bits")
     if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
         notes.append(f"alpha channel ({image.mode}) laid on white")

@@ -13,7 +13,9 @@ BITS = 12  # two pictures are compared where their perceptual hashes differ in a
 ALIKE = 0.95  # ... and are one photograph where, reduced to 16x16, they correlate so well, colours and all
 # Of the pairs within 12 bits that correlate above 0.95, all 12 in sun-scenes and 3 of 4 in 97,688 tiny-imagenet
 # photographs show one photograph (brighter, blurred, cropped a little); a pair too many only moves two together.
-NEIGHBOURS = 32  # of equal keys that are looked at: flat pictures, which are all alike, cost no quadratic time
+NEIGHBOURS = (
+    32  # of equal keys that are looked at: flat pictures, which are all alike, cost no quadratic time
+)
 
 
 def perceptual_hash(pictures: np.ndarray) -> np.ndarray:
@@ -21,7 +23,9 @@ def perceptual_hash(pictures: np.ndarray) -> np.ndarray:
 
     The cosines are whole numbers and the sums exact, so that threads and machines cannot change a bit."""
     cosines = _cosines(pictures.shape[1])  # (8, S)
-    exact = np.float32 if 255 * 127 * pictures.shape[1] < 2**24 else np.float64  # holds every first sum to the last digit
+    exact = (
+        np.float32 if 255 * 127 * pictures.shape[1] < 2**24 else np.float64
+    )  # holds every first sum to the last digit
     rows = cosines.astype(exact) @ pictures[..., 1].astype(exact)  # (n, 8, S)
     low = rows.astype(np.float64) @ cosines.T  # (n, 8, 8)
     low = low.reshape(len(pictures), 64)[:, 1:]  # without the mean
@@ -50,7 +54,9 @@ def near_groups(hashes: np.ndarray, picture, group: np.ndarray) -> np.ndarray:
     """(N,) ids in which near copies and equal ids of `group` are one. hashes (N,) uint64; picture(row) gives a
     photograph (S, S, 3) uint8."""
     pairs = candidates(hashes)
-    pairs = pairs[[same_photograph(picture(i), picture(j)) for i, j in pairs.tolist()]] if len(pairs) else pairs
+    pairs = (
+        pairs[[same_photograph(picture(i), picture(j)) for i, j in pairs.tolist()]] if len(pairs) else pairs
+    )
     _, ids = np.unique(group, return_inverse=True)
     rows = np.arange(len(ids))
     left = np.concatenate([pairs[:, 0], rows])
@@ -67,7 +73,9 @@ def candidates(hashes: np.ndarray) -> np.ndarray:
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     found = [np.stack([first[inverse], np.arange(len(hashes))], 1)]  # equal hashes: each with the first ...
     same = np.argsort(inverse, kind="stable")
-    found.append(np.stack([same[:-1], same[1:]], 1)[inverse[same[:-1]] == inverse[same[1:]]])  # ... and with the next
+    found.append(
+        np.stack([same[:-1], same[1:]], 1)[inverse[same[:-1]] == inverse[same[1:]]]
+    )  # ... and with the next
     octets = unique.view(np.uint8).reshape(-1, 8).astype(np.uint32)
     for i, j, k in itertools.combinations(range(8), 3):
         key = octets[:, i] << 16 | octets[:, j] << 8 | octets[:, k]

@@ -26,7 +26,9 @@ def is_list(name: str) -> bool:
 def beside(place: Path) -> list[tuple[str, Path]]:
     """(name, path) of Places list files that lie not in the source but beside it, as the distribution has them."""
     found = sorted(place.parent.glob("*.txt"))
-    return [(f"../{path.name}", path) for path in found if PLACES.match(path.name) or CATEGORIES.match(path.name)]
+    return [
+        (f"../{path.name}", path) for path in found if PLACES.match(path.name) or CATEGORIES.match(path.name)
+    ]
 
 
 def texts(place: Path, inside: list[dict]) -> dict[str, list[list[str]]]:
@@ -34,8 +36,10 @@ def texts(place: Path, inside: list[dict]) -> dict[str, list[list[str]]]:
     raw = {entry["path"]: read(entry) for entry in inside}
     if not any(PLACES.match(PurePosixPath(name).name) for name in raw):
         raw |= {name: path.read_bytes() for name, path in beside(place)}
-    return {name: [line.split() for line in data.decode(errors="replace").splitlines() if line.strip()]
-            for name, data in raw.items()}  # fmt: skip
+    return {
+        name: [line.split() for line in data.decode(errors="replace").splitlines() if line.strip()]
+        for name, data in raw.items()
+    }
 
 
 def apply(listing: list[dict], found: dict) -> list[dict]:
@@ -44,7 +48,10 @@ def apply(listing: list[dict], found: dict) -> list[dict]:
         if name.endswith(ANNOTATIONS):
             _annotate(listing, name, lines)
     ends = {end for entry in listing for end in _ends(entry["path"])}
-    categories, listed = _place_categories(found), {}  # listed: path without leading slash -> (category, list file)
+    categories, listed = (
+        _place_categories(found),
+        {},
+    )  # listed: path without leading slash -> (category, list file)
     for name, lines in found.items():
         last = PurePosixPath(name).name
         if PLACES.match(last) and any(words[0].lstrip("/") in ends for words in lines):
@@ -81,8 +88,19 @@ def _match(listing, listed):
         seen.add(key)
         entry["category"] = listed[key][0] or entry["category"]
     missing = ((key, *listed[key]) for key in sorted(listed) if key not in seen)
-    return listing + [{"path": path, "category": category, "group": "", "place": "", "kind": "file", "size": 0,
-                       "where": [], "problem": f"named in {name} but not there"} for path, category, name in missing]  # fmt: skip
+    return listing + [
+        {
+            "path": path,
+            "category": category,
+            "group": "",
+            "place": "",
+            "kind": "file",
+            "size": 0,
+            "where": [],
+            "problem": f"named in {name} but not there",
+        }
+        for path, category, name in missing
+    ]
 
 
 def _ends(path: str):

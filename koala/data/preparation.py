@@ -34,15 +34,26 @@ def build(parameters: dict, name: str, progress=None, workers=None) -> Path:
     and changes nothing, where data/NAME/ holds anything but a prepared data set."""
     places = [str(place) for place in expand(parameters["source"])]
     check_replaceable(data_dir() / name, places)
-    plan = parameters | {"source": ", ".join(places), "signature": signature(parameters["source"]), "format": FORMAT}
+    plan = parameters | {
+        "source": ", ".join(places),
+        "signature": signature(parameters["source"]),
+        "format": FORMAT,
+    }
     part = data_dir() / f".{name}.part"
     if not (part / "plan.json").exists() or _read_plan(part) != plan:
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir(parents=True)
         write_json(part / "plan.json", plan)
     starts, files = _write_listing(part / "listing", entries(parameters["source"], parameters["seed"]))
-    shards = Shards(part, part / "listing", starts, files, parameters["image_size"], parameters["fit"],
-                    parameters["keep_gray"])  # fmt: skip
+    shards = Shards(
+        part,
+        part / "listing",
+        starts,
+        files,
+        parameters["image_size"],
+        parameters["fit"],
+        parameters["keep_gray"],
+    )
     new = part / "new"
     facts = _finished(new, shards, parameters, progress, workers)
     write_json(new / "meta.json", sealed(plan | {"name": name} | facts))
@@ -56,14 +67,18 @@ def check_replaceable(folder: Path, places: list[str]) -> None:
     """Raises KoalaError where `folder`, which a finished data set replaces, holds the source or other files of a user."""
     for place in places:
         if place != "photos" and Path(place).is_relative_to(folder.resolve()):
-            raise KoalaError(f"the source {place} lies where the data set would be written ({folder}): choose another name.")
+            raise KoalaError(
+                f"the source {place} lies where the data set would be written ({folder}): choose another name."
+            )
     if not os.path.lexists(folder):
         return
     found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     foreign = sorted(found - OURS) or sorted(found if "meta.json" not in found else ())
     if foreign:
-        raise KoalaError(f"{folder} holds what koala did not write ('{foreign[0]}'), and a data set of that name would "
-                         "replace it: choose another name, or move it away.")  # fmt: skip
+        raise KoalaError(
+            f"{folder} holds what koala did not write ('{foreign[0]}'), and a data set of that name would "
+            "replace it: choose another name, or move it away."
+        )
 
 
 def _finished(new: Path, shards: Shards, parameters: dict, progress, workers) -> dict:
@@ -76,7 +91,9 @@ def _finished(new: Path, shards: Shards, parameters: dict, progress, workers) ->
             return write(new, shards, parameters)
         except Spoiled:
             if attempt == 2:
-                raise KoalaError(f"what is written to {new.parent} cannot be read back: is the disk in order?") from None
+                raise KoalaError(
+                    f"what is written to {new.parent} cannot be read back: is the disk in order?"
+                ) from None
 
 
 def sealed(meta: dict) -> dict:

@@ -10,9 +10,13 @@ from koala.data.decode import open_image
 
 # Photographs only (no drawing, chart, logo or second stereo half), all freely licensed by their packages.
 PHOTOGRAPHS = (
-    ("skimage", "data/astronaut.png"), ("skimage", "data/coffee.png"), ("skimage", "data/chelsea.png"),
-    ("skimage", "data/rocket.jpg"), ("skimage", "data/motorcycle_left.png"),
-    ("sklearn", "datasets/images/china.jpg"), ("sklearn", "datasets/images/flower.jpg"),
+    ("skimage", "data/astronaut.png"),
+    ("skimage", "data/coffee.png"),
+    ("skimage", "data/chelsea.png"),
+    ("skimage", "data/rocket.jpg"),
+    ("skimage", "data/motorcycle_left.png"),
+    ("sklearn", "datasets/images/china.jpg"),
+    ("sklearn", "datasets/images/flower.jpg"),
     ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
 )
 CROPS = 24  # a photograph
@@ -41,5 +45,13 @@ def list_photos(seed: int):
         for number in range(CROPS):
             side = int(min(width, height) * 4.0 ** (number / (CROPS - 1) - 1))
             left, top = (int(generator.integers(0, size - side + 1)) for size in (width, height))
-            yield {"path": f"{path.name}#{number:02d}", "category": "photographs", "group": path.name, "place": str(path),
-                   "kind": "file", "size": path.stat().st_size, "where": [left, top, side], "problem": ""}
+            yield {
+                "path": f"{path.name}#{number:02d}",
+                "category": "photographs",
+                "group": path.name,
+                "place": str(path),
+                "kind": "file",
+                "size": path.stat().st_size,
+                "where": [left, top, side],
+                "problem": "",
+            }

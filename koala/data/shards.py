@@ -35,8 +35,16 @@ class Shards:
     """The shards of one preparation. `listing` is a file with one line a shard, a JSON list of entries; `starts`
     holds the byte where each line begins, `files` their number. A map-style data set: item i makes shard i and gives its number of files."""
 
-    def __init__(self, folder: Path, listing: Path, starts: list, files: int, image_size: int, fit: str,
-                 keep_gray: bool):  # fmt: skip
+    def __init__(
+        self,
+        folder: Path,
+        listing: Path,
+        starts: list,
+        files: int,
+        image_size: int,
+        fit: str,
+        keep_gray: bool,
+    ):
         self.folder, self.listing, self.starts, self.files = folder, listing, starts, files
         self.image_size, self.fit, self.keep_gray = image_size, fit, keep_gray
 
@@ -66,7 +74,9 @@ class Shards:
         new = self.path(i).with_suffix(f".{os.getpid()}")
         with open(new, "wb") as file:
             np.savez(file, facts=np.frombuffer(json.dumps(facts).encode(), np.uint8), pictures=pictures)
-        os.replace(new, self.path(i))  # not flushed to the disk: what a power failure spoils, the CRC-32 shows
+        os.replace(
+            new, self.path(i)
+        )  # not flushed to the disk: what a power failure spoils, the CRC-32 shows
         return len(entries)
 
     def facts(self, i: int) -> list[dict]:
@@ -92,8 +102,9 @@ class Shards:
         if workers == 1 or len(missing) * FILES < MANY:
             made = self._make(missing)
         else:
-            made = torch.utils.data.DataLoader(self, batch_size=None, sampler=missing, num_workers=workers,
-                                               worker_init_fn=die_with_parent)  # fmt: skip
+            made = torch.utils.data.DataLoader(
+                self, batch_size=None, sampler=missing, num_workers=workers, worker_init_fn=die_with_parent
+            )
         try:
             for count in made:
                 done += count
@@ -101,7 +112,9 @@ class Shards:
                     progress(done, self.files, "reading photographs")
         except (OSError, RuntimeError) as error:  # the disk is full, or a decoding process was killed
             last = str(error).strip().splitlines()[-1]
-            raise KoalaError(f"preparation stopped ({last}): run it again, what is finished is kept.") from error
+            raise KoalaError(
+                f"preparation stopped ({last}): run it again, what is finished is kept."
+            ) from error
 
     def _count(self, i: int) -> int:
         return min(FILES, self.files - i * FILES)
@@ -118,7 +131,13 @@ class Shards:
 def examine(entry: dict, image_size: int, fit: str):
     """(picture (S, S, 3) uint8 or None, facts) of one listed file. Never raises for a bad file."""
     fact = {key: entry[key] for key in ("path", "category", "group")} | {
-        "status": "refused", "reason": entry["problem"], "sha256": "", "width": 0, "height": 0, "chroma": None}  # fmt: skip
+        "status": "refused",
+        "reason": entry["problem"],
+        "sha256": "",
+        "width": 0,
+        "height": 0,
+        "chroma": None,
+    }
     if entry["problem"]:
         return None, fact
     try:

@@ -18,7 +18,21 @@ from koala.system.paths import ROOT, resolve
 
 __all__ = ["entries", "expand", "read", "signature"]
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-IMAGES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".avif", ".jp2")
+IMAGES = (
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".png",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".avif",
+    ".jp2",
+)
 PARTS = {"train", "val", "valid", "validation", "test"}  # folders that divide a data set, not categories
 
 
@@ -57,7 +71,9 @@ def signature(source: str) -> str:
         found = walk(place) if place.is_dir() else [(place.name, place)]
         for name, path in [*list_files.beside(place), *found] if not place.is_dir() else found:
             status = os.lstat(path)
-            digest.update(f"{place}\0{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+            digest.update(
+                f"{place}\0{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape")
+            )
     return digest.hexdigest()
 
 
@@ -79,7 +95,9 @@ def _prefix(place: Path, places: list) -> str:
         return ""
     others = [other.parts[1:] for other in places if other not in (place, "photos")]
     parts = place.parts[1:]  # without the root
-    count = next((i for i in range(1, len(parts)) if all(other[-i:] != parts[-i:] for other in others)), len(parts))
+    count = next(
+        (i for i in range(1, len(parts)) if all(other[-i:] != parts[-i:] for other in others)), len(parts)
+    )
     return "/".join(parts[-count:]) + "/" if parts else ""
 
 
@@ -87,7 +105,11 @@ def _with_categories(place: Path):
     """Entries of one folder or archive with category and group."""
     is_folder = place.is_dir()
     listing = list_folder(place) if is_folder else list(list_archive(place))
-    names = (name for name, _ in walk(place) if not is_debris(name)) if is_folder else (entry["path"] for entry in listing)
+    names = (
+        (name for name, _ in walk(place) if not is_debris(name))
+        if is_folder
+        else (entry["path"] for entry in listing)
+    )
     folders, with_images, texts = set(), set(), set()
     for name in names:
         folders.add(name.rpartition("/")[0])
@@ -95,20 +117,28 @@ def _with_categories(place: Path):
             with_images.add(name.rpartition("/")[0])
         elif list_files.is_list(name):
             texts.add(name)
-    categories = _categories(folders, with_images or folders, place.name if is_folder else place.name.split(".")[0])
-    listing = (e | {"category": categories.get(e["path"].rpartition("/")[0], ""), "group": ""} for e in listing)
+    categories = _categories(
+        folders, with_images or folders, place.name if is_folder else place.name.split(".")[0]
+    )
+    listing = (
+        e | {"category": categories.get(e["path"].rpartition("/")[0], ""), "group": ""} for e in listing
+    )
     if place.name == "stl10_binary.tar.gz":
         return stl10.pieces(list(listing))
     if not texts and not list_files.beside(place):
         return listing
     listing = list(listing)
-    return list_files.apply(listing, list_files.texts(place, [entry for entry in listing if entry["path"] in texts]))
+    return list_files.apply(
+        listing, list_files.texts(place, [entry for entry in listing if entry["path"] in texts])
+    )
 
 
 def _shared(paths: list) -> int:
     """How many leading parts all of the paths (lists of names) share."""
     low, high = min(paths), max(paths)
-    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return next(
+        (i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
+    )
 
 
 def _categories(folders: set, with_images: set, stem: str) -> dict:

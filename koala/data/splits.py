@@ -16,7 +16,9 @@ def ranks(keys, seed: int, salt: str) -> np.ndarray:
     `salt` keeps the order of rows and the order behind the split independent of one another."""
     start = f"{salt} {seed} ".encode()
     codes = (key.encode() if isinstance(key, str) else bytes(key) for key in keys)
-    return np.frombuffer(b"".join(hashlib.sha256(start + code).digest()[:8] for code in codes), ">u8").astype(np.uint64)
+    return np.frombuffer(b"".join(hashlib.sha256(start + code).digest()[:8] for code in codes), ">u8").astype(
+        np.uint64
+    )
 
 
 def apportion(quota) -> np.ndarray:
@@ -41,8 +43,10 @@ def split(category, group, rank) -> np.ndarray:
     _, first, size = np.unique(group[order], return_index=True, return_counts=True)
     unit_category, unit_rank = category[order][first], rank[order][first]
     if len(first) < 3:
-        raise KoalaError(f"three splits need at least 3 photographs that are not copies or crops of one another; "
-                         f"there are {len(first)}.")
+        raise KoalaError(
+            f"three splits need at least 3 photographs that are not copies or crops of one another; "
+            f"there are {len(first)}."
+        )
     unit_split = np.empty(len(first), np.int8)
     carry = np.zeros(3)
     walk = np.lexsort((unit_rank, unit_category))

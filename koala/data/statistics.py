@@ -28,7 +28,9 @@ class Sample:
     categories: np.ndarray
 
 
-def sample(photos: Photos, split: str = "train", most: int = 4000, pixels: int = 256, seed: int = 0) -> Sample:
+def sample(
+    photos: Photos, split: str = "train", most: int = 4000, pixels: int = 256, seed: int = 0
+) -> Sample:
     """`pixels` random pixels of each of the first `most` photographs of a split (rows are in random order)."""
     rows = photos.rows(split)[:most]
     size = photos.images.shape[1]
@@ -57,7 +59,9 @@ def by_category(photos: Photos) -> pd.DataFrame:
     table = photos.files[["category", "row", "chroma"]]
     groups = table.groupby("category", observed=True)["chroma"]
     distance = (table["chroma"] - groups.transform("mean")).abs()
-    typical = table.loc[distance.groupby(table["category"], observed=True).idxmin()].set_index("category")["row"]
+    typical = table.loc[distance.groupby(table["category"], observed=True).idxmin()].set_index("category")[
+        "row"
+    ]
     out = pd.DataFrame({"photographs": groups.size(), "chroma": groups.mean(), "typical_row": typical})
     return out.sort_values("chroma", ascending=False).reset_index()
 
@@ -84,12 +88,16 @@ def left_out(photos: Photos, size: int = 96, most: int = 5) -> dict[str, list[np
     """{status and reason: up to `most` pictures (size, size, 3) uint8, whole, on a gray ground} of files that are not
     used, or were converted, where there is anything to see."""
     table = _told(photos)
-    wanted = {line.path: f"{line.status}: {line.reason}".strip(": ") for line in
-              table.groupby(["status", "reason"], observed=True).head(most).itertuples()}  # fmt: skip
+    wanted = {
+        line.path: f"{line.status}: {line.reason}".strip(": ")
+        for line in table.groupby(["status", "reason"], observed=True).head(most).itertuples()
+    }
     shown = {}
     for entry in entries(photos.meta["source"], photos.meta["seed"]):
         if entry["path"] in wanted and not entry["problem"]:
-            with contextlib.suppress(Exception):  # whatever a decoder says of a bad file: there is nothing to show
+            with contextlib.suppress(
+                Exception
+            ):  # whatever a decoder says of a bad file: there is nothing to show
                 picture = open_image(io.BytesIO(read(entry)))
                 if picture.width * picture.height <= LARGEST:
                     picture = ImageOps.pad(picture.convert("RGB"), (size, size), color="#808080")
@@ -106,7 +114,9 @@ def compare_with_source(photos: Photos, count: int = 20) -> int:
     for entry in itertools.islice(used, 0, step * count, step):
         picture, _ = examine(entry, photos.meta["image_size"], photos.meta["fit"])
         if not np.array_equal(picture, photos.images[row_of[entry["path"]]]):
-            raise KoalaError(f"row {row_of[entry['path']]} of '{photos.name}' is not {entry['path']} as it is now.")
+            raise KoalaError(
+                f"row {row_of[entry['path']]} of '{photos.name}' is not {entry['path']} as it is now."
+            )
         compared += 1
     return compared
 

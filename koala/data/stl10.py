@@ -21,8 +21,16 @@ def pieces(listing: list[dict]) -> list[dict]:
         labels = np.frombuffer(read(labels), np.uint8) - 1 if labels else None
         for i in range(entry["size"] // BYTES):
             category = names[labels[i]] if labels is not None and names else "unlabeled"
-            out.append(entry | {"path": f"{name}#{i:06d}", "category": category, "kind": "planes", "size": BYTES,
-                                "where": [entry["where"][0] + i * BYTES]})  # fmt: skip
+            out.append(
+                entry
+                | {
+                    "path": f"{name}#{i:06d}",
+                    "category": category,
+                    "kind": "planes",
+                    "size": BYTES,
+                    "where": [entry["where"][0] + i * BYTES],
+                }
+            )
     return out
 
 

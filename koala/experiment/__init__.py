@@ -15,4 +15,13 @@ from koala.experiment.pipeline import (
     write_result,
 )
 
-__all__ = ["check", "load_features", "load_photos", "make_model", "reopen", "run", "split_rows", "write_result"]
+__all__ = [
+    "check",
+    "load_features",
+    "load_photos",
+    "make_model",
+    "reopen",
+    "run",
+    "split_rows",
+    "write_result",
+]

@@ -43,11 +43,16 @@ class Variant:
 def variants(device: torch.device) -> list[Variant]:
     """The literal step and the engine's changes, cumulative."""
     lines = [Variant("literal: extractor, Lab, concatenation, fp32")]
-    changes = [("features cached", {"extract": False}), ("Lab in batches", {"skimage": False}),
-               ("linear fusion", {"linear": True}), ("half-resolution loss", {"half": True}),
-               ("channels_last", {"channels_last": True}), ("fused Adam", {"fused": True}),
-               *([("freed memory kept", {"kept": True})] if device.type == "cpu" else []),
-               ("bf16 autocast", {"precision": "bf16"})]  # fmt: skip
+    changes = [
+        ("features cached", {"extract": False}),
+        ("Lab in batches", {"skimage": False}),
+        ("linear fusion", {"linear": True}),
+        ("half-resolution loss", {"half": True}),
+        ("channels_last", {"channels_last": True}),
+        ("fused Adam", {"fused": True}),
+        *([("freed memory kept", {"kept": True})] if device.type == "cpu" else []),
+        ("bf16 autocast", {"precision": "bf16"}),
+    ]
     if devices.can_compile(device):
         changes.append(("torch.compile", {"compiled": "on"}))
         changes += [("CUDA graphs", {"compiled": "graphs"})] if device.type == "cuda" else []
@@ -68,7 +73,9 @@ def build(variant: Variant, images: np.ndarray, extractor, device: torch.device)
     model = model if variant.linear else literal.LiteralKoala(model)
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
     model = model.to(device, memory_format=layout).train()
-    features = torch.randn(len(images), 1000, generator=torch.Generator().manual_seed(0)).numpy().astype(np.float16)
+    features = (
+        torch.randn(len(images), 1000, generator=torch.Generator().manual_seed(0)).numpy().astype(np.float16)
+    )
     given, rows = make_batches(images, features, device), np.arange(len(images))
     if variant.half:
         return _engine(variant, model, given, rows)
@@ -88,8 +95,17 @@ def build(variant: Variant, images: np.ndarray, extractor, device: torch.device)
 
 def _engine(variant, model, given, rows) -> Callable[[], None]:
     """koala.training.step's own step; without `fused` with Adam's plain loop."""
-    job = Job(model, losses.build("mse"), given, configs.RunConfig(batch_size=len(rows)), variant.precision, variant.compiled)
-    optimizer = make_optimizer(model, 1e-3) if variant.fused else torch.optim.Adam(model.parameters(), foreach=False)
+    job = Job(
+        model,
+        losses.build("mse"),
+        given,
+        configs.RunConfig(batch_size=len(rows)),
+        variant.precision,
+        variant.compiled,
+    )
+    optimizer = (
+        make_optimizer(model, 1e-3) if variant.fused else torch.optim.Adam(model.parameters(), foreach=False)
+    )
     return lambda: train_step(job, optimizer, rows)
 
 
@@ -103,23 +119,44 @@ def seconds_of(step: Callable[[], None], device: torch.device) -> float:
     return (time.perf_counter() - start) / count
 
 
-def measure(dataset: str, image_size: int, batch_size: int, rounds: int, backbone: str, device: torch.device, progress=None) -> list[dict]:
+def measure(
+    dataset: str,
+    image_size: int,
+    batch_size: int,
+    rounds: int,
+    backbone: str,
+    device: torch.device,
+    progress=None,
+) -> list[dict]:
     """One dict a variant: variant, ms (median a photograph), times (median over the rounds of literal / variant),
     lowest, highest, and on a GPU its peak MiB."""
-    images, extractor = photographs(dataset, image_size, batch_size), extractors.build(backbone, "untrained").to(device)
+    images, extractor = (
+        photographs(dataset, image_size, batch_size),
+        extractors.build(backbone, "untrained").to(device),
+    )
     lines, taken = variants(device), []
     with devices.repeatable():
         steps = [build(line, images, extractor, device) for line in lines]
         peaks = [_warm(step, device) for step in steps]
         for number in range(rounds):
-            taken.append([_turn(line, step, device) / batch_size for line, step in zip(lines, steps, strict=True)])
+            taken.append(
+                [_turn(line, step, device) / batch_size for line, step in zip(lines, steps, strict=True)]
+            )
             if progress:
                 progress(number + 1, rounds, f"{image_size} px")
     seconds = np.array(taken)  # (rounds, variants)
     ratios = seconds[:, :1] / seconds
-    return [{"variant": line.name, "ms": float(np.median(seconds[:, i]) * 1e3), "times": float(np.median(ratios[:, i])),
-             "lowest": float(ratios[:, i].min()), "highest": float(ratios[:, i].max())}
-            | ({"peak MiB": peaks[i]} if peaks[i] else {}) for i, line in enumerate(lines)]  # fmt: skip
+    return [
+        {
+            "variant": line.name,
+            "ms": float(np.median(seconds[:, i]) * 1e3),
+            "times": float(np.median(ratios[:, i])),
+            "lowest": float(ratios[:, i].min()),
+            "highest": float(ratios[:, i].max()),
+        }
+        | ({"peak MiB": peaks[i]} if peaks[i] else {})
+        for i, line in enumerate(lines)
+    ]
 
 
 def _turn(line, step, device) -> float:
@@ -140,7 +177,16 @@ def _warm(step, device) -> float | None:
     return peak_memory(device) if device.type == "cuda" else None
 
 
-def sustained(dataset: str, image_size: int, batch_size: int, steps: int, precision: str, compiled: str, device, progress=None) -> dict:
+def sustained(
+    dataset: str,
+    image_size: int,
+    batch_size: int,
+    steps: int,
+    precision: str,
+    compiled: str,
+    device,
+    progress=None,
+) -> dict:
     """The engine as a run uses it, over so many steps of drawn photographs.
 
     per_second: photographs; paper_hours: of the report's 84,313 x 20 photographs at this rate (None below 200 steps);
@@ -168,9 +214,18 @@ def sustained(dataset: str, image_size: int, batch_size: int, steps: int, precis
         _wait(device)
         rate, held = steps * batch_size / (time.perf_counter() - start), peak_memory(device)
         most = peak(device, precision)
-    return {"image_size": image_size, "batch_size": batch_size, "precision": precision, "compile": compiled, "steps": steps,
-            "per_second": rate, "gflop": flop / 1e9, "share": flop * rate / most,
-            "paper_hours": PAPER / rate / 3600 if steps >= 200 else None, "peak MiB": held}  # fmt: skip
+    return {
+        "image_size": image_size,
+        "batch_size": batch_size,
+        "precision": precision,
+        "compile": compiled,
+        "steps": steps,
+        "per_second": rate,
+        "gflop": flop / 1e9,
+        "share": flop * rate / most,
+        "paper_hours": PAPER / rate / 3600 if steps >= 200 else None,
+        "peak MiB": held,
+    }
 
 
 def count_flop(job: Job, rows) -> float:

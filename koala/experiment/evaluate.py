@@ -13,7 +13,9 @@ DRAWN = 24  # photographs of the test split whose pictures every run of a data s
 
 def fit_baselines(job: Job, train_rows: np.ndarray) -> metrics.Baselines:
     """Mean colour and colour by lightness of the training split."""
-    return metrics.fit_baselines(job.batches(part)[0] for part in chunks(train_rows, at_a_time(job.batches.images)))
+    return metrics.fit_baselines(
+        job.batches(part)[0] for part in chunks(train_rows, at_a_time(job.batches.images))
+    )
 
 
 def per_image(
@@ -34,11 +36,7 @@ def per_image(
             values = {name: value.cpu().numpy() for name, value in measured.items()}
             parts.append(pd.DataFrame({"row": chunk, "method": method, **values}))
         if progress:
-            progress(
-                min(len(parts) // len(predictions) * size, len(rows)),
-                len(rows),
-                "evaluating",
-            )
+            progress(min(len(parts) // len(predictions) * size, len(rows)), len(rows), "evaluating")
     table = files[["row", "path", "category"]].merge(pd.concat(parts), on="row")
     return table.sort_values(["method", "row"], kind="stable").reset_index(drop=True)
 

@@ -29,11 +29,23 @@ def start(config, team: int, device: torch.device, on_epoch=None, progress=None)
         paths.write_json(f"{folder}/config.json", dataclasses.asdict(config))
         with open(f"{folder}/errors", "w+", encoding="utf-8") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={team}",
-                 "-m", "koala.experiment.worker", "-f", f"{folder}/config.json"],
-                stdout=subprocess.PIPE, stderr=errors, text=True, env=_environment(team, device),
+                [
+                    sys.executable,
+                    "-m",
+                    "torch.distributed.run",
+                    "--standalone",
+                    f"--nproc-per-node={team}",
+                    "-m",
+                    "koala.experiment.worker",
+                    "-f",
+                    f"{folder}/config.json",
+                ],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env=_environment(team, device),
                 preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # the team writes a checkpoint first
-            )  # fmt: skip
+            )
             try:
                 _follow(process.stdout, on_epoch, progress)
                 code = process.wait()
@@ -80,7 +92,9 @@ def _environment(team: int, device: torch.device) -> dict:
     if device.type == "cuda" and devices.leased():
         known = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         numbers = devices.leased()
-        own["CUDA_VISIBLE_DEVICES"] = ",".join(known[i] if len(known) > i and known[i] else str(i) for i in numbers)
+        own["CUDA_VISIBLE_DEVICES"] = ",".join(
+            known[i] if len(known) > i and known[i] else str(i) for i in numbers
+        )
     return os.environ | own
 
 

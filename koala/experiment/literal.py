@@ -22,7 +22,9 @@ class LiteralKoala(nn.Module):
         self.encoder, self.decoder = model.encoder, model.decoder
         self.fusion = nn.Conv2d(FUSED + model.feature_dims, FUSED, 1)
         with torch.no_grad():
-            columns = [model.fusion.weight] + ([model.embedding.weight[:, :, None, None]] if model.feature_dims else [])
+            columns = [model.fusion.weight] + (
+                [model.embedding.weight[:, :, None, None]] if model.feature_dims else []
+            )
             self.fusion.weight.copy_(torch.cat(columns, 1))
             self.fusion.bias.copy_(model.fusion.bias)
 
@@ -35,7 +37,9 @@ class LiteralKoala(nn.Module):
 
 def training_pair(pictures: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """(n,S,S,3) uint8 -> L_norm (n,1,S,S) and ab_norm (n,2,S,S), a photograph at a time."""
-    planes = torch.stack([torch.from_numpy(rgb2lab(picture)).permute(2, 0, 1).float() for picture in pictures])  # (n, 3, S, S)
+    planes = torch.stack(
+        [torch.from_numpy(rgb2lab(picture)).permute(2, 0, 1).float() for picture in pictures]
+    )  # (n, 3, S, S)
     return lab.norm_L(planes[:, :1]), lab.norm_ab(planes[:, 1:])
 
 

@@ -35,7 +35,10 @@ COUNTS = {
     "sigma": ("loss", lambda config: config.loss == "rebalanced"),
     "rebalance": ("loss", lambda config: config.loss == "rebalanced"),
     "decode": ("loss", lambda config: config.loss in ("binned", "rebalanced")),
-    "temperature": ("loss", lambda config: config.loss in ("binned", "rebalanced") and config.decode == "annealed"),
+    "temperature": (
+        "loss",
+        lambda config: config.loss in ("binned", "rebalanced") and config.decode == "annealed",
+    ),
 }
 
 
@@ -45,7 +48,9 @@ def check(config) -> None:
     make_loss(config)
     for name, (cause, counts) in COUNTS.items():
         if getattr(config, name) != getattr(configs.RunConfig, name) and not counts(config):
-            raise KoalaError(f"parameter '{name}' does nothing with {cause}={getattr(config, cause)}: leave it out, or change {cause}.")
+            raise KoalaError(
+                f"parameter '{name}' does nothing with {cause}={getattr(config, cause)}: leave it out, or change {cause}."
+            )
     if config.backbone != "none" and config.feature_dims > width:
         raise KoalaError(
             f"parameter 'feature_dims' must be at most {width}, the width of {config.backbone}, not {config.feature_dims}."
@@ -103,8 +108,16 @@ def _categories(photos, outputs) -> np.ndarray:
 def _outputs(config, photos, rows, device, progress, mirrored=False) -> tuple[np.ndarray, dict]:
     """The extractor's outputs (n, D) float16 up to the last row that the run uses, and what the extractor was."""
     count = 1 + max(members.max() for members in rows.values())
-    cached = extractors.compute(photos, config.backbone, config.weights, count, config.layer, device,
-                              progress=progress, mirrored=mirrored)  # fmt: skip
+    cached = extractors.compute(
+        photos,
+        config.backbone,
+        config.weights,
+        count,
+        config.layer,
+        device,
+        progress=progress,
+        mirrored=mirrored,
+    )
     return cached.array[:count], cached.info
 
 
@@ -173,7 +186,9 @@ def reopen(run: artefacts.Run, device):
     if config.backbone == "none":
         raise KoalaError(f"{run.folder.name} has no extractor to look into: name an experiment that has one.")
     if not run.env["weights"]["trained"]:
-        config = dataclasses.replace(config, weights="untrained")  # also where auto would find trained ones by now
+        config = dataclasses.replace(
+            config, weights="untrained"
+        )  # also where auto would find trained ones by now
     photos = load_photos(config)
     rows = split_rows(config, photos)
     matrix, info, _ = load_features(config, photos, rows, device)
@@ -212,9 +227,13 @@ def make_loss(config, histogram=None) -> losses.Loss:
 
     Without histogram such a loss can decode, but not train."""
     parameters = {
-        "n_bins": config.bins, "sigma": config.sigma, "neighbours": config.neighbours,
-        "lam": config.rebalance, "temperature": config.temperature, "decode": config.decode,
-    }  # fmt: skip
+        "n_bins": config.bins,
+        "sigma": config.sigma,
+        "neighbours": config.neighbours,
+        "lam": config.rebalance,
+        "temperature": config.temperature,
+        "decode": config.decode,
+    }
     loss = losses.build(config.loss, **parameters)
     if loss.needs_prior and histogram:
         return losses.build(config.loss, prior=histogram(), **parameters)

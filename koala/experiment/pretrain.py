@@ -39,8 +39,10 @@ def classes(photos, width: int) -> np.ndarray:
     known = {name: number for number, name in enumerate(ImageNetInfo().label_names())}
     numbers = known if set(names) <= set(known) else {name: number for number, name in enumerate(names)}
     if not 2 <= len(names) <= width:
-        raise KoalaError(f"'{photos.name}' has {len(names)} categories, and a classifier is trained on 2 to {width}: "
-                         "name a folder or an archive of category folders.")  # fmt: skip
+        raise KoalaError(
+            f"'{photos.name}' has {len(names)} categories, and a classifier is trained on 2 to {width}: "
+            "name a folder or an archive of category folders."
+        )
     return photos.files["category"].map(numbers).to_numpy(np.int64)
 
 
@@ -65,7 +67,14 @@ def examples(pictures: np.ndarray, seed: int) -> np.ndarray:
     gray = lab.luma(torch.from_numpy(np.array(pictures)).permute(0, 3, 1, 2))  # (n, 1, S, S)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return (augment(gray, gray.shape[-1]) * 255).round().byte().permute(0, 2, 3, 1).expand(-1, -1, -1, 3).numpy()
+        return (
+            (augment(gray, gray.shape[-1]) * 255)
+            .round()
+            .byte()
+            .permute(0, 2, 3, 1)
+            .expand(-1, -1, -1, 3)
+            .numpy()
+        )
 
 
 def learning_rate(config, step: int, steps: int) -> float:
@@ -102,10 +111,15 @@ class Lesson:
 
     def __post_init__(self):
         self.net = self.extractor.net.to(memory_format=torch.channels_last).requires_grad_(True)
-        self.pupil = devices.compile_step(Pupil(self.net, self.config.smoothing, self.precision), self.compiled)
+        self.pupil = devices.compile_step(
+            Pupil(self.net, self.config.smoothing, self.precision), self.compiled
+        )
         matrices = [p for p in self.net.parameters() if p.ndim > 1]
         rest = [p for p in self.net.parameters() if p.ndim <= 1]  # biases and norms are not decayed
-        groups = [{"params": matrices, "weight_decay": self.config.weight_decay}, {"params": rest, "weight_decay": 0.0}]
+        groups = [
+            {"params": matrices, "weight_decay": self.config.weight_decay},
+            {"params": rest, "weight_decay": 0.0},
+        ]
         self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=True)
 
     def step(self, rows, number: int, steps: int) -> torch.Tensor:
@@ -129,23 +143,38 @@ def fit(lesson: Lesson, rows: dict, folder, on_epoch=None, progress=None) -> lis
     Checkpoints, SIGTERM and resuming work as in koala.training.fit."""
     config, device = lesson.config, lesson.labels.device
     per_epoch = -(-len(rows["train"]) // config.batch_size)
-    state = (_restore(lesson, folder) if config.resume else None) or {"epoch": 0, "step": 0, "sum": 0.0, "history": []}
+    state = (_restore(lesson, folder) if config.resume else None) or {
+        "epoch": 0,
+        "step": 0,
+        "sum": 0.0,
+        "history": [],
+    }
     saved = time.monotonic()
     with stop_signals() as stopped, torch.random.fork_rng([device] if device.type == "cuda" else []):
         while state["epoch"] < config.epochs:
             order = list(chunks(epoch_order(rows["train"], config.seed, state["epoch"]), config.batch_size))
             torch.nn.Module.train(lesson.net, True)  # an Extractor's own train() keeps it frozen
             for piece in lesson.batches.ahead(order[state["step"] :]):
-                loss = lesson.step(piece, state["epoch"] * per_epoch + state["step"], config.epochs * per_epoch)
+                loss = lesson.step(
+                    piece, state["epoch"] * per_epoch + state["step"], config.epochs * per_epoch
+                )
                 state["sum"], state["step"] = state["sum"] + loss.double() * len(piece), state["step"] + 1
                 if progress:
-                    seen = state["epoch"] * len(rows["train"]) + min(state["step"] * config.batch_size, len(rows["train"]))
-                    progress(seen, config.epochs * len(rows["train"]), f"epoch {state['epoch'] + 1} of {config.epochs}")
+                    seen = state["epoch"] * len(rows["train"]) + min(
+                        state["step"] * config.batch_size, len(rows["train"])
+                    )
+                    progress(
+                        seen,
+                        config.epochs * len(rows["train"]),
+                        f"epoch {state['epoch'] + 1} of {config.epochs}",
+                    )
                 if stopped() or time.monotonic() - saved > 60 * config.checkpoint_minutes:
                     _save(lesson, folder, state)
                     saved = time.monotonic()
                 if stopped():
-                    raise KoalaError(f"stopped in epoch {state['epoch'] + 1}; the state is kept: run the same command to go on.")
+                    raise KoalaError(
+                        f"stopped in epoch {state['epoch'] + 1}; the state is kept: run the same command to go on."
+                    )
             state["history"].append(_record(lesson, rows, state))
             state |= {"epoch": state["epoch"] + 1, "step": 0, "sum": 0.0}
             _save(lesson, folder, state)
@@ -157,12 +186,18 @@ def fit(lesson: Lesson, rows: dict, folder, on_epoch=None, progress=None) -> lis
 def _record(lesson, rows, state) -> dict:
     train_loss = float(state["sum"]) / len(rows["train"])
     if not np.isfinite(train_loss):
-        raise KoalaError(f"the training loss is {train_loss} in epoch {state['epoch'] + 1}: use a lower lr or precision=fp32.")
-    found = accuracy(lesson.extractor, lesson.batches, lesson.labels, rows["validation"], lesson.config.batch_size)
+        raise KoalaError(
+            f"the training loss is {train_loss} in epoch {state['epoch'] + 1}: use a lower lr or precision=fp32."
+        )
+    found = accuracy(
+        lesson.extractor, lesson.batches, lesson.labels, rows["validation"], lesson.config.batch_size
+    )
     return {"epoch": state["epoch"] + 1, "train_loss": train_loss, **found}
 
 
-def accuracy(extractor, batches, labels: torch.Tensor, rows: np.ndarray, batch_size: int = 64) -> dict[str, float]:
+def accuracy(
+    extractor, batches, labels: torch.Tensor, rows: np.ndarray, batch_size: int = 64
+) -> dict[str, float]:
     """top1 and top5 (shares of `rows`) and val_loss (cross-entropy) of an extractor's logits, in eval mode and float32."""
     extractor.train()  # into eval mode
     found = {"val_loss": 0.0, "top1": 0.0, "top5": 0.0}
@@ -182,20 +217,36 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
     weights.safetensors holds the network in 8 bits a weight; `-p weights FILE` gives it to a run."""
     extractor = extractors.build(config.backbone, "untrained", size=config.size or None).to(device)
     precision = devices.pick_precision(config.precision, device)
-    name = artefacts.run_id(dataclasses.replace(config, precision=precision), artefacts.labelled(photos), extractor.info["sha256"], photos.name)
+    name = artefacts.run_id(
+        dataclasses.replace(config, precision=precision),
+        artefacts.labelled(photos),
+        extractor.info["sha256"],
+        photos.name,
+    )
     folder = paths.runs_dir() / name
     if config.resume and artefacts.is_finished(folder):
         print(f"{name} is finished: reading it back (resume=false trains it again).")
         return _read(folder)
     if not config.resume:
         artefacts.clear(folder)
-    artefacts.start(config, artefacts.environment(extractor.info, photos, devices.describe(device), precision), name)
+    artefacts.start(
+        config, artefacts.environment(extractor.info, photos, devices.describe(device), precision), name
+    )
     labels = classes(photos, extractor.info["width"])
     given = make_batches(photos.images[: len(labels)], np.zeros((len(labels), 0), np.float16), device)
     steps = config.epochs * -(-len(rows["train"]) // config.batch_size)
     compiled = devices.pick_compile(config.compile, device, steps, extractor.row.size)
-    lesson = Lesson(extractor, given, torch.from_numpy(labels).to(device), config, precision, "on" if compiled == "graphs" else compiled)
-    print(f"{devices.describe(device)}; precision {precision}; compile {lesson.compiled}; {extractor.row.size} px")
+    lesson = Lesson(
+        extractor,
+        given,
+        torch.from_numpy(labels).to(device),
+        config,
+        precision,
+        "on" if compiled == "graphs" else compiled,
+    )
+    print(
+        f"{devices.describe(device)}; precision {precision}; compile {lesson.compiled}; {extractor.row.size} px"
+    )
     with devices.repeatable(), processes.kept():
         history = fit(lesson, rows, folder, on_epoch, progress)
         return _finish(lesson, folder, rows, history)
@@ -212,16 +263,27 @@ def _finish(lesson, folder, rows, history) -> dict:
     with paths.atomic_path(folder / "weights.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(packed, {"koala": json.dumps(note)}))
     paths.write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
-    hashes = {name: paths.sha256_file(folder / name) for name in ("config.json", "env.json", "history.csv", "weights.safetensors")}
-    summary = {"run_id": folder.name, "status": "finished", "test": {"in 8 bits": found, "as trained": whole},
-               "photographs": {split: len(members) for split, members in rows.items()}, "sha256": hashes}  # fmt: skip
+    hashes = {
+        name: paths.sha256_file(folder / name)
+        for name in ("config.json", "env.json", "history.csv", "weights.safetensors")
+    }
+    summary = {
+        "run_id": folder.name,
+        "status": "finished",
+        "test": {"in 8 bits": found, "as trained": whole},
+        "photographs": {split: len(members) for split, members in rows.items()},
+        "sha256": hashes,
+    }
     paths.write_json(folder / "result.json", summary)
     checkpoint.remove(folder)
     return _read(folder)
 
 
 def _read(folder) -> dict:
-    return paths.read_json(folder / "result.json") | {"folder": folder, "history": pd.read_csv(folder / "history.csv")}
+    return paths.read_json(folder / "result.json") | {
+        "folder": folder,
+        "history": pd.read_csv(folder / "history.csv"),
+    }
 
 
 def _save(lesson, folder, state) -> None:

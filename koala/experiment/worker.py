@@ -21,14 +21,22 @@ from koala.system import paths
 from koala.system.errors import KoalaError
 from koala.training import distributed
 
-WAIT = datetime.timedelta(hours=12)  # the first process of a machine may prepare photographs and features for hours
+WAIT = datetime.timedelta(
+    hours=12
+)  # the first process of a machine may prepare photographs and features for hours
 
 
 def read_config(arguments=None) -> configs.RunConfig:
     """The run's parameters from -f FILE and -p NAME VALUE, as papermill takes them."""
-    parser = argparse.ArgumentParser(prog="koala.experiment.worker", description="One of the processes of a run.")
-    parser.add_argument("-f", action="append", default=[], metavar="FILE", help="a YAML or JSON file of parameters")
-    parser.add_argument("-p", action="append", default=[], nargs=2, metavar=("NAME", "VALUE"), help="one parameter")
+    parser = argparse.ArgumentParser(
+        prog="koala.experiment.worker", description="One of the processes of a run."
+    )
+    parser.add_argument(
+        "-f", action="append", default=[], metavar="FILE", help="a YAML or JSON file of parameters"
+    )
+    parser.add_argument(
+        "-p", action="append", default=[], nargs=2, metavar=("NAME", "VALUE"), help="one parameter"
+    )
     given, values = parser.parse_args(arguments), {}
     for file in given.f:
         values |= yaml.safe_load(Path(paths.resolve(file)).read_text(encoding="utf-8"))

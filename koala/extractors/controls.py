@@ -16,8 +16,15 @@ SOURCES = ("image", "shuffled", "zero", "category")
 REDUCTIONS = ("random", "pca")
 
 
-def apply(array: np.ndarray, rows_by_split: dict[str, np.ndarray], source: str = "image", dims: int = 0,
-          reduction: str = "random", seed: int = 0, categories=None) -> tuple[np.ndarray, dict]:
+def apply(
+    array: np.ndarray,
+    rows_by_split: dict[str, np.ndarray],
+    source: str = "image",
+    dims: int = 0,
+    reduction: str = "random",
+    seed: int = 0,
+    categories=None,
+) -> tuple[np.ndarray, dict]:
     """Features (n,D) float16 in row order -> (matrix (n,D') in row order, what was done, for JSON).
 
     categories: (n,) the pictures' categories, which the source "category" needs.
@@ -25,7 +32,10 @@ def apply(array: np.ndarray, rows_by_split: dict[str, np.ndarray], source: str =
     dims 0 keeps all; else D' = dims, by `reduction`: a seeded random sample (of which the indices are returned), or
     PCA fitted on the rows of "train" alone (float32). `project` repeats it for other pictures.
     KoalaError: dims over the width, an unknown name, a split of one picture to shuffle, a single category."""
-    for name, value, known in (("feature_source", source, SOURCES), ("feature_reduction", reduction, REDUCTIONS)):
+    for name, value, known in (
+        ("feature_source", source, SOURCES),
+        ("feature_reduction", reduction, REDUCTIONS),
+    ):
         if value not in known:
             raise KoalaError(f"{name} must be one of {', '.join(known)}, got '{value}'.")
     meta = dict(feature_source=source, feature_dims=int(dims) or array.shape[1], feature_reduction="none")
@@ -36,7 +46,9 @@ def apply(array: np.ndarray, rows_by_split: dict[str, np.ndarray], source: str =
     return repeat(array, rows_by_split, meta, seed, categories), meta
 
 
-def repeat(array: np.ndarray, rows_by_split: dict[str, np.ndarray], meta: dict, seed: int, categories=None) -> np.ndarray:
+def repeat(
+    array: np.ndarray, rows_by_split: dict[str, np.ndarray], meta: dict, seed: int, categories=None
+) -> np.ndarray:
     """What `apply` did, as `meta` tells, to other features (n,D) of the same pictures: those of their mirror images."""
     matrix = project(array, meta)
     if meta["feature_source"] == "shuffled":
@@ -51,8 +63,10 @@ def category_means(matrix: np.ndarray, train: np.ndarray, categories) -> np.ndar
     category has none. KoalaError where there are not two categories."""
     names, numbers = np.unique(np.asarray(categories, str), return_inverse=True)
     if len(names) < 2:
-        raise KoalaError("feature_source=category needs photographs of at least two categories: name a folder or an "
-                         "archive of category folders as dataset.")
+        raise KoalaError(
+            "feature_source=category needs photographs of at least two categories: name a folder or an "
+            "archive of category folders as dataset."
+        )
     known = matrix[train].astype(np.float32)
     means = np.tile(known.mean(0), (len(names), 1))  # (categories, D)
     for number in np.unique(numbers[train]):
@@ -76,7 +90,9 @@ def project(array: np.ndarray, meta: dict) -> np.ndarray:
 def select_dims(width: int, dims: int, seed: int) -> np.ndarray:
     """`dims` of `width` columns, drawn by the seed without repetition, sorted."""
     if not 1 <= dims <= width:
-        raise KoalaError(f"feature_dims {dims} must be between 1 and the features' width {width} (0 takes all).")
+        raise KoalaError(
+            f"feature_dims {dims} must be between 1 and the features' width {width} (0 takes all)."
+        )
     return np.sort(np.random.default_rng([seed, 1]).permutation(width)[:dims])
 
 
@@ -84,13 +100,18 @@ def pca(train: np.ndarray, dims: int) -> dict:
     """Features (n,D) of the training rows -> their mean and first `dims` principal axes (base64 of float32), and the
     share of the variance that these keep. The projection is centred and rotated, not whitened."""
     if not 1 <= dims <= min(train.shape):
-        raise KoalaError(f"feature_dims {dims} must be between 1 and {min(train.shape)} for PCA on "
-                         f"{train.shape[0]} training pictures of {train.shape[1]} features.")
+        raise KoalaError(
+            f"feature_dims {dims} must be between 1 and {min(train.shape)} for PCA on "
+            f"{train.shape[0]} training pictures of {train.shape[1]} features."
+        )
     from sklearn.decomposition import PCA
 
     fitted = PCA(dims, svd_solver="covariance_eigh").fit(train.astype(np.float32))
-    return dict(pca_mean=_encode(fitted.mean_), pca_components=_encode(fitted.components_),
-                pca_variance=round(float(fitted.explained_variance_ratio_.sum()), 6))
+    return dict(
+        pca_mean=_encode(fitted.mean_),
+        pca_components=_encode(fitted.components_),
+        pca_variance=round(float(fitted.explained_variance_ratio_.sum()), 6),
+    )
 
 
 def shuffled_rows(n: int, rows_by_split: dict[str, np.ndarray], seed: int) -> np.ndarray:
@@ -100,7 +121,9 @@ def shuffled_rows(n: int, rows_by_split: dict[str, np.ndarray], seed: int) -> np
     taken = np.arange(n)
     for k, (split, rows) in enumerate(sorted(rows_by_split.items())):
         if len(rows) == 1:
-            raise KoalaError(f"the {split} split has one picture, so its features cannot be shuffled: use more pictures.")
+            raise KoalaError(
+                f"the {split} split has one picture, so its features cannot be shuffled: use more pictures."
+            )
         cycle = np.random.default_rng([seed, 2, k]).permutation(rows)
         taken[cycle] = np.roll(cycle, 1)
     return taken

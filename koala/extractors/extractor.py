@@ -36,7 +36,9 @@ class Extractor(nn.Module):
     def prepare(self, gray: torch.Tensor) -> torch.Tensor:
         """(N,1,H,W) in [0, 1] -> (N,3,size,size), normalized as the network was trained."""
         if gray.ndim != 4 or gray.shape[1] != 1 or 0 in gray.shape or not gray.is_floating_point():
-            raise KoalaError(f"an extractor takes float gray (N,1,H,W) in [0, 1], got {gray.dtype} {tuple(gray.shape)}.")
+            raise KoalaError(
+                f"an extractor takes float gray (N,1,H,W) in [0, 1], got {gray.dtype} {tuple(gray.shape)}."
+            )
         size = (self.row.size, self.row.size)
         x = F.interpolate(gray.float(), size, mode=self.row.mode, antialias=True, align_corners=False)
         x = (x.clamp(0, 1) - self.mean) / self.std  # bicubic overshoots; (N, 3, size, size)
@@ -52,8 +54,13 @@ class Extractor(nn.Module):
             return logits.softmax(1) if self.layer == "probabilities" else logits
 
 
-def build(backbone: str, weights: str = "auto", layer: str = "logits",
-          progress: Callable[[int, int, str], None] | None = None, size: int | None = None) -> Extractor:
+def build(
+    backbone: str,
+    weights: str = "auto",
+    layer: str = "logits",
+    progress: Callable[[int, int, str], None] | None = None,
+    size: int | None = None,
+) -> Extractor:
     """A frozen extractor with `.info`: backbone, weights (human text), trained, sha256 of its weights, width, size,
     layer, preprocessing, and where `auto` had to go on untrained, the reason.
 
@@ -69,9 +76,18 @@ def build(backbone: str, weights: str = "auto", layer: str = "logits",
         text, reason = _fill(extractor, backbone, str(weights), progress)
     trained = not text.startswith("untrained")
     extractor.info = dict(
-        backbone=backbone, weights=text, trained=trained, sha256=_weights.sha256_state(extractor.net.state_dict()),
-        width=width(backbone, layer), size=row.size, layer=layer, reason=reason, preprocessing=(
-            f"luma, {row.mode} antialias to {row.size}x{row.size}, mean {row.norm[0]}, std {row.norm[1]}"))
+        backbone=backbone,
+        weights=text,
+        trained=trained,
+        sha256=_weights.sha256_state(extractor.net.state_dict()),
+        width=width(backbone, layer),
+        size=row.size,
+        layer=layer,
+        reason=reason,
+        preprocessing=(
+            f"luma, {row.mode} antialias to {row.size}x{row.size}, mean {row.norm[0]}, std {row.norm[1]}"
+        ),
+    )
     return extractor
 
 
@@ -83,19 +99,25 @@ def _resized(row: Row, backbone: str, size: int | None) -> Row:
         with torch.device("meta"):  # shapes without numbers
             create(row).eval()(torch.empty(1, 3, size, size))
     except (RuntimeError, AssertionError) as error:
-        raise KoalaError(f"backbone '{backbone}' cannot take pictures of {size} pixels a side; its own size is {row.size}.") from error
+        raise KoalaError(
+            f"backbone '{backbone}' cannot take pictures of {size} pixels a side; its own size is {row.size}."
+        ) from error
     return dataclasses.replace(row, size=size)
 
 
 def width(backbone: str, layer: str = "logits") -> int:
     """Width of a backbone's layer without building its weights: 0 for `none`. KoalaError as in `build`."""
     if layer not in LAYERS:
-        raise KoalaError(f"unknown layer '{layer}'{nearest(layer, LAYERS) or ';'} there are {', '.join(LAYERS)}.")
+        raise KoalaError(
+            f"unknown layer '{layer}'{nearest(layer, LAYERS) or ';'} there are {', '.join(LAYERS)}."
+        )
     if backbone == "none":
         return 0
     row = find_row(backbone)
     if layer != "features" and not row.logits:
-        raise KoalaError(f"backbone '{backbone}' comes without a classifier, so it has no {layer}: use layer=features.")
+        raise KoalaError(
+            f"backbone '{backbone}' comes without a classifier, so it has no {layer}: use layer=features."
+        )
     if layer != "features":
         return row.logits
     if row.features:
@@ -119,8 +141,10 @@ def _fill(extractor, backbone, choice, progress) -> tuple[str, str]:
             reason = str(error)
     elif choice != "untrained":
         if not choice.endswith((".pth", ".safetensors")):
-            raise KoalaError(f"unknown weights '{choice}'{nearest(choice, ('auto', 'imagenet', 'untrained')) or ';'} "
-                             "there are auto, imagenet, untrained, or a .pth or .safetensors file.")
+            raise KoalaError(
+                f"unknown weights '{choice}'{nearest(choice, ('auto', 'imagenet', 'untrained')) or ';'} "
+                "there are auto, imagenet, untrained, or a .pth or .safetensors file."
+            )
         _load(extractor, _weights.from_file(choice, extractor.row.origin), choice)
         return f"file {choice.rsplit('/', 1)[-1]}", ""
     calibrate(extractor, classifier_of(extractor.row, extractor.net))

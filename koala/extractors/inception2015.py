@@ -13,7 +13,16 @@ def headless(net: nn.Module) -> nn.Module:
     """torchvision's Inception-v3, changed in place: without classifier, (N,3,299,299) -> (N,2048), pooling as in 2015."""
     net.fc = nn.Identity()
     for name, block in net.named_children():
-        if name in ("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6b", "Mixed_6c", "Mixed_6d", "Mixed_6e", "Mixed_7b"):
+        if name in (
+            "Mixed_5b",
+            "Mixed_5c",
+            "Mixed_5d",
+            "Mixed_6b",
+            "Mixed_6c",
+            "Mixed_6d",
+            "Mixed_6e",
+            "Mixed_7b",
+        ):
             block.branch_pool.register_forward_pre_hook(_without_padding)
     _pool_by_maximum(net.Mixed_7c)
     return net
@@ -22,7 +31,9 @@ def headless(net: nn.Module) -> nn.Module:
 def _without_padding(module, inputs):
     """The average over 3x3 pixels with padding counted as zeros -> the average over those inside the picture."""
     (x,) = inputs  # (N, C, H, W)
-    inside = F.avg_pool2d(torch.ones_like(x[:1, :1]), 3, 1, 1)  # (1, 1, H, W), share of the 9 that lies inside
+    inside = F.avg_pool2d(
+        torch.ones_like(x[:1, :1]), 3, 1, 1
+    )  # (1, 1, H, W), share of the 9 that lies inside
     return x / inside
 
 
@@ -40,8 +51,16 @@ def named(state: dict) -> dict:
     if not any(name.endswith(".beta") for name in state):
         return state
     layers, tensors = {}, iter(state.values())
-    for number, (weight, beta, mean, variance) in enumerate(zip(tensors, tensors, tensors, tensors, strict=True)):
-        values = {"weight": weight, "bn.weight": torch.ones_like(beta), "bn.bias": beta, "bn.running_mean": mean,
-                  "bn.running_var": variance, "bn.num_batches_tracked": torch.tensor(0)}  # fmt: skip
+    for number, (weight, beta, mean, variance) in enumerate(
+        zip(tensors, tensors, tensors, tensors, strict=True)
+    ):
+        values = {
+            "weight": weight,
+            "bn.weight": torch.ones_like(beta),
+            "bn.bias": beta,
+            "bn.running_mean": mean,
+            "bn.running_var": variance,
+            "bn.num_batches_tracked": torch.tensor(0),
+        }
         layers |= {f"layer{number}.{name}": value for name, value in values.items()}
     return layers

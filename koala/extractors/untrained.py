@@ -14,7 +14,9 @@ def calibrate(extractor, classifier, pictures: int = 8) -> None:
 
     As drawn, Inception-v3's logits reach 6e11 and Inception-ResNet-v2's vary by 4e-5 from photo to photo, which
     float16 cannot tell apart: a control that failed for its scale would say nothing about training."""
-    gray = torch.randn(pictures, 1, 1, 1)  # every picture with a brightness, and a contrast at each scale, of its own
+    gray = torch.randn(
+        pictures, 1, 1, 1
+    )  # every picture with a brightness, and a contrast at each scale, of its own
     for k in (2, 4, 8, 16, 64, 256):
         noise = torch.randn(pictures, 1, k, k) * torch.rand(pictures, 1, 1, 1) * 2
         gray = gray + F.interpolate(noise, (256, 256), mode="bilinear")
@@ -49,7 +51,9 @@ def _rescale(classifier, width: int, forward) -> None:
     layers = [m for end in ends for m in end.modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     last = [layer for layer in layers if layer.weight.shape[0] == width]
     if not last:
-        raise KoalaError(f"a classifier of the kind {type(classifier).__name__} cannot be used untrained: choose another backbone.")
+        raise KoalaError(
+            f"a classifier of the kind {type(classifier).__name__} cannot be used untrained: choose another backbone."
+        )
     for layer in last:
         if not layer.weight.any():  # some of timm's start their classifier at 0
             layer.weight.normal_(std=0.02)

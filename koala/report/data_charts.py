@@ -12,7 +12,9 @@ from koala.report.pictures import grid
 from koala.report.style import WIDTH
 
 MOST = 24  # categories in one chart; of more, the first and the last are drawn
-HUE_COLOURS = dict(zip(HUES, ("#c8453c", "#d98a3d", "#d9c23d", "#4f9d4f", "#3da7a7", "#3d6fc8", "#9a55b5"), strict=True))
+HUE_COLOURS = dict(
+    zip(HUES, ("#c8453c", "#d98a3d", "#d9c23d", "#4f9d4f", "#3da7a7", "#3d6fc8", "#9a55b5"), strict=True)
+)
 
 
 def mosaic(pictures: np.ndarray, columns: int = 12, gap: int = 2) -> np.ndarray:
@@ -57,7 +59,14 @@ def colour_by_lightness(table: pd.DataFrame) -> Figure:
     strip.imshow(lab_to_rgb(lab)[0].permute(1, 2, 0).numpy(), aspect="auto", extent=(*edges, 0, 1))
     strip.set(yticks=[], ylabel="mean\ncolour")
     for column, colour in (("a", "#c8453c"), ("b", "#c2a51d"), ("chroma", "#404040")):
-        axis.plot(table["L"], table[column], color=colour, marker="o", markersize=3, label=f"{column}*" if column in "ab" else column)
+        axis.plot(
+            table["L"],
+            table[column],
+            color=colour,
+            marker="o",
+            markersize=3,
+            label=f"{column}*" if column in "ab" else column,
+        )
     axis.axhline(0, color="#b0b0b0", linewidth=1)
     axis.set(xlabel="L*", ylabel="mean", xlim=edges)
     figure.legend(*axis.get_legend_handles_labels(), frameon=False, ncols=3, loc="outside upper right")
@@ -82,7 +91,13 @@ def hue_shares(table: pd.DataFrame) -> Figure:
     figure, axis = _chart(len(table))
     left = np.zeros(len(table))
     for name in table.columns:
-        axis.barh(table.index.astype(str), table[name], left=left, color=HUE_COLOURS.get(name, "#c9c9c9"), label=name)
+        axis.barh(
+            table.index.astype(str),
+            table[name],
+            left=left,
+            color=HUE_COLOURS.get(name, "#c9c9c9"),
+            label=name,
+        )
         left += table[name].to_numpy()
     axis.set(xlabel="share of the pixels", xlim=(0, 1))
     axis.invert_yaxis()

@@ -129,7 +129,11 @@ def markdown_table(rows: list[dict]) -> str:
         own = [row for row in finished if row["experiment"] == name]
         means = {key: sum(row["test"]["model"][key] for row in own) / len(own) for key in COLUMNS}
         lines.append(
-            [name + " (untrained)" * (is_untrained(own[0]) and "untrained" not in name), str(len(own)), *_numbers(means)]
+            [
+                name + " (untrained)" * (is_untrained(own[0]) and "untrained" not in name),
+                str(len(own)),
+                *_numbers(means),
+            ]
         )
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
@@ -183,7 +187,9 @@ def _weights(row: dict) -> str:
         return "no extractor"
     name = html.escape(row["weights"]["weights"])
     css = "untrained" if is_untrained(row) else "weights"
-    return f'<span class="{css}" title="{name}">{name if is_untrained(row) else name.partition(" (")[0]}</span>'
+    return (
+        f'<span class="{css}" title="{name}">{name if is_untrained(row) else name.partition(" (")[0]}</span>'
+    )
 
 
 def settings_table(rows: list[dict]) -> str:

@@ -29,9 +29,13 @@ def batch(rgb, title: str = "") -> Figure:
 def grid(columns: dict, rows: list[str], title: str = "") -> Figure:
     """Photographs side by side (figure 6 of the report): columns label -> (N,H,W,3) uint8, a caption for each row."""
     pictures = [np.asarray(column) for column in columns.values()]
-    if not pictures or any(p.shape != pictures[0].shape or p.dtype != np.uint8 or len(p) != len(rows) for p in pictures):
+    if not pictures or any(
+        p.shape != pictures[0].shape or p.dtype != np.uint8 or len(p) != len(rows) for p in pictures
+    ):
         shapes = ", ".join(f"{label} {p.shape} {p.dtype}" for label, p in zip(columns, pictures, strict=True))
-        raise KoalaError(f"grid: every column must be ({len(rows)},H,W,3) uint8, as many as captions; got {shapes or 'none'}.")
+        raise KoalaError(
+            f"grid: every column must be ({len(rows)},H,W,3) uint8, as many as captions; got {shapes or 'none'}."
+        )
     return _photographs(np.stack(pictures, 1), rows, list(columns), title)
 
 
@@ -41,7 +45,11 @@ def show_jpeg(picture, quality: int = 85) -> Image:
     if isinstance(picture, Figure):
         with style():
             picture.savefig(drawn := io.BytesIO(), format="png", dpi=JPEG_DPI)
-        image, width, alt = Picture.open(drawn).convert("RGB"), round(picture.get_figwidth() * 100), alt_text(picture)
+        image, width, alt = (
+            Picture.open(drawn).convert("RGB"),
+            round(picture.get_figwidth() * 100),
+            alt_text(picture),
+        )
     else:
         image, alt = Picture.fromarray(np.asarray(picture)), "photograph"
         width = min(max(image.width, 256), 900)
@@ -59,10 +67,12 @@ def _photographs(tiles, rows, columns, title) -> Figure:
     for r, c in np.ndindex(R, C):
         y, x = r * (size[1] + 4), c * (size[0] + 4)
         tile = Picture.fromarray(tiles[r, c]).resize(size, Picture.Resampling.BICUBIC)
-        canvas[y:y + size[1], x:x + size[0]] = np.asarray(tile)
+        canvas[y : y + size[1], x : x + size[0]] = np.asarray(tile)
     inches = size[0] / JPEG_DPI
     longest = max((len(word) for text in columns for word in loose(text).split()), default=1)
-    small = min(10, max(6.5, 72 * inches / (0.62 * longest)))  # points at which the longest word is as wide as a tile
+    small = min(
+        10, max(6.5, 72 * inches / (0.62 * longest))
+    )  # points at which the longest word is as wide as a tile
     heads = [wrapped(text, int(inches * 11)) for text in columns]
     top = 0.12 + 0.17 * max(head.count("\n") + bool(head) for head in heads) + (0.3 if title else 0)
     width, height = left + canvas.shape[1] / JPEG_DPI, top + canvas.shape[0] / JPEG_DPI

@@ -24,7 +24,13 @@ DIGITS = {"ssim": 3, "auc": 3, "chroma_ratio": 2, "colourfulness": 1}
 METHODS = {**metrics.BASELINES, "truth": "the photographs themselves"}
 
 SPEED = {"ms": "{:.2f}", "times": "{:.2f}", "lowest": "{:.2f}", "highest": "{:.2f}", "peak MiB": "{:,.0f}"}
-SUSTAINED = {"per_second": "{:,.1f}", "gflop": "{:.2f}", "share": "{:.0%}", "paper_hours": "{:.2f}", "peak MiB": "{:,.0f}"}
+SUSTAINED = {
+    "per_second": "{:,.1f}",
+    "gflop": "{:.2f}",
+    "share": "{:.0%}",
+    "paper_hours": "{:.2f}",
+    "peak MiB": "{:,.0f}",
+}
 
 HUES = tuple(metrics.HUES)
 WORDS = 32  # characters from which a cell holds words rather than a number or a name
@@ -40,18 +46,31 @@ def table(rows, formats: dict | None = None) -> HTML:
     """Rows (a DataFrame or a list of dicts) as a plain table; formats: column -> "{:.2f}"-like text. Columns of words
     stand left and wrap, columns of numbers do not."""
     frame = pd.DataFrame(rows).astype(object)
-    words = [frame[name].map(lambda value: isinstance(value, str) and len(value) > WORDS).any() for name in frame]
+    words = [
+        frame[name].map(lambda value: isinstance(value, str) and len(value) > WORDS).any() for name in frame
+    ]
     texts = [(formats or {}).get(name, "{}") for name in frame]
     lines = [_row("th", frame.columns, words)]
     for values in frame.itertuples(index=False, name=None):
-        cells = ["" if pd.isna(value) else text.format(value) for text, value in zip(texts, values, strict=True)]
+        cells = [
+            "" if pd.isna(value) else text.format(value) for text, value in zip(texts, values, strict=True)
+        ]
         lines.append(_row("td", cells, words))
-    return HTML(f'<table class="koala-table"><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table>')
+    return HTML(
+        f'<table class="koala-table"><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table>'
+    )
 
 
 def _row(tag: str, cells, words: list[bool]) -> str:
     style = ' class="text" style="text-align:left;white-space:normal"'  # the style is for JupyterLab
-    return "<tr>" + "".join(f"<{tag}{style * bool(long)}>{html.escape(str(cell))}</{tag}>" for cell, long in zip(cells, words, strict=True)) + "</tr>"
+    return (
+        "<tr>"
+        + "".join(
+            f"<{tag}{style * bool(long)}>{html.escape(str(cell))}</{tag}>"
+            for cell, long in zip(cells, words, strict=True)
+        )
+        + "</tr>"
+    )
 
 
 def banner(text: str, colour: str = "#b00020") -> HTML:
@@ -66,10 +85,12 @@ def extractor(info: dict, chosen: dict, matrix: np.ndarray) -> None:
     """What the extractor was, with a banner where its weights are not trained, and how its outputs spread."""
     if is_untrained(info):
         why = f"no ImageNet weights could be had for {info['backbone']}" if info.get("reason") else "as asked"
-        display(banner(
-            f"UNTRAINED extractor ({why}): its features are a random function of the picture, {info['weights']}. "
-            "Every figure and table of this run says untrained."
-        ))  # fmt: skip
+        display(
+            banner(
+                f"UNTRAINED extractor ({why}): its features are a random function of the picture, {info['weights']}. "
+                "Every figure and table of this run says untrained."
+            )
+        )
         print(info.get("reason", ""))
     print(f"extractor: {info['backbone']}, weights: {info['weights']}, sha256 {info['sha256'][:12] or '-'}")
     settings = {k: v for k, v in chosen.items() if not isinstance(v, list | dict | np.ndarray)}

@@ -23,10 +23,17 @@ def status(found) -> HTML:
         weights = (
             runs[0].env["weights"]["weights"] if runs[0].config["backbone"] != "none" else "no extractor"
         )
-        rows.append({
-            "experiment": name, "seeds": len(runs), "extractor's weights": weights, "precision": runs[0].env["machine"]["precision"],
-            "epochs": runs[0].config["epochs"], "code": ", ".join(sorted({run.env["commit"] for run in runs})), "training, s a run": f"{np.mean(seconds):.0f}",
-        })  # fmt: skip
+        rows.append(
+            {
+                "experiment": name,
+                "seeds": len(runs),
+                "extractor's weights": weights,
+                "precision": runs[0].env["machine"]["precision"],
+                "epochs": runs[0].config["epochs"],
+                "code": ", ".join(sorted({run.env["commit"] for run in runs})),
+                "training, s a run": f"{np.mean(seconds):.0f}",
+            }
+        )
     text = table(rows).data
     untrained = [name for name in found.experiments if found.untrained(name)]
     if untrained:
@@ -76,7 +83,9 @@ def grid(found, count: int):
     known = next(iter(found.runs.values())).env["data"]
     photos = data.load(known["name"])
     if photos.fingerprint != known["fingerprint"]:
-        raise KoalaError(f"'{known['name']}' has been prepared anew since these runs: prepare it as it was, or train them again.")
+        raise KoalaError(
+            f"'{known['name']}' has been prepared anew since these runs: prepare it as it was, or train them again."
+        )
     shown = {
         name: artefacts.load_pictures(found.runs[name, found.seeds(name)[0]]) for name in found.experiments
     }

@@ -18,9 +18,18 @@ def speed(rows_by_size: dict, title: str = "") -> Figure:
             y = np.arange(len(rows))
             axis.barh(y, [row["ms"] for row in rows], color=TRAIN, height=0.66)
             for height, row in zip(y, rows, strict=True):
-                axis.annotate(f"{row['ms']:.3g} ms, {row['times']:.3g}x", (row["ms"], height), (4, 0), textcoords="offset points", va="center", fontsize=8)
+                axis.annotate(
+                    f"{row['ms']:.3g} ms, {row['times']:.3g}x",
+                    (row["ms"], height),
+                    (4, 0),
+                    textcoords="offset points",
+                    va="center",
+                    fontsize=8,
+                )
             axis.set_yticks(y, [wrapped(row["variant"], 34) for row in rows])
-            axis.set(xlabel="ms a photograph", title=label, ylim=(len(rows) - 0.4, -0.6))  # the first line on top
+            axis.set(
+                xlabel="ms a photograph", title=label, ylim=(len(rows) - 0.4, -0.6)
+            )  # the first line on top
             axis.margins(x=0.4)
             axis.grid(axis="y", visible=False)
         return finished(figure, title)

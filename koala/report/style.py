@@ -11,7 +11,11 @@ from IPython.display import SVG
 from matplotlib.figure import Figure
 
 WIDTH = 9.0  # inches: 900 px at 100 dpi
-TRAIN, VALIDATION, TRIVIAL = "#0173b2", "#d55e00", "#6e6e6e"  # from seaborn's colour-blind palette, and a gray
+TRAIN, VALIDATION, TRIVIAL = (
+    "#0173b2",
+    "#d55e00",
+    "#6e6e6e",
+)  # from seaborn's colour-blind palette, and a gray
 
 
 @contextlib.contextmanager
@@ -28,8 +32,11 @@ def show_svg(figure: Figure) -> SVG:
     with style():
         figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = buffer.getvalue()
-    text = text[text.index("<svg"):]  # the XML header would ask an HTML page for a DTD
-    return SVG(text.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1), metadata={"alt": alt_text(figure)})
+    text = text[text.index("<svg") :]  # the XML header would ask an HTML page for a DTD
+    return SVG(
+        text.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1),
+        metadata={"alt": alt_text(figure)},
+    )
 
 
 def finished(figure, title=""):
@@ -50,4 +57,6 @@ def loose(text):
 
 
 def alt_text(figure):
-    return "; ".join(text.get_text().replace("\n", " ") for text in figure.texts if text.get_text()) or "chart"
+    return (
+        "; ".join(text.get_text().replace("\n", " ") for text in figure.texts if text.get_text()) or "chart"
+    )

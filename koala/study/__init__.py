@@ -16,4 +16,14 @@ from koala.study.plan import (
     results,
 )
 
-__all__ = ["PARAMS", "Study", "command_line", "extractors", "forget_failures", "load", "parameters", "record_failure", "results"]
+__all__ = [
+    "PARAMS",
+    "Study",
+    "command_line",
+    "extractors",
+    "forget_failures",
+    "load",
+    "parameters",
+    "record_failure",
+    "results",
+]

@@ -8,7 +8,9 @@ from koala.system.errors import KoalaError
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="koala.study", description="What the graph of a study needs from the shell.")
+    parser = argparse.ArgumentParser(
+        prog="koala.study", description="What the graph of a study needs from the shell."
+    )
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("check", help="refuse a study file that cannot be run").add_argument("name")
     failed = actions.add_parser("failed", help="write down why a notebook failed")

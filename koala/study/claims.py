@@ -12,7 +12,19 @@ OLD = ("Inception-v3 of 2015", "inception2015", "inception2015-256", "inception2
 GOALS = {"common": "the lowest validation loss that both reach", "own": "its own lowest"}
 # Whole names of categories (of SUN, Places and ImageNet), whose photographs C8 and C9 are judged on
 WATER = {"sky", "sea", "ocean", "beach", "coast", "seashore", "lakeside", "lake", "river", "harbor"}
-GRASS = {"grass", "lawn", "meadow", "pasture", "field", "football_field", "soccer_field", "golf_course", "park", "campus", "hayfield"}
+GRASS = {
+    "grass",
+    "lawn",
+    "meadow",
+    "pasture",
+    "field",
+    "football_field",
+    "soccer_field",
+    "golf_course",
+    "park",
+    "campus",
+    "hayfield",
+}
 EQUAL = 0.3  # CIEDE2000: two experiments are called equal where the whole interval lies within +-EQUAL
 
 
@@ -31,10 +43,20 @@ def table(found: compare.Study) -> list[dict]:
         *_with(found, *OLD),
         *(_below_training(found, name) for name in (ONE, TWO, THREE, LITE[1], OLD[1])),
         *(_red(found, name) for name in (ONE, TWO, LITE[1], OLD[1])),
-        *(_shift(found, "C8: sky and water too blue ({})", name, "b_shift", WATER) for name in (ONE, TWO, LITE[1], OLD[1])),
-        *(_shift(found, "C9: grass too green ({})", name, "a_shift", GRASS) for name in (ONE, TWO, LITE[1], OLD[1])),
+        *(
+            _shift(found, "C8: sky and water too blue ({})", name, "b_shift", WATER)
+            for name in (ONE, TWO, LITE[1], OLD[1])
+        ),
+        *(
+            _shift(found, "C9: grass too green ({})", name, "a_shift", GRASS)
+            for name in (ONE, TWO, LITE[1], OLD[1])
+        ),
     ]
-    last = {"claim": "C10: objects of many colours fail", "reads": "not tested: no labels of objects", "measured": ""}
+    last = {
+        "claim": "C10: objects of many colours fail",
+        "reads": "not tested: no labels of objects",
+        "measured": "",
+    }
     return [*(row for row in rows if row), last]
 
 
@@ -87,7 +109,9 @@ def _faster(found, claim, first, second):
         return _row(found, claim, "no common seed", "not tested", first, second)
     signs = {np.sign(pair[0] - pair[1]) for pair in epochs.values()}
     verdict = "holds" if signs == {-1} else "does not hold" if -1 not in signs else "undecided"
-    text = "; ".join(f"{pair[0]:.1f} against {pair[1]:.1f} epochs to {GOALS[kind]}" for kind, pair in epochs.items())
+    text = "; ".join(
+        f"{pair[0]:.1f} against {pair[1]:.1f} epochs to {GOALS[kind]}" for kind, pair in epochs.items()
+    )
     return _row(found, claim, text, verdict, first, second)
 
 
@@ -122,11 +146,19 @@ def _shift(found, claim, name, metric, names):
         return None
     table = found.runs[name, found.seeds(name)[0]].per_image
     table = table[table.method == "model"].sort_values("row")
-    plain = table["category"].astype(str).str.lower().str.replace(r"-n\d{8}$|.*/", "", regex=True)  # no synset, no folder above
+    plain = (
+        table["category"].astype(str).str.lower().str.replace(r"-n\d{8}$|.*/", "", regex=True)
+    )  # no synset, no folder above
     chosen = plain.isin(names).to_numpy()
     if not chosen.any():
         return _row(found, claim.format(name), "no such category", "not tested", name)
     mean, low, high = compare.interval(found.values(name, metric)[:, chosen])
     where = ", ".join(sorted(set(plain[chosen])))
     text = f"{metric[0]}* {mean:+.2f} [{low:+.2f}, {high:+.2f}] against the truth in {chosen.sum()} photographs of {where}"
-    return _row(found, claim.format(name), text, "holds" if high < 0 else "does not hold" if low > 0 else "not shown", name)
+    return _row(
+        found,
+        claim.format(name),
+        text,
+        "holds" if high < 0 else "does not hold" if low > 0 else "not shown",
+        name,
+    )

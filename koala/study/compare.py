@@ -13,7 +13,14 @@ from koala.study import plan as plans
 from koala.system import paths
 from koala.system.errors import KoalaError
 
-FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_reduction", "feature_source"}  # what the extractor is
+FEATURES = {
+    "backbone",
+    "weights",
+    "layer",
+    "feature_dims",
+    "feature_reduction",
+    "feature_source",
+}  # what the extractor is
 
 
 @dataclasses.dataclass
@@ -94,7 +101,9 @@ def interval(values: np.ndarray, resamples: int = 4000, seed: int = 0) -> tuple[
 def _draws(seeds: int, images: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Shares of each seed, (resamples, seeds), and of each photograph, (resamples, images), in each resample."""
     rng = np.random.default_rng(seed)
-    return tuple(rng.multinomial(count, np.full(count, 1 / count), resamples) / count for count in (seeds, images))
+    return tuple(
+        rng.multinomial(count, np.full(count, 1 / count), resamples) / count for count in (seeds, images)
+    )
 
 
 def difference(
@@ -125,12 +134,7 @@ def summary(found: Study, names: list[str], draw: int = 0) -> pd.DataFrame:
         for name in names:
             values = found.values(experiment, name, method)
             mean, low, high = interval(values, seed=draw)
-            row |= {
-                name: mean,
-                f"{name}_low": low,
-                f"{name}_high": high,
-                f"{name}_seeds": spread(values),
-            }
+            row |= {name: mean, f"{name}_low": low, f"{name}_high": high, f"{name}_seeds": spread(values)}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -208,7 +212,9 @@ def by_loss(found: Study) -> dict[str, list[str]]:
     return groups
 
 
-def epochs_to_converge(found: Study, first: str, second: str, within: float = 0.05) -> dict[str, tuple[float, float]]:
+def epochs_to_converge(
+    found: Study, first: str, second: str, within: float = 0.05
+) -> dict[str, tuple[float, float]]:
     """Epochs that each of two experiments needs, means over the seeds that both have, until its validation loss is
     `within` of "common", the lowest that both reach, and of "own", its own lowest. {} without a common seed.
 
@@ -219,7 +225,9 @@ def epochs_to_converge(found: Study, first: str, second: str, within: float = 0.
         losses = [found.runs[name, seed].history["val_loss"].to_numpy() for name in (first, second)]
         common = max(one.min() for one in losses)
         for kind, goals in (("common", (common, common)), ("own", [one.min() for one in losses])):
-            counts[kind].append([_first(one, goal + within * abs(goal)) for one, goal in zip(losses, goals, strict=True)])
+            counts[kind].append(
+                [_first(one, goal + within * abs(goal)) for one, goal in zip(losses, goals, strict=True)]
+            )
     return {kind: tuple(np.mean(each, axis=0)) for kind, each in counts.items() if each}
 
 

@@ -15,8 +15,15 @@ PARAMS = paths.ROOT / "params"
 KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "probe"}
 
 _NAMES, _VALUES = (list, "a list: [one, two]"), (dict, "parameters with their values, one a line")
-KINDS = {"experiments": _NAMES, "seeds": _NAMES, "data": _VALUES, "scale": _VALUES, "title": (str, "text"),
-         "about": (str, "text"), "probe": (str, "an experiment's name, or empty quotes for none")}  # fmt: skip
+KINDS = {
+    "experiments": _NAMES,
+    "seeds": _NAMES,
+    "data": _VALUES,
+    "scale": _VALUES,
+    "title": (str, "text"),
+    "about": (str, "text"),
+    "probe": (str, "an experiment's name, or empty quotes for none"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,7 +151,9 @@ def _named(kind: str, name: str) -> Path:
     path = PARAMS / kind / f"{name}.yaml"
     if not path.exists():
         names = sorted(p.stem for p in (PARAMS / kind).glob("*.yaml"))
-        raise KoalaError(f"there is no params/{kind}/{name}.yaml{nearest(name, names)} (there are: {', '.join(names)})")
+        raise KoalaError(
+            f"there is no params/{kind}/{name}.yaml{nearest(name, names)} (there are: {', '.join(names)})"
+        )
     return path
 
 

@@ -65,7 +65,9 @@ def linear_probe(
         found = model.fit(matrix[fit_rows], wanted[fit_rows]).predict(matrix[test_rows])
         r2 = r2_score(wanted[test_rows], found, multioutput="raw_values")
         scores[name] = np.where(wanted[test_rows].std(0) > RARE, r2, np.nan)
-    return [{"target": target} | {name: scores[name][i] for name in inputs} for i, target in enumerate(targets)]
+    return [
+        {"target": target} | {name: scores[name][i] for name in inputs} for i, target in enumerate(targets)
+    ]
 
 
 def statistics(job: Job, matrix: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -83,7 +85,9 @@ def statistics(job: Job, matrix: np.ndarray) -> tuple[dict[str, np.ndarray], dic
 def run(inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], rows: dict) -> list[dict]:
     """`linear_probe` of a run's `statistics`: from gray statistics, from its features, and from both."""
     both = np.concatenate(list(inputs.values()), 1)
-    return linear_probe(inputs | {"both": both}, targets, rows["train"][: category_baseline.FITTED], rows["test"])
+    return linear_probe(
+        inputs | {"both": both}, targets, rows["train"][: category_baseline.FITTED], rows["test"]
+    )
 
 
 def averages(probed: list[dict]) -> list[dict]:

@@ -31,7 +31,9 @@ def pick(device: str = "auto") -> torch.device:
 
 def pick_team(processes: int, device: torch.device) -> int:
     """How many processes train together: as many as asked; for 0 one, and one more for each further GPU that is free."""
-    if processes or device.type != "cuda" or not _leases:  # a GPU that was named is the only one that was meant
+    if (
+        processes or device.type != "cuda" or not _leases
+    ):  # a GPU that was named is the only one that was meant
         return max(processes, 1)
     return 1 + len(_lease())
 
@@ -55,7 +57,9 @@ def _lease(most: int | None = None) -> list[int]:
     for index in range(torch.cuda.device_count()):
         if index in _leases or len(taken) == most:
             continue
-        identity = getattr(torch.cuda.get_device_properties(index), "uuid", index)  # holds under CUDA_VISIBLE_DEVICES
+        identity = getattr(
+            torch.cuda.get_device_properties(index), "uuid", index
+        )  # holds under CUDA_VISIBLE_DEVICES
         try:
             handle = open(Path(tempfile.gettempdir()) / f"koala-{os.getuid()}-gpu-{identity}.lock", "w")
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,9 +95,13 @@ def pick_compile(wanted: str, device: torch.device, steps: int, image_size: int)
         pays = device.type == "cuda" and steps >= 2000 and can_compile(device)
         return ("graphs" if image_size <= 96 else "on") if pays else "off"
     if wanted == "graphs" and device.type != "cuda":
-        raise KoalaError(f"compile=graphs needs a GPU, and this run is on {device.type}: use compile=on or auto.")
+        raise KoalaError(
+            f"compile=graphs needs a GPU, and this run is on {device.type}: use compile=on or auto."
+        )
     if wanted != "off" and not can_compile(device):
-        raise KoalaError(f"compile={wanted} needs a C++ compiler{' and Triton' * (device.type == 'cuda')}: use compile=off.")
+        raise KoalaError(
+            f"compile={wanted} needs a C++ compiler{' and Triton' * (device.type == 'cuda')}: use compile=off."
+        )
     return wanted
 
 

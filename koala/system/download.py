@@ -22,7 +22,14 @@ class Unreachable(KoalaError):
 def fetch(url: str, path: Path, progress=None) -> Path:
     """Download `url` to `path`, atomically and checked by hash. KoalaError where the hub refuses or errs, Unreachable
     where it hangs. The transfer runs in a thread that may be left behind: a name's look-up cannot be interrupted."""
-    state = {"done": 0, "total": 0, "sha256": hash_in_name(path), "error": "", "answered": False, "stop": False}
+    state = {
+        "done": 0,
+        "total": 0,
+        "sha256": hash_in_name(path),
+        "error": "",
+        "answered": False,
+        "stop": False,
+    }
     name = f"{urllib.parse.urlsplit(url).netloc} ({path.name})"
     try:
         with atomic_path(path) as temporary:
@@ -68,7 +75,9 @@ def _stream(url, path, state):
                 state["done"] += len(block)
         if state["done"] < state["total"]:
             state["error"] = f"it sent {state['done']} of {state['total']} bytes"
-    except Exception as error:  # urllib, ssl, socket and http errors: the reader needs the reason, not the kind
+    except (
+        Exception
+    ) as error:  # urllib, ssl, socket and http errors: the reader needs the reason, not the kind
         state["answered"] |= isinstance(error, urllib.error.HTTPError)
         state["error"] = str(getattr(error, "reason", None) or error) or type(error).__name__
 

@@ -12,7 +12,7 @@ class KoalaError(ValueError):
 
 
 def nearest(name, *tables) -> str:
-    """", did you mean 'NAME'?" with the closest name of the first of `tables` that has one near enough, or ""."""
+    """ ", did you mean 'NAME'?" with the closest name of the first of `tables` that has one near enough, or ""."""
     for names in tables:
         close = difflib.get_close_matches(str(name), list(names), n=1, cutoff=0.6)
         if close:

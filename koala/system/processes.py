@@ -7,7 +7,9 @@ import signal
 import sys
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # mallopt's parameters, from glibc's malloc.h
-MAPPED = 32 * 2**20  # bytes; blocks above it are mapped apart: the most that glibc's threshold grows to by itself
+MAPPED = (
+    32 * 2**20
+)  # bytes; blocks above it are mapped apart: the most that glibc's threshold grows to by itself
 
 
 @contextlib.contextmanager

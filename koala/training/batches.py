@@ -10,7 +10,9 @@ import numpy as np
 import torch
 
 PIXELS = 4_000_000  # looked at together where no gradients are needed: some 200 MB of float32 in all
-KEPT = 8 * 2**20  # bytes read from a memory map before its pages are handed back (the kernel maps neighbours, too)
+KEPT = (
+    8 * 2**20
+)  # bytes read from a memory map before its pages are handed back (the kernel maps neighbours, too)
 
 
 class Streamed:
@@ -30,7 +32,9 @@ class Streamed:
         out = self.rows[index]
         self.read += out.nbytes
         if self.read > KEPT and hasattr(mmap, "MADV_DONTNEED"):
-            self.map.madvise(mmap.MADV_DONTNEED)  # the pages are clean: they are read again where they are needed
+            self.map.madvise(
+                mmap.MADV_DONTNEED
+            )  # the pages are clean: they are read again where they are needed
             self.read = 0
         return out
 
@@ -80,15 +84,22 @@ class Batches:
     def _read(self, rows, mirror) -> list[torch.Tensor]:
         """Pictures (n,S,S,3), features (n,D) and, where rows are mirrored, their other features, where they lie."""
         index = torch.from_numpy(rows)
-        wanted = [self.images, self.features] + ([self.mirrored] if mirror is not None and self.mirrored is not None else [])
+        wanted = [self.images, self.features] + (
+            [self.mirrored] if mirror is not None and self.mirrored is not None else []
+        )
         parts = [array[index.to(array.device)] for array in wanted]
         if self.device.type == "cuda":
             parts = [part if part.is_cuda else part.pin_memory() for part in parts]
         return parts
 
 
-def make_batches(images: np.ndarray, features: np.ndarray, device: torch.device, mirrored: np.ndarray | None = None,
-                 budget: int | None = None) -> Batches:  # fmt: skip
+def make_batches(
+    images: np.ndarray,
+    features: np.ndarray,
+    device: torch.device,
+    mirrored: np.ndarray | None = None,
+    budget: int | None = None,
+) -> Batches:
     """Data on the GPU as uint8 when all of it takes less than `budget` bytes, else streamed.
 
     budget: half of the device's free memory where it is None. On a CPU a memory map is resident as it stands, in the

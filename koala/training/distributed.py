@@ -79,7 +79,9 @@ def wrap(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     """The module whose backward pass averages gradients over the processes; itself where there is one only."""
     if not active():
         return module
-    return torch.nn.parallel.DistributedDataParallel(module, [device.index] if device.type == "cuda" else None)
+    return torch.nn.parallel.DistributedDataParallel(
+        module, [device.index] if device.type == "cuda" else None
+    )
 
 
 def unsynchronized(module: torch.nn.Module):

@@ -81,7 +81,12 @@ def _record(job, rows, state) -> dict:
         raise KoalaError(
             f"the validation loss is {losses['val_loss']} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
         )
-    return {"epoch": epoch + 1, "lr": learning_rate(job.config, epoch), **losses, **first_terms(job, rows["validation"])}
+    return {
+        "epoch": epoch + 1,
+        "lr": learning_rate(job.config, epoch),
+        **losses,
+        **first_terms(job, rows["validation"]),
+    }
 
 
 def first_terms(job, rows) -> dict[str, float]:

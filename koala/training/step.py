@@ -119,7 +119,10 @@ def _halving(job, optimizer, accumulate) -> torch.Tensor:
 
 def _accumulate(job, rows, factor, mirror, synchronize=True) -> torch.Tensor:
     """Gradients of factor * mean loss over `rows`, a micro-batch at a time; this process's part of the mean loss."""
-    value, pieces = 0.0, [rows] if len(rows) <= (job.micro_batch or len(rows)) else list(chunks(rows, job.micro_batch))
+    value, pieces = (
+        0.0,
+        [rows] if len(rows) <= (job.micro_batch or len(rows)) else list(chunks(rows, job.micro_batch)),
+    )
     for piece in pieces:
         last = synchronize and piece is pieces[-1]
         with contextlib.nullcontext() if last else distributed.unsynchronized(job.synchronized):

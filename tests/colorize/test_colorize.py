@@ -145,11 +145,21 @@ def test_bad_files_are_named_and_the_others_go_on(tmp_path, monkeypatch):
         return read(path)
 
     monkeypatch.setattr(paths.Path, "read_bytes", read_bytes)
-    reasons = {"folder.jpg": "a folder", "link.jpg": "a link to nothing", "loop.jpg": "a link to nothing",
-               "pipe.jpg": "not a regular file", "empty.jfif": "zero bytes", "pages.tif": "damaged",
-               "secret.png": "Permission denied"}  # fmt: skip
+    reasons = {
+        "folder.jpg": "a folder",
+        "link.jpg": "a link to nothing",
+        "loop.jpg": "a link to nothing",
+        "pipe.jpg": "not a regular file",
+        "empty.jfif": "zero bytes",
+        "pages.tif": "damaged",
+        "secret.png": "Permission denied",
+    }
     pictures = colorize.find_pictures(str(place))
-    assert len(colorize.targets(pictures, str(place), str(tmp_path / "out"))) == len(pictures) == len(reasons) + 3
+    assert (
+        len(colorize.targets(pictures, str(place), str(tmp_path / "out")))
+        == len(pictures)
+        == len(reasons) + 3
+    )
     sizes = {}
     for path in pictures:
         if path.name in reasons:
@@ -189,7 +199,9 @@ def test_an_output_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch):
 def test_a_run_is_found_by_a_path_from_anywhere(painter, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(paths.home()))
-    monkeypatch.setattr(paths, "ROOT", paths.home())  # what a user's paths are looked up in besides the working folder
+    monkeypatch.setattr(
+        paths, "ROOT", paths.home()
+    )  # what a user's paths are looked up in besides the working folder
     for name in (painter.name, f"runs/{painter.name}", f"~/runs/{painter.name}"):
         assert colorize.find_run(name).resolve() == paths.runs_dir() / painter.name
 

@@ -21,11 +21,19 @@ def coded(image, kind="JPEG", **options) -> bytes:
 
 def png(width: int, height: int, depth=8, colour=2, rows=b"") -> bytes:
     """A PNG by hand, for headers that no library would write."""
+
     def chunk(kind, content):
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        return (
+            struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+        )
 
     head = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 def with_exif(seed: int, orientation: int) -> bytes:
@@ -74,9 +82,18 @@ REFUSED = {  # name: (content, a part of the reason)
     "bomb.png": (png(60_000, 60_000, rows=bytes(1000)), "too large"),
     "large.png": (png(11_000, 10_000, rows=bytes(1000)), "too large"),
     "no_pixels.png": (png(0, 0), ""),
-    "program.jpg": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 48\n%%EndComments\n{ } loop\n", "EPS files are not read"),
-    "program_in_dos.jpg": (b"\xc5\xd0\xd3\xc6" + struct.pack("<II", 32, 40) + bytes(20) + b"%!PS-Adobe-3.0 EPSF-3.0\n{ } loop\n", "EPS"),
-    "script.eps": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 48\n(w) (w) file closefile\n", "EPS files are not read"),
+    "program.jpg": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 48\n%%EndComments\n{ } loop\n",
+        "EPS files are not read",
+    ),
+    "program_in_dos.jpg": (
+        b"\xc5\xd0\xd3\xc6" + struct.pack("<II", 32, 40) + bytes(20) + b"%!PS-Adobe-3.0 EPSF-3.0\n{ } loop\n",
+        "EPS",
+    ),
+    "script.eps": (
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 60 48\n(w) (w) file closefile\n",
+        "EPS files are not read",
+    ),
     "drawing.wmf": (b"\xd7\xcd\xc6\x9a" + bytes(60), "WMF files are not read"),
     "photo.tga": (coded(picture(510), "TGA"), "files are not read"),
     "photo.pcx": (coded(picture(511), "PCX"), "PCX files are not read"),
@@ -86,12 +103,16 @@ REFUSED = {  # name: (content, a part of the reason)
 GRAY = {
     "gray.jpg": coded(picture(520, mode="L")),
     "gray_as_rgb.jpg": coded(picture(521, mode="L").convert("RGB")),
-    "gray_16_bit.png": coded(Image.fromarray(np.asarray(picture(522, mode="L")).astype(np.uint16) * 257), "PNG"),
+    "gray_16_bit.png": coded(
+        Image.fromarray(np.asarray(picture(522, mode="L")).astype(np.uint16) * 257), "PNG"
+    ),
     "gray_float.tif": coded(Image.fromarray(np.asarray(picture(523, mode="L"), np.float32) / 255), "TIFF"),
     "gray_alpha.png": coded(alpha(524, "LA"), "PNG"),
     "bilevel.png": coded(picture(525, mode="1"), "PNG"),
-    "nearly_gray.png": coded(Image.merge("RGB", [picture(526, mode="L").point(lambda v, k=k: v + k) for k in (0, 1, 2)]), "PNG"),
-}  # fmt: skip
+    "nearly_gray.png": coded(
+        Image.merge("RGB", [picture(526, mode="L").point(lambda v, k=k: v + k) for k in (0, 1, 2)]), "PNG"
+    ),
+}
 CONVERTED = {  # name: (content, the note that it gets)
     "exif_90.jpg": (with_exif(540, 6), "EXIF"),
     "exif_mirror.jpg": (with_exif(541, 2), "EXIF"),
@@ -100,7 +121,10 @@ CONVERTED = {  # name: (content, the note that it gets)
     "rgba.png": (coded(alpha(544, "RGBA"), "PNG"), "alpha"),
     "transparent.gif": (coded(picture(545).quantize(16), "GIF", transparency=3), "alpha"),
     "animated.gif": (coded(picture(546), "GIF", save_all=True, append_images=[picture(547)]), "first frame"),
-    "animated.webp": (coded(picture(548), "WEBP", save_all=True, append_images=[picture(549)]), "first frame"),
+    "animated.webp": (
+        coded(picture(548), "WEBP", save_all=True, append_images=[picture(549)]),
+        "first frame",
+    ),
     "pages.tif": (coded(picture(550), "TIFF", save_all=True, append_images=[picture(551)]), "first frame"),
     "profile.jpg": (profile(552), ""),
     "ycbcr.tif": (coded(picture(553, mode="YCbCr"), "TIFF"), "YCbCr"),

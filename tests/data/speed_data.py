@@ -43,8 +43,13 @@ def cpu_seconds(function, items) -> float:
 def line(what: str, seconds: list[float], reference: list[float]) -> dict:
     """One line of the table: medians over the rounds, and the range of the rounds' own ratios."""
     ratios = np.array(reference) / np.array(seconds)
-    return {"what": what, "ms of CPU a picture": f"{np.median(seconds) * 1e3:.3f}", "ratio": f"{np.median(ratios):.2f}",
-            "lowest": f"{ratios.min():.2f}", "highest": f"{ratios.max():.2f}"}  # fmt: skip
+    return {
+        "what": what,
+        "ms of CPU a picture": f"{np.median(seconds) * 1e3:.3f}",
+        "ratio": f"{np.median(ratios):.2f}",
+        "lowest": f"{ratios.min():.2f}",
+        "highest": f"{ratios.max():.2f}",
+    }
 
 
 def contents(source: str, most: int) -> list[bytes]:
@@ -65,7 +70,9 @@ def plain_loop(source: str, most: int) -> float:
             names = archive.namelist()
             for name in names[:: max(1, len(names) // most)]:
                 if not name.endswith("/"):
-                    rgb2lab(np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB")))  # (H, W, 3)
+                    rgb2lab(
+                        np.asarray(Image.open(io.BytesIO(archive.read(name))).convert("RGB"))
+                    )  # (H, W, 3)
                     count += 1
     return (time.process_time() - start) / count
 
@@ -79,8 +86,11 @@ def small_pictures(source: str, image_size: int = 64) -> list[dict]:
             first, count, again = prepare_alone(source, image_size, home)
         rounds.append((plain, first / count, again / count))
     plain, first, again = zip(*rounds, strict=True)
-    return [line("plain loop: zipfile, Pillow, rgb2lab", plain, plain), line(f"koala.data.prepare, all {count:,}", first, plain),
-            line("prepare again", again, plain)]  # fmt: skip
+    return [
+        line("plain loop: zipfile, Pillow, rgb2lab", plain, plain),
+        line(f"koala.data.prepare, all {count:,}", first, plain),
+        line("prepare again", again, plain),
+    ]
 
 
 def prepare_alone(source: str, image_size: int, home: str) -> tuple[float, int, float]:
@@ -101,7 +111,13 @@ def prepare_alone(source: str, image_size: int, home: str) -> tuple[float, int, 
 def _run(code: str, source: str, image_size: int, home: str) -> list[float]:
     """The numbers that a process of its own prints."""
     command = [sys.executable, "-c", code, source, str(image_size)]
-    done = subprocess.run(command, env=os.environ | {"KOALA_HOME": home, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        command,
+        env=os.environ | {"KOALA_HOME": home, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     return [float(word) for word in done.stdout.split()]
 
 
@@ -109,11 +125,15 @@ def large_photographs(source: str, image_size: int = 224) -> list[dict]:
     """koala.data.decode against Pillow's decoding and bicubic resizing of the same JPEG files of 500x400."""
     files = []
     for data in contents(source, 200):
-        Image.open(io.BytesIO(data)).convert("RGB").resize((500, 400), BICUBIC).save(out := io.BytesIO(), "JPEG", quality=90)
+        Image.open(io.BytesIO(data)).convert("RGB").resize((500, 400), BICUBIC).save(
+            out := io.BytesIO(), "JPEG", quality=90
+        )
         files.append(out.getvalue())
 
     def plain(data):
-        return np.asarray(Image.open(io.BytesIO(data)).resize((image_size, image_size), BICUBIC, box=(50, 0, 450, 400)))
+        return np.asarray(
+            Image.open(io.BytesIO(data)).resize((image_size, image_size), BICUBIC, box=(50, 0, 450, 400))
+        )
 
     def ours(data):
         return square(data, image_size)[0]
@@ -121,8 +141,10 @@ def large_photographs(source: str, image_size: int = 224) -> list[dict]:
     rounds = [(cpu_seconds(plain, files), cpu_seconds(ours, files)) for _ in range(ROUNDS)]
     reference, seconds = zip(*rounds, strict=True)
     difference = np.mean([np.abs(plain(data).astype(int) - ours(data)).mean() for data in files])
-    return [line(f"500x400 to {image_size} px: Pillow, bicubic", reference, reference),
-            line(f"koala.data.decode, {difference:.3f} of 255 from it on average", seconds, reference)]  # fmt: skip
+    return [
+        line(f"500x400 to {image_size} px: Pillow, bicubic", reference, reference),
+        line(f"koala.data.decode, {difference:.3f} of 255 from it on average", seconds, reference),
+    ]
 
 
 def memory(source: str, counts, image_size: int = 64) -> list[dict]:
@@ -133,12 +155,21 @@ def memory(source: str, counts, image_size: int = 64) -> list[dict]:
             with zipfile.ZipFile(f"{home}/part.zip", "w") as part:
                 for entry in found[:count]:
                     part.writestr(entry["path"], read(entry))
-            code = ("import resource, sys, time; from koala import data; start = time.monotonic()\n"
-                    "data.prepare(sys.argv[1], 'memory', int(sys.argv[2]))\n"
-                    "print(time.monotonic() - start, *(resource.getrusage(who).ru_maxrss / 1024"
-                    " for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))")  # fmt: skip
+            code = (
+                "import resource, sys, time; from koala import data; start = time.monotonic()\n"
+                "data.prepare(sys.argv[1], 'memory', int(sys.argv[2]))\n"
+                "print(time.monotonic() - start, *(resource.getrusage(who).ru_maxrss / 1024"
+                " for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))"
+            )
             seconds, main, decoder = _run(code, f"{home}/part.zip", image_size, home)
-        rows.append({"pictures": min(count, len(found)), "seconds": seconds, "peak memory, MiB": main, "a decoding process": decoder})
+        rows.append(
+            {
+                "pictures": min(count, len(found)),
+                "seconds": seconds,
+                "peak memory, MiB": main,
+                "a decoding process": decoder,
+            }
+        )
     return rows
 
 
@@ -146,7 +177,9 @@ def main(arguments=None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("small", help="an archive of pictures of about 64 px; several with commas and globs")
     parser.add_argument("large", nargs="?", help="photographs")
-    parser.add_argument("--memory", type=int, nargs="+", metavar="N", help="peak memory of preparing N pictures")
+    parser.add_argument(
+        "--memory", type=int, nargs="+", metavar="N", help="peak memory of preparing N pictures"
+    )
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if hasattr(os, "sched_setaffinity"):

@@ -55,10 +55,19 @@ def test_every_kind_is_used_or_named(folder):
     assert kinds >= 30
     for name, (_, reason) in REFUSED.items():
         line = table.loc[f"odd/{name}"]
-        assert line["status"] == "refused" and line["reason"] and reason in line["reason"], (name, line["reason"])
-    for name, reason in (("link_out.jpg", "out of the folder"), ("link_nowhere.jpg", "to nothing"), ("link_loop", "link"),
-                         ("pipe.jpg", "not a regular file")):  # fmt: skip
-        assert table.loc[f"odd/{name}", "status"] == "refused" and reason in table.loc[f"odd/{name}", "reason"]
+        assert line["status"] == "refused" and line["reason"] and reason in line["reason"], (
+            name,
+            line["reason"],
+        )
+    for name, reason in (
+        ("link_out.jpg", "out of the folder"),
+        ("link_nowhere.jpg", "to nothing"),
+        ("link_loop", "link"),
+        ("pipe.jpg", "not a regular file"),
+    ):
+        assert (
+            table.loc[f"odd/{name}", "status"] == "refused" and reason in table.loc[f"odd/{name}", "reason"]
+        )
     for name in GRAY:
         assert table.loc[f"odd/{name}", "status"] == "gray", name
     for name, (_, note) in CONVERTED.items():
@@ -70,7 +79,12 @@ def test_every_kind_is_used_or_named(folder):
     assert "odd" in table.loc["Odd/case.jpg", "reason"] and "case" in table.loc["Odd/case.jpg", "reason"]
     assert (table[table.index.str.startswith("good")]["status"] == "used").all()
     used = GOOD + len(CONVERTED) + len(PLAIN) + 1
-    assert photos.meta["counts"] == {"used": used, "gray": len(GRAY), "duplicate": 1, "refused": len(REFUSED) + 4}
+    assert photos.meta["counts"] == {
+        "used": used,
+        "gray": len(GRAY),
+        "duplicate": 1,
+        "refused": len(REFUSED) + 4,
+    }
     assert sum(photos.meta["counts"].values()) == len(table)
 
 
@@ -101,11 +115,18 @@ def test_a_file_that_cannot_be_read_is_named(folder, monkeypatch):
 
     monkeypatch.setattr(shards, "read", fail)
     data.prepare(str(folder), "kinds", 32)
-    assert data.files("kinds").set_index("path").loc["good1/1.jpg", "reason"] == "unreadable (Permission denied)"
+    assert (
+        data.files("kinds").set_index("path").loc["good1/1.jpg", "reason"] == "unreadable (Permission denied)"
+    )
 
 
 def test_archives_cannot_reach_outside(tmp_path):
-    odd = {"/absolute.jpg": "absolute", "../climbs.jpg": "climbs", "a/../../climbs.jpg": "climbs", "C:\\windows.jpg": "absolute"}
+    odd = {
+        "/absolute.jpg": "absolute",
+        "../climbs.jpg": "climbs",
+        "a/../../climbs.jpg": "climbs",
+        "C:\\windows.jpg": "absolute",
+    }
     with zipfile.ZipFile(tmp_path / "odd.zip", "w") as archive:
         for i in range(6):
             archive.writestr(f"a/{i}.jpg", coded(picture(i)))
@@ -142,22 +163,34 @@ def test_encrypted_and_damaged_zip_members_are_named(tmp_path):
     (tmp_path / "x.zip").write_bytes(content)
     data.prepare("x.zip", "x", 32)
     reasons = data.files("x").set_index("path")["reason"]
-    assert "damaged" in reasons["1.jpg"] and "encrypted" in reasons["2.jpg"] and "compression" in reasons["lzma.jpg"]
+    assert (
+        "damaged" in reasons["1.jpg"]
+        and "encrypted" in reasons["2.jpg"]
+        and "compression" in reasons["lzma.jpg"]
+    )
     assert reasons["bomb.jpg"] == "not an image that can be read"
 
 
 def test_exif_turns_pictures_upright():
-    for orientation, turn in ((1, None), (3, Image.Transpose.ROTATE_180), (6, Image.Transpose.ROTATE_270),
-                              (8, Image.Transpose.ROTATE_90)):  # fmt: skip
+    for orientation, turn in (
+        (1, None),
+        (3, Image.Transpose.ROTATE_180),
+        (6, Image.Transpose.ROTATE_270),
+        (8, Image.Transpose.ROTATE_90),
+    ):
         got, _, size = decode.square(with_exif(1, orientation), 48, "fit")
         wanted = Image.open(io.BytesIO(coded(picture(1))))
         wanted = wanted.transpose(turn) if turn is not None else wanted
         assert size == wanted.size
-        assert np.abs(got.astype(int) - np.asarray(wanted.resize((48, 48), Image.Resampling.BICUBIC))).max() <= 1
+        assert (
+            np.abs(got.astype(int) - np.asarray(wanted.resize((48, 48), Image.Resampling.BICUBIC))).max() <= 1
+        )
 
 
 def test_fast_and_slow_decoders_agree(monkeypatch):
-    names = [coded(picture(i, (200 + i, 150)), quality=60 + i) for i in range(8)] + [coded(picture(9, (1200, 900)))]
+    names = [coded(picture(i, (200 + i, 150)), quality=60 + i) for i in range(8)] + [
+        coded(picture(9, (1200, 900)))
+    ]
     fast = [decode.square(content, 64)[0] for content in names]
     monkeypatch.setattr(decode, "simplejpeg", None)
     for content, picture_ in zip(names, fast, strict=True):
@@ -165,7 +198,9 @@ def test_fast_and_slow_decoders_agree(monkeypatch):
         with Image.open(io.BytesIO(content)) as image:
             side = min(image.size)
             left, top = (image.width - side) // 2, (image.height - side) // 2
-            plain = image.crop((left, top, left + side, top + side)).resize((64, 64), Image.Resampling.BICUBIC)
+            plain = image.crop((left, top, left + side, top + side)).resize(
+                (64, 64), Image.Resampling.BICUBIC
+            )
         assert np.abs(picture_.astype(int) - np.asarray(plain)).mean() < 1
 
 
@@ -176,7 +211,10 @@ def test_16_bit_and_alpha_are_converted_rightly():
     half = Image.new("RGBA", (32, 32), (200, 0, 0, 128))
     assert decode.square(coded(half, "PNG"), 32)[0][0, 0].tolist() == [227, 127, 127]
     gray, notes, _ = decode.square(GRAY["gray_16_bit.png"], 48)
-    assert np.array_equal(gray[..., 0], decode.square(coded(picture(522, mode="L"), "PNG"), 48)[0][..., 0]) and notes
+    assert (
+        np.array_equal(gray[..., 0], decode.square(coded(picture(522, mode="L"), "PNG"), 48)[0][..., 0])
+        and notes
+    )
 
 
 def test_a_picture_never_runs_a_program(tmp_path, monkeypatch):
@@ -187,7 +225,10 @@ def test_a_picture_never_runs_a_program(tmp_path, monkeypatch):
     for name, (content, reason) in REFUSED.items():
         if "EPS" in reason:
             (tmp_path / name).write_bytes(content)
-            for opened in (lambda name=name: colorize.read(tmp_path / name), lambda content=content: decode.square(content, 32)):
+            for opened in (
+                lambda name=name: colorize.read(tmp_path / name),
+                lambda content=content: decode.square(content, 32),
+            ):
                 with pytest.raises(KoalaError, match="EPS files are not read"):
                     opened()
     assert not (tmp_path / "started").exists()

@@ -75,7 +75,11 @@ def test_nothing_is_computed_twice_and_a_new_file_is_noticed(folder, monkeypatch
     again = data.prepare(str(folder), "small", 32)
     assert again.meta["counts"] == {"gray": 1, "used": 30} and again.fingerprint == first.fingerprint
     smaller = data.find("small", 16)
-    assert smaller.name == "small-16" and smaller.images.shape[1] == 16 and data.load("small").images.shape[1] == 32
+    assert (
+        smaller.name == "small-16"
+        and smaller.images.shape[1] == 16
+        and data.load("small").images.shape[1] == 32
+    )
 
 
 def test_prepared_again_with_other_parameters(folder):
@@ -98,7 +102,11 @@ def test_a_missing_data_set_is_one_sentence(folder):
 
 
 def everything(folder) -> dict:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file() and not path.name.endswith(".lock")}
+    return {
+        str(path): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.endswith(".lock")
+    }
 
 
 def test_a_users_own_files_in_data_are_never_replaced(folder, tmp_path, monkeypatch):
@@ -109,7 +117,9 @@ def test_a_users_own_files_in_data_are_never_replaced(folder, tmp_path, monkeypa
         with pytest.raises(KoalaError, match="choose another name"):
             data.prepare(str(source), "mine", 32)
         assert everything(paths.data_dir()) == before
-    assert len(data.prepare(str(mine), "of-mine", 32)) == 12  # under another name they are a source as any other
+    assert (
+        len(data.prepare(str(mine), "of-mine", 32)) == 12
+    )  # under another name they are a source as any other
     (paths.data_dir() / "file").write_text("no folder")
     with pytest.raises(KoalaError, match="choose another name"):
         data.prepare(str(folder), "file", 32)
@@ -161,12 +171,17 @@ def test_copies_never_stand_on_both_sides(tmp_path):
     folder = fill(tmp_path / "source", range(120))
     for i in range(0, 120, 3):
         image = picture(i)
-        variants = {"scaled.png": image.resize((64, 48), Image.Resampling.BILINEAR), "quality.jpg": image,
-                    "brighter.png": ImageEnhance.Brightness(image).enhance(1.03)}  # fmt: skip
+        variants = {
+            "scaled.png": image.resize((64, 48), Image.Resampling.BILINEAR),
+            "quality.jpg": image,
+            "brighter.png": ImageEnhance.Brightness(image).enhance(1.03),
+        }
         for name, variant in variants.items():
             (folder / "copies").mkdir(exist_ok=True)
             variant.save(folder / "copies" / f"{i}-{name}", quality=40)
-        (folder / "copies" / f"{i}-same.png").write_bytes((folder / f"category{i % 3}/{i:04d}.png").read_bytes())
+        (folder / "copies" / f"{i}-same.png").write_bytes(
+            (folder / f"category{i % 3}/{i:04d}.png").read_bytes()
+        )
     photos = data.prepare(str(folder), "copies", 64)
     assert photos.meta["counts"] == {"used": 240, "duplicate": 40}
     number = photos.files["path"].str.extract(r"(\d+)[-.][a-z]+")[0].astype(int)
@@ -184,7 +199,9 @@ def test_candidates_are_all_pairs_within_five_bits():
         hashes[200 + i] = hashes[i] ^ np.uint64(flips)
     pairs = {tuple(pair) for pair in duplicates.candidates(hashes).tolist()}
     distance = np.bitwise_count(hashes[:, None] ^ hashes[None])
-    close, near = ({(i, j) for i, j in np.argwhere(distance <= bits).tolist() if i < j} for bits in (5, duplicates.BITS))
+    close, near = (
+        {(i, j) for i, j in np.argwhere(distance <= bits).tolist() if i < j} for bits in (5, duplicates.BITS)
+    )
     assert close <= pairs <= near and len(close) > 100
 
 
@@ -231,8 +248,11 @@ def test_an_interrupted_preparation_goes_on(many, monkeypatch):
     content[5000] ^= 1  # and one of the finished pieces is spoiled
     (work / "000001.npz").write_bytes(content)
     made = []
-    monkeypatch.setattr(shards.Shards, "__getitem__",
-                        lambda self, i, make=shards.Shards.__getitem__: made.append(i) or make(self, i))  # fmt: skip
+    monkeypatch.setattr(
+        shards.Shards,
+        "__getitem__",
+        lambda self, i, make=shards.Shards.__getitem__: made.append(i) or make(self, i),
+    )
     broken = data.prepare(str(many), "broken", 16, progress=stop)
     assert made == [3, 4, 1] and not work.exists()
     assert contents(broken) == contents(whole)
@@ -259,7 +279,9 @@ def test_a_disk_that_fills_at_the_end_is_one_sentence(folder, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(assemble.os, "posix_fallocate", full)
-        with pytest.raises(KoalaError, match=r"'small' stopped .*No space left on device.*what is finished is kept"):
+        with pytest.raises(
+            KoalaError, match=r"'small' stopped .*No space left on device.*what is finished is kept"
+        ):
             data.prepare(str(folder), "small", 32)
     assert len(data.prepare(str(folder), "small", 32)) == 30
 
@@ -278,8 +300,9 @@ def test_killed_at_ten_moments(many, monkeypatch):
     place = whole.folder.parent / "killed"
 
     def run(seconds=None) -> float:
-        process = multiprocessing.get_context("fork").Process(target=data.prepare, args=(str(many), "killed", 16),
-                                                              kwargs={"workers": 2})  # fmt: skip
+        process = multiprocessing.get_context("fork").Process(
+            target=data.prepare, args=(str(many), "killed", 16), kwargs={"workers": 2}
+        )
         process.start()
         start = time.monotonic()
         process.join(seconds)

@@ -31,7 +31,11 @@ def jpeg(seed: int, size=(40, 32)) -> bytes:
     return out.getvalue()
 
 
-FILES = {f"set/{kind}/{'deep/' if kind == 'c' else ''}{i}.jpg": jpeg(i + 20 * ord(kind)) for kind in "abc" for i in range(5)}
+FILES = {
+    f"set/{kind}/{'deep/' if kind == 'c' else ''}{i}.jpg": jpeg(i + 20 * ord(kind))
+    for kind in "abc"
+    for i in range(5)
+}
 
 
 def as_folder(tmp_path):
@@ -58,14 +62,20 @@ def as_tar(tmp_path, ending="tar"):
 
 
 def test_folder_and_archives_give_the_same_data_set(tmp_path):
-    places = [as_folder(tmp_path), as_zip(tmp_path), *(as_tar(tmp_path, e) for e in ("tar", "tar.gz", "tar.bz2", "tar.xz"))]
+    places = [
+        as_folder(tmp_path),
+        as_zip(tmp_path),
+        *(as_tar(tmp_path, e) for e in ("tar", "tar.gz", "tar.bz2", "tar.xz")),
+    ]
     prepared = [data.find(str(place), 32) for place in places]
     assert len({photos.name for photos in prepared}) == len(places)
     assert len({photos.fingerprint for photos in prepared}) == 1
     for photos in prepared:
         assert np.array_equal(photos.images, prepared[0].images)
         assert photos.files["category"].value_counts().to_dict() == {"a": 5, "b": 5, "c/deep": 5}
-    assert sorted(p.name for p in tmp_path.glob("*")) == sorted([*(p.name for p in places), "home"])  # nothing unpacked
+    assert sorted(p.name for p in tmp_path.glob("*")) == sorted(
+        [*(p.name for p in places), "home"]
+    )  # nothing unpacked
 
 
 def test_several_sources_are_one_data_set_in_whatever_order(tmp_path):
@@ -87,7 +97,11 @@ def test_sources_of_the_same_name_keep_their_paths_apart(tmp_path):
             (tmp_path / place / f"cat/{k}.jpg").write_bytes(jpeg(10 * i + k))
     photos = data.prepare("2019/photos,2020/photos,2020/more", "years", 32)
     folders = photos.files["path"].str.removesuffix(".jpg").str[:-2]
-    assert photos.files["path"].is_unique and set(folders) == {"2019/photos/cat", "2020/photos/cat", "more/cat"}
+    assert photos.files["path"].is_unique and set(folders) == {
+        "2019/photos/cat",
+        "2020/photos/cat",
+        "more/cat",
+    }
     assert statistics.compare_with_source(photos) == 12
 
 
@@ -96,7 +110,9 @@ def test_names_and_hashes_that_look_like_numbers_stay_text(tmp_path):
     for i in range(6):
         (tmp_path / f"numbers/7/00{i}").write_bytes(jpeg(i))
     photos = data.prepare("numbers", "numbers", 32)
-    assert sorted(photos.files["path"]) == [f"7/00{i}" for i in range(6)] and set(photos.files["category"]) == {"7"}
+    assert sorted(photos.files["path"]) == [f"7/00{i}" for i in range(6)] and set(
+        photos.files["category"]
+    ) == {"7"}
     (tmp_path / "numbers/7").rename(tmp_path / "flat")
     photos = data.prepare("flat", "flat", 32)
     assert sorted(photos.files["path"]) == [f"00{i}" for i in range(6)]
@@ -116,7 +132,9 @@ def categories(source) -> dict:
 
 def test_what_a_mac_adds_is_left_out(tmp_path):
     names = [f"set/{kind}/{i}.jpg" for kind in ("cat", "dog") for i in range(3)]
-    added = [f"__MACOSX/{name.rpartition('/')[0]}/._{name.rpartition('/')[2]}" for name in names] + ["set/cat/._0.jpg"]
+    added = [f"__MACOSX/{name.rpartition('/')[0]}/._{name.rpartition('/')[2]}" for name in names] + [
+        "set/cat/._0.jpg"
+    ]
     place = zip_of(tmp_path / "mac.zip", names + added)
     assert categories(place) == {"cat": 3, "dog": 3}
     with zipfile.ZipFile(place) as archive:
@@ -203,10 +221,17 @@ def test_tiny_imagenet_as_distributed(tmp_path):
 
 def test_stl10_as_distributed(tmp_path):
     generator = np.random.default_rng(0)
-    small = [Image.fromarray(generator.integers(0, 256, (3, 3, 3), dtype=np.uint8)).resize((96, 96)) for _ in range(8)]
+    small = [
+        Image.fromarray(generator.integers(0, 256, (3, 3, 3), dtype=np.uint8)).resize((96, 96))
+        for _ in range(8)
+    ]
     pictures = np.stack([np.asarray(image) for image in small])
-    members = {"class_names.txt": b"airplane\nbird\n", "train_X.bin": pictures.transpose(0, 3, 2, 1).tobytes(),
-               "train_y.bin": bytes([1, 2] * 4), "fold_indices.txt": b"0 1"}  # fmt: skip
+    members = {
+        "class_names.txt": b"airplane\nbird\n",
+        "train_X.bin": pictures.transpose(0, 3, 2, 1).tobytes(),
+        "train_y.bin": bytes([1, 2] * 4),
+        "fold_indices.txt": b"0 1",
+    }
     with tarfile.open(tmp_path / "stl10_binary.tar.gz", "w:gz") as archive:
         for name, content in members.items():
             info = tarfile.TarInfo(f"stl10_binary/{name}")
@@ -252,7 +277,9 @@ def test_fetching_a_known_archive_shows_its_progress(tmp_path, monkeypatch):
 
     monkeypatch.setattr(catalog, "download", download)
     checksum = catalog.hashlib.md5(place.read_bytes()).hexdigest()
-    monkeypatch.setitem(catalog.SOURCES, "imagenette", ("https://host/imagenette2-160.tgz", checksum, "photographs"))
+    monkeypatch.setitem(
+        catalog.SOURCES, "imagenette", ("https://host/imagenette2-160.tgz", checksum, "photographs")
+    )
     told = []
     assert len(data.find("imagenette", 32, progress=lambda *what: told.append(what))) == len(FILES)
     assert told[:2] == [(20, 30, "fetching imagenette"), (20, 21, "fetching imagenette")]
@@ -278,8 +305,13 @@ def test_no_match_and_no_archive_are_one_sentence(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     (tmp_path / "broken.zip").write_bytes(b"PK\3\4 this is no zip")
     (tmp_path / "empty").mkdir()
-    for source, text in (("none-*.zip", "matches"), ("notes.txt", "neither"), ("broken.zip", "no archive"), ("", "empty"),
-                         ("empty", "no file")):  # fmt: skip
+    for source, text in (
+        ("none-*.zip", "matches"),
+        ("notes.txt", "neither"),
+        ("broken.zip", "no archive"),
+        ("", "empty"),
+        ("empty", "no file"),
+    ):
         with pytest.raises(KoalaError, match=text):
             data.prepare(source, "x", 32)
 

@@ -45,16 +45,29 @@ def test_hues_chroma_and_lightness_are_those_of_the_pictures(photos):
     table = statistics.by_lightness(sample)
     assert table["share"].sum() == pytest.approx(1)
     by_category = statistics.by_category(photos)
-    assert by_category["category"].tolist() == ["blue", "red"] and by_category["photographs"].tolist() == [12, 12]
-    assert (photos.files["category"].iloc[by_category["typical_row"]].astype(str) == by_category["category"].astype(str).values).all()
+    assert by_category["category"].tolist() == ["blue", "red"] and by_category["photographs"].tolist() == [
+        12,
+        12,
+    ]
+    assert (
+        photos.files["category"].iloc[by_category["typical_row"]].astype(str)
+        == by_category["category"].astype(str).values
+    ).all()
 
 
 def test_what_stays_out_is_told_and_shown(photos):
     assert "duplicate" in show_run.table(statistics.reasons(photos)).data
     told = statistics.reasons(photos).set_index("status")
-    assert told["files"].groupby("status", observed=True).sum().to_dict() | {"used": 0} == {"duplicate": 1, "gray": 1, "refused": 1, "used": 0}
+    assert told["files"].groupby("status", observed=True).sum().to_dict() | {"used": 0} == {
+        "duplicate": 1,
+        "gray": 1,
+        "refused": 1,
+        "used": 0,
+    }
     shown = statistics.left_out(photos)
-    assert set(shown) == {kind for kind in shown if not kind.startswith("refused")} and shown["gray"][0].shape == (96, 96, 3)
+    assert set(shown) == {kind for kind in shown if not kind.startswith("refused")} and shown["gray"][
+        0
+    ].shape == (96, 96, 3)
 
 
 def test_a_row_that_is_not_its_file_is_noticed(photos, tmp_path):
@@ -67,9 +80,13 @@ def test_a_row_that_is_not_its_file_is_noticed(photos, tmp_path):
 
 def test_every_chart_draws(photos):
     sample = statistics.sample(photos, pixels=16)
-    figures = [data_charts.category_counts(photos.files), data_charts.colour_by_lightness(statistics.by_lightness(sample)),
-               data_charts.colourful_categories(statistics.by_category(photos)), data_charts.hue_shares(statistics.hue_shares(sample)),
-               data_charts.kinds(statistics.left_out(photos))]  # fmt: skip
+    figures = [
+        data_charts.category_counts(photos.files),
+        data_charts.colour_by_lightness(statistics.by_lightness(sample)),
+        data_charts.colourful_categories(statistics.by_category(photos)),
+        data_charts.hue_shares(statistics.hue_shares(sample)),
+        data_charts.kinds(statistics.left_out(photos)),
+    ]
     for figure in figures:
         figure.draw_without_rendering()
     mosaic = data_charts.mosaic(photos.images[:7], columns=3, gap=2)

@@ -50,9 +50,19 @@ def test_flop_of_a_step_are_three_times_those_of_the_multiplications():
 
 
 def test_notebook(tmp_path):
-    small = ("small", 16), ("large", 24), ("batch_small", 2), ("batch_large", 2), ("rounds", 1), ("steps", 2), ("device", "cpu")
+    small = (
+        ("small", 16),
+        ("large", 24),
+        ("batch_small", 2),
+        ("batch_large", 2),
+        ("rounds", 1),
+        ("steps", 2),
+        ("device", "cpu"),
+    )
     arguments = [text for name, value in (*small, ("backbone", "resnet18")) for text in ("-p", name, value)]
-    environment = make_environment(tmp_path) | {"CXX": "no-compiler-here"}  # compiling takes longer than all the rest
+    environment = make_environment(tmp_path) | {
+        "CXX": "no-compiler-here"
+    }  # compiling takes longer than all the rest
     done = papermill(environment, "benchmark", tmp_path / "out.ipynb", *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     shown = text_of(tmp_path / "out.ipynb")

@@ -17,7 +17,9 @@ from koala.extractors import quantize
 from koala.system.errors import KoalaError
 
 CPU = torch.device("cpu")
-SMALL = config.PretrainConfig(image_size=32, backbone="resnet10t", size=32, epochs=2, batch_size=16, precision="fp32", lr=0.003)
+SMALL = config.PretrainConfig(
+    image_size=32, backbone="resnet10t", size=32, epochs=2, batch_size=16, precision="fp32", lr=0.003
+)
 
 
 @pytest.fixture
@@ -39,7 +41,9 @@ class Table:
 
 
 def test_synsets_have_imagenets_numbers_and_other_categories_their_order():
-    synsets = Table(pd.DataFrame({"category": pd.Categorical(["n01443537", "n01440764", "n01443537"])}))  # goldfish 1, tench 0
+    synsets = Table(
+        pd.DataFrame({"category": pd.Categorical(["n01443537", "n01440764", "n01443537"])})
+    )  # goldfish 1, tench 0
     assert pretrain.classes(synsets, 1000).tolist() == [1, 0, 1]
     others = Table(pd.DataFrame({"category": pd.Categorical(["sea", "forest", "sea"])}))
     assert pretrain.classes(others, 1000).tolist() == [1, 0, 1]
@@ -74,7 +78,10 @@ def test_a_network_learns_and_its_packed_weights_are_an_extractor(photos):
     assert result["test"]["in 8 bits"]["top1"] > 0.6  # two categories
     file = result["folder"] / "weights.safetensors"
     with safetensors.safe_open(file, "pt") as opened:
-        assert json.loads(opened.metadata()["koala"])["size"] == 32 and opened.get_tensor("conv1.0.weight").dtype == torch.int8
+        assert (
+            json.loads(opened.metadata()["koala"])["size"] == 32
+            and opened.get_tensor("conv1.0.weight").dtype == torch.int8
+        )
     extractor = extractors.build("resnet10t", str(file))
     assert extractor.row.size == 32 and extractor.info["size"] == 32 and extractor.info["trained"]
     rows = photos.rows("test")
@@ -87,7 +94,9 @@ def test_a_network_learns_and_its_packed_weights_are_an_extractor(photos):
 def test_only_the_training_split_is_learned(photos, monkeypatch):
     seen = []
     step = pretrain.Lesson.step
-    monkeypatch.setattr(pretrain.Lesson, "step", lambda self, rows, *rest: seen.extend(rows) or step(self, rows, *rest))
+    monkeypatch.setattr(
+        pretrain.Lesson, "step", lambda self, rows, *rest: seen.extend(rows) or step(self, rows, *rest)
+    )
     train(photos)
     assert sorted(set(seen)) == photos.rows("train").tolist() and len(seen) == 2 * len(set(seen))
 
@@ -95,7 +104,9 @@ def test_only_the_training_split_is_learned(photos, monkeypatch):
 @pytest.mark.parametrize("after", [1, 3])
 def test_a_run_that_is_stopped_goes_on_to_the_same_bits(photos, monkeypatch, after):
     whole = train(photos)
-    expected = {name: (whole["folder"] / name).read_bytes() for name in ("weights.safetensors", "history.csv")}
+    expected = {
+        name: (whole["folder"] / name).read_bytes() for name in ("weights.safetensors", "history.csv")
+    }
     calls = []
 
     def progress(*_):
@@ -129,12 +140,34 @@ def test_packing_keeps_names_that_look_like_scales():
 
 def test_notebook_and_a_run_with_its_weights(tmp_path, photo_folder):
     environment = make_environment(tmp_path)
-    shared = ("-p", "dataset", photo_folder, "-p", "image_size", "32", "-p", "epochs", "1", "-p", "device", "cpu", "-p", "backbone", "resnet10t")
+    shared = (
+        "-p",
+        "dataset",
+        photo_folder,
+        "-p",
+        "image_size",
+        "32",
+        "-p",
+        "epochs",
+        "1",
+        "-p",
+        "device",
+        "cpu",
+        "-p",
+        "backbone",
+        "resnet10t",
+    )
     done = papermill(environment, "pretrain", tmp_path / "out.ipynb", *shared, "-p", "size", "32")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "in 8 bits" in text_of(tmp_path / "out.ipynb")
     (file,) = (tmp_path / "runs").glob("*/weights.safetensors")
     done = papermill(environment, "train", tmp_path / "run.ipynb", *shared, "-p", "weights", file)
     assert done.returncode == 0, done.stderr[-3000:]
-    (env,) = (path for path in (tmp_path / "runs").glob("*/env.json") if (path.parent / "model.safetensors").exists())
-    assert json.loads(env.read_text())["weights"]["trained"] and "UNTRAINED" not in text_of(tmp_path / "run.ipynb")
+    (env,) = (
+        path
+        for path in (tmp_path / "runs").glob("*/env.json")
+        if (path.parent / "model.safetensors").exists()
+    )
+    assert json.loads(env.read_text())["weights"]["trained"] and "UNTRAINED" not in text_of(
+        tmp_path / "run.ipynb"
+    )

@@ -30,7 +30,14 @@ class Tiny(nn.Module):
         super().__init__()
         self.register_buffer("scale", torch.tensor(scale))
         self.limit, self.seen, self.batches = limit, 0, []
-        self.info = dict(backbone="tiny", layer="logits", weights="untrained (seed 0)", sha256=f"{scale}", width=5, preprocessing="none")
+        self.info = dict(
+            backbone="tiny",
+            layer="logits",
+            weights="untrained (seed 0)",
+            sha256=f"{scale}",
+            width=5,
+            preprocessing="none",
+        )
 
     def forward(self, gray):
         if self.limit and len(gray) > self.limit:
@@ -94,7 +101,9 @@ def test_a_changed_byte_is_found_and_its_block_computed_anew(tiny):
     assert net.seen == 6 and np.array_equal(result.array, expected(data))
 
 
-@pytest.mark.parametrize(("name", "size"), [("features.npy", 100), ("features.npy", 0), ("index.json", 20), ("index.json", 0)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("features.npy", 100), ("features.npy", 0), ("index.json", 20), ("index.json", 0)]
+)
 def test_a_file_cut_short_is_computed_anew(tiny, name, size):
     result, _ = tiny(photos())
     os.truncate(result.folder / name, size)
@@ -106,13 +115,20 @@ def test_other_data_weights_or_preprocessing_have_another_cache(tiny):
     base, _ = tiny(photos())
     other = Tiny()
     other.info = {**other.info, "preprocessing": "other"}
-    keys = {base.key, tiny(photos(fingerprint="data-2"))[0].key, tiny(photos(), net=Tiny(2.0))[0].key, tiny(photos(), net=other)[0].key}
+    keys = {
+        base.key,
+        tiny(photos(fingerprint="data-2"))[0].key,
+        tiny(photos(), net=Tiny(2.0))[0].key,
+        tiny(photos(), net=other)[0].key,
+    }
     assert len(keys) == 4
     renamed = cache.features_dir() / cache.key_of(cache.key_parts("data-3", Tiny().info))
     base.folder.rename(renamed)
     with pytest.raises(KoalaError, match="holds features of other data or another extractor; delete"):
         tiny(photos(fingerprint="data-3"))
-    with pytest.raises(KoalaError, match="holds features of other data"):  # the same name for fewer photographs
+    with pytest.raises(
+        KoalaError, match="holds features of other data"
+    ):  # the same name for fewer photographs
         tiny(photos(10, fingerprint="data-2"))
 
 
@@ -178,7 +194,12 @@ SCRIPT = """
 
 def start(home, die_at=-1, pause=0.0):
     code = textwrap.dedent(SCRIPT.format(tests=os.path.dirname(__file__), die_at=die_at, pause=pause))
-    return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "KOALA_HOME": str(home)}, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, "KOALA_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_kill_9_costs_at_most_a_block_and_changes_no_bit(tmp_path, tiny):

@@ -9,9 +9,15 @@ from sklearn.decomposition import PCA
 from koala.extractors import controls
 from koala.system.errors import KoalaError
 
-ROWS = {"train": np.arange(0, 60), "val": np.arange(60, 70), "test": np.array([77, 70, 75, 72, 71, 74, 73, 76, 78, 79])}
+ROWS = {
+    "train": np.arange(0, 60),
+    "val": np.arange(60, 70),
+    "test": np.array([77, 70, 75, 72, 71, 74, 73, 76, 78, 79]),
+}
 CATEGORIES = np.array(list("abcd") * 20)
-ARRAY = np.random.default_rng(0).normal(size=(80, 24)).astype(np.float16) * np.linspace(3, 0.1, 24).astype(np.float16)
+ARRAY = np.random.default_rng(0).normal(size=(80, 24)).astype(np.float16) * np.linspace(3, 0.1, 24).astype(
+    np.float16
+)
 
 
 def test_all_dimensions_of_the_picture_itself_are_the_features_untouched():
@@ -55,7 +61,9 @@ def test_what_was_stored_reduces_other_pictures_alike(reduction, source):
         projected = projected[controls.shuffled_rows(80, ROWS, 3)]
     if source == "category":
         projected = controls.category_means(projected, ROWS["train"], CATEGORIES)
-    assert np.array_equal(projected, matrix) and np.array_equal(controls.project(ARRAY[:4], meta).shape, (4, 6))
+    assert np.array_equal(projected, matrix) and np.array_equal(
+        controls.project(ARRAY[:4], meta).shape, (4, 6)
+    )
 
 
 def test_zero_keeps_the_width_and_nothing_else():
@@ -80,13 +88,22 @@ def test_two_pictures_swap_and_rows_of_no_split_stay():
     assert taken.tolist() == [0, 3, 2, 1, 4]
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (dict(dims=25), "feature_dims 25 must be between 1 and the features' width 24"),
-    (dict(dims=-1), "feature_dims -1 must be between 1"),
-    (dict(dims=25, reduction="pca"), "feature_dims 25 must be between 1 and 24 for PCA on 60 training pictures"),
-    (dict(source="images"), "feature_source must be one of image, shuffled, zero, category, got 'images'"),
-    (dict(reduction="lda"), "feature_reduction must be one of random, pca, got 'lda'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (dict(dims=25), "feature_dims 25 must be between 1 and the features' width 24"),
+        (dict(dims=-1), "feature_dims -1 must be between 1"),
+        (
+            dict(dims=25, reduction="pca"),
+            "feature_dims 25 must be between 1 and 24 for PCA on 60 training pictures",
+        ),
+        (
+            dict(source="images"),
+            "feature_source must be one of image, shuffled, zero, category, got 'images'",
+        ),
+        (dict(reduction="lda"), "feature_reduction must be one of random, pca, got 'lda'"),
+    ],
+)
 def test_bad_input_is_one_sentence(arguments, message):
     with pytest.raises(KoalaError, match=message):
         controls.apply(ARRAY, ROWS, **arguments)
@@ -100,7 +117,9 @@ def test_one_picture_cannot_be_shuffled():
 def test_the_category_is_all_that_its_mean_features_tell():
     matrix, _ = controls.apply(ARRAY, ROWS, "category", categories=CATEGORIES)
     of_b = ROWS["train"][CATEGORIES[ROWS["train"]] == "b"]
-    assert np.allclose(matrix[77], ARRAY[of_b].astype(float).mean(0), atol=2e-3)  # float16; 77 is "b" and in test
+    assert np.allclose(
+        matrix[77], ARRAY[of_b].astype(float).mean(0), atol=2e-3
+    )  # float16; 77 is "b" and in test
     assert len(np.unique(matrix, axis=0)) == 4
     changed = ARRAY.copy()
     changed[ROWS["test"]] += 50

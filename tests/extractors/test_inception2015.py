@@ -39,7 +39,9 @@ def released():
         return torch.jit.load(path, map_location="cpu").eval()
 
 
-@pytest.mark.parametrize("size", [299, 315])  # the second is the largest whose last grid the released graph averages whole
+@pytest.mark.parametrize(
+    "size", [299, 315]
+)  # the second is the largest whose last grid the released graph averages whole
 def test_features_equal_those_of_the_released_graph(size):
     x = torch.cat([F.interpolate(gray(name), (size, size)) for name in ("chelsea", "coffee", "astronaut")])
     x = (x * 255 - 128).div(128).expand(-1, 3, -1, -1)
@@ -50,7 +52,9 @@ def test_features_equal_those_of_the_released_graph(size):
 
 
 def test_torchvisions_own_pooling_would_give_others():
-    net = torchvision.models.inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
+    net = torchvision.models.inception_v3(
+        weights=None, aux_logits=False, transform_input=False, init_weights=False
+    )
     net.fc = torch.nn.Identity()
     net.load_state_dict(trained().net.state_dict())
     x = extractors.Extractor(ROW, net, "features").prepare(gray("coffee"))
@@ -60,7 +64,9 @@ def test_torchvisions_own_pooling_would_give_others():
 
 def test_it_is_fed_bytes_minus_128_over_128():
     levels = torch.tensor([0.0, 128 / 255, 1.0]).view(3, 1, 1, 1)
-    assert torch.allclose(untrained().prepare(levels).amax((1, 2, 3)), torch.tensor([-1.0, 0, 127 / 128]), atol=1e-6)
+    assert torch.allclose(
+        untrained().prepare(levels).amax((1, 2, 3)), torch.tensor([-1.0, 0, 127 / 128]), atol=1e-6
+    )
 
 
 def test_crops_of_a_photograph_are_nearer_than_other_photographs():
@@ -75,7 +81,9 @@ def test_untrained_it_is_a_frozen_extractor_like_any_other():
     x = torch.cat([F.interpolate(gray(name), (64, 64)) for name in ("chelsea", "coffee")])
     output = untrained().train()(x)
     assert output.shape == (2, 2048) and torch.isfinite(output.half()).all() and output.std(0).mean() > 1e-3
-    assert torch.allclose(untrained()(x[:1]), output[:1], atol=1e-3)  # the hooks keep nothing from call to call
+    assert torch.allclose(
+        untrained()(x[:1]), output[:1], atol=1e-3
+    )  # the hooks keep nothing from call to call
     assert not any(module.training for module in untrained().modules())
     assert not any(parameter.requires_grad for parameter in untrained().parameters())
 

@@ -36,7 +36,10 @@ def save(path, state):
     return path
 
 
-@pytest.mark.parametrize("wrap", [dict, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {f"module.{k}": v for k, v in s.items()}])
+@pytest.mark.parametrize(
+    "wrap",
+    [dict, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {f"module.{k}": v for k, v in s.items()}],
+)
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_file_is_read_as_it_was_saved(tmp_path, suffix, wrap):
     state = wrap(NET.state_dict())
@@ -64,8 +67,12 @@ def test_files_without_weights_are_one_sentence(tmp_path):
     (tmp_path / "text.pth").write_text("hello")
     (tmp_path / "empty.safetensors").write_bytes(b"")
     save(tmp_path / "list.pth", [1, 2])
-    for name, message in (("text.pth", "not a readable"), ("empty.safetensors", "not a readable"),
-                          ("list.pth", "holds no state dict"), ("none.pth", "there is no file")):  # fmt: skip
+    for name, message in (
+        ("text.pth", "not a readable"),
+        ("empty.safetensors", "not a readable"),
+        ("list.pth", "holds no state dict"),
+        ("none.pth", "there is no file"),
+    ):
         with pytest.raises(KoalaError, match=message) as caught:
             weights.read(tmp_path / name)
         assert "\n" not in str(caught.value) and name in str(caught.value)
@@ -73,9 +80,14 @@ def test_files_without_weights_are_one_sentence(tmp_path):
 
 def test_the_first_entry_that_does_not_fit_is_named():
     good = NET.state_dict()
-    cases = (({**good, "0.weight": torch.zeros(4, 3, 5, 5)}, r"'0\.weight' has shape \(4, 3, 5, 5\).*needs \(4, 3, 3, 3\)"),
-             ({k: v for k, v in good.items() if k != "1.bias"}, r"no entry '1\.bias'.*another architecture"),
-             ({**good, "2.weight": torch.zeros(1)}, r"its entry '2\.weight' is unknown"))  # fmt: skip
+    cases = (
+        (
+            {**good, "0.weight": torch.zeros(4, 3, 5, 5)},
+            r"'0\.weight' has shape \(4, 3, 5, 5\).*needs \(4, 3, 3, 3\)",
+        ),
+        ({k: v for k, v in good.items() if k != "1.bias"}, r"no entry '1\.bias'.*another architecture"),
+        ({**good, "2.weight": torch.zeros(1)}, r"its entry '2\.weight' is unknown"),
+    )
     for state, message in cases:
         with pytest.raises(KoalaError, match=message):
             weights.fit(state, good, "w.pth")
@@ -97,7 +109,11 @@ def test_pairing_by_order_checks_every_step():
 def test_the_hash_depends_on_names_types_shapes_and_values_only():
     state = NET.state_dict()
     assert weights.sha256_state(dict(reversed(state.items()))) == weights.sha256_state(state)
-    changes = (("0.bias", state["0.bias"].double()), ("0.bias", state["0.bias"].view(2, 2)), ("0.bias", state["0.bias"] + 1e-6))
+    changes = (
+        ("0.bias", state["0.bias"].double()),
+        ("0.bias", state["0.bias"].view(2, 2)),
+        ("0.bias", state["0.bias"] + 1e-6),
+    )
     hashes = {weights.sha256_state({**state, name: value}) for name, value in changes}
     assert len(hashes) == 3 and weights.sha256_state(state) not in hashes
 
@@ -153,7 +169,9 @@ def url_of(hub):
 def test_a_hub_is_asked_once_and_the_cache_afterwards(hub):
     seen = []
     state, where = weights.imagenet(weights.Origin(url=url_of(hub)), progress=lambda *step: seen.append(step))
-    assert where.startswith("hub 127.0.0.1") and weights.sha256_state(state) == weights.sha256_state(NET.state_dict())
+    assert where.startswith("hub 127.0.0.1") and weights.sha256_state(state) == weights.sha256_state(
+        NET.state_dict()
+    )
     assert not seen or seen[-1][1] == len(hub.handler.payload)
     hub.shutdown()
     _, where = weights.imagenet(weights.Origin(url=url_of(hub)))
@@ -172,8 +190,11 @@ def test_hugging_face_names_the_hash_in_its_redirect(hub, monkeypatch):
 
 
 def test_what_does_not_arrive_whole_and_true_is_not_kept(hub, tmp_path):
-    cases = ((f"{hub.base}/net-00000000.pth", 0, "does not have the hash 00000000"),
-             (url_of(hub), 10, "sent .* of .* bytes|IncompleteRead"), (f"{hub.base}/missing-12345678.pth", 0, "failed: .*Not Found"))  # fmt: skip
+    cases = (
+        (f"{hub.base}/net-00000000.pth", 0, "does not have the hash 00000000"),
+        (url_of(hub), 10, "sent .* of .* bytes|IncompleteRead"),
+        (f"{hub.base}/missing-12345678.pth", 0, "failed: .*Not Found"),
+    )
     for url, cut, message in cases:
         hub.handler.cut = cut
         with pytest.raises(KoalaError, match=message):
@@ -257,10 +278,22 @@ def test_no_hub_is_asked_when_hugging_face_is_offline(hub, monkeypatch):
 
 
 def test_imagenet_stops_and_auto_goes_on_untrained_and_says_why(monkeypatch):
-    row = backbones.Row("timm", "resnet10t", 32, backbones.IMAGENET, features=512, origin=weights.Origin(
-        url="http://127.0.0.1:9/net-12345678.pth"))  # fmt: skip
+    row = backbones.Row(
+        "timm",
+        "resnet10t",
+        32,
+        backbones.IMAGENET,
+        features=512,
+        origin=weights.Origin(url="http://127.0.0.1:9/net-12345678.pth"),
+    )
     monkeypatch.setitem(backbones.ROWS, "tiny", row)
-    with pytest.raises(KoalaError, match=r"backbone 'tiny': no ImageNet weights: .*To do: connect to the network once"):
+    with pytest.raises(
+        KoalaError, match=r"backbone 'tiny': no ImageNet weights: .*To do: connect to the network once"
+    ):
         extractors.build("tiny", "imagenet")
     info = extractors.build("tiny", "auto").info
-    assert not info["trained"] and info["weights"] == "untrained (seed 0)" and "Connection refused" in info["reason"]
+    assert (
+        not info["trained"]
+        and info["weights"] == "untrained (seed 0)"
+        and "Connection refused" in info["reason"]
+    )

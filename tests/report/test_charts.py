@@ -22,20 +22,26 @@ from koala.system.errors import KoalaError
 
 def history(epochs=5, level=0.012):
     epoch = np.arange(1, epochs + 1)
-    return pd.DataFrame({"epoch": epoch, "train_loss": level + 0.004 / epoch, "val_loss": level + 0.005 / epoch})
+    return pd.DataFrame(
+        {"epoch": epoch, "train_loss": level + 0.004 / epoch, "val_loss": level + 0.005 / epoch}
+    )
 
 
 def photos(n=3, size=64):
     cat, cup = data.chelsea(), data.coffee()
     starts = [(100, 60 + 20 * i) for i in range(n)]
-    return np.stack([(cat, cup)[i % 2][y:y + size, x:x + size] for i, (y, x) in enumerate(starts)])
+    return np.stack([(cat, cup)[i % 2][y : y + size, x : x + size] for i, (y, x) in enumerate(starts)])
 
 
-METHODS = pd.DataFrame({
-    "method": ["inception, mse", "gray (no colour)", "mean colour"],
-    "mean": [10.0, 14.0, 13.0], "low": [9.5, 13.0, 12.0], "high": [10.5, 15.0, float("nan")],
-    "baseline": [False, True, True],
-})
+METHODS = pd.DataFrame(
+    {
+        "method": ["inception, mse", "gray (no colour)", "mean colour"],
+        "mean": [10.0, 14.0, 13.0],
+        "low": [9.5, 13.0, 12.0],
+        "high": [10.5, 15.0, float("nan")],
+        "baseline": [False, True, True],
+    }
+)
 
 
 def figures():
@@ -86,7 +92,9 @@ def test_curves_share_a_scale_only_where_losses_are_alike():
 
 
 def test_compare_curves_average_the_seeds():
-    figure = charts.compare_curves({"a": [history(level=0.01), history(level=0.02)], "b": history()}, "val_loss")
+    figure = charts.compare_curves(
+        {"a": [history(level=0.01), history(level=0.02)], "b": history()}, "val_loss"
+    )
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[0].lines}
     np.testing.assert_allclose(lines["a (2 seeds)"], history(level=0.015)["val_loss"])
     np.testing.assert_allclose(lines["b"], history()["val_loss"])
@@ -104,19 +112,26 @@ def test_bars_put_the_trivial_baselines_apart_and_first():
 def test_grid_shows_the_very_colours():
     colours = np.zeros((2, 8, 8, 3), np.uint8)
     colours[0], colours[1] = (200, 30, 40), (20, 60, 210)
-    drawn = pixels(pictures.show_jpeg(pictures.grid({"a": colours, "b": colours[::-1]}, ["one", "two"]), quality=95))
+    drawn = pixels(
+        pictures.show_jpeg(pictures.grid({"a": colours, "b": colours[::-1]}, ["one", "two"]), quality=95)
+    )
     for value in ((200, 30, 40), (20, 60, 210)):
         near = np.abs(drawn.astype(int) - value).max(-1) <= 3
         assert near.mean() > 0.2  # two of the four tiles
     middle = drawn[drawn.shape[0] // 3]
-    assert np.flatnonzero(middle[:, 0] > middle[:, 2] + 100).mean() < np.flatnonzero(middle[:, 2] > middle[:, 0].astype(int) + 100).mean()
+    assert (
+        np.flatnonzero(middle[:, 0] > middle[:, 2] + 100).mean()
+        < np.flatnonzero(middle[:, 2] > middle[:, 0].astype(int) + 100).mean()
+    )
 
 
 def test_batch_shows_what_the_networks_get():
     blue = np.zeros((1, 3, 8, 8), np.uint8)
     blue[:, 2] = 255
     figure = pictures.batch(torch.from_numpy(blue))
-    drawn = pixels(pictures.show_jpeg(figure, quality=95))[:, -40].astype(int)  # a column through the three tiles
+    drawn = pixels(pictures.show_jpeg(figure, quality=95))[:, -40].astype(
+        int
+    )  # a column through the three tiles
     L_of = color.rgb2lab(np.repeat(drawn[:, None], 2, 1).astype(np.uint8))[:, 0, 0]
     third = len(drawn) // 3
     assert abs(drawn[third // 2] - (0, 0, 255)).max() < 4
@@ -148,7 +163,10 @@ def test_density_counts_every_pixel_and_draws_the_gamut():
 
 
 def test_equal_charts_are_equal_files():
-    assert charts.show_svg(charts.live_curve(history())).data == charts.show_svg(charts.live_curve(history())).data
+    assert (
+        charts.show_svg(charts.live_curve(history())).data
+        == charts.show_svg(charts.live_curve(history())).data
+    )
 
 
 def test_both_kinds_survive_export_to_html_without_any_network():
@@ -183,7 +201,11 @@ def test_long_names_break_at_their_hyphens_and_lose_nothing():
 def test_a_high_first_epoch_is_cut_off_and_said_so():
     losses = [0.09, 0.012, 0.011, 0.0105]
     frame = pd.DataFrame({"epoch": [1, 2, 3, 4], "train_loss": losses, "val_loss": losses})
-    for figure in (charts.curves({"a": frame}), charts.compare_curves({"a": frame}), charts.live_curve(frame)):
+    for figure in (
+        charts.curves({"a": frame}),
+        charts.compare_curves({"a": frame}),
+        charts.live_curve(frame),
+    ):
         axis = figure.axes[0]
         assert 0.012 < axis.get_ylim()[1] < 0.02 and "start cut off" in axis.get_ylabel()
     calm = charts.curves({"a": frame.assign(train_loss=[0.013, 0.012, 0.011, 0.01], val_loss=0.012)}).axes[0]
@@ -191,8 +213,15 @@ def test_a_high_first_epoch_is_cut_off_and_said_so():
 
 
 def test_a_bar_far_beyond_the_baselines_is_a_number_at_the_edge():
-    table = pd.DataFrame({"method": ["gray", "good", "wild"], "mean": [12.8, 10.8, 27.31], "low": [12, 10, 27], "high": [13, 11, 28],
-                          "baseline": [True, False, False]})  # fmt: skip
+    table = pd.DataFrame(
+        {
+            "method": ["gray", "good", "wild"],
+            "mean": [12.8, 10.8, 27.31],
+            "low": [12, 10, 27],
+            "high": [13, 11, 28],
+            "baseline": [True, False, False],
+        }
+    )
     figure = charts.bars(table, "CIEDE2000")
     assert "27.31, off the scale" in texts(figure) and figure.axes[0].get_xlim()[1] < 20
     assert charts.bars(table[1:], "CIEDE2000").axes[0].get_xlim()[1] > 27  # without a baseline nothing is far

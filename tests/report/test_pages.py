@@ -69,7 +69,9 @@ def test_a_notebook_that_never_ran_becomes_a_page_that_says_so(tmp_path):
 
 
 def test_reports_name_no_place_of_this_machine():
-    text = f"{paths.ROOT}/.venv/bin/python {paths.home()}/runs/x {paths.ROOT.parent}/shared/photos.zip /usr/bin"
+    text = (
+        f"{paths.ROOT}/.venv/bin/python {paths.home()}/runs/x {paths.ROOT.parent}/shared/photos.zip /usr/bin"
+    )
     assert render.without_places(text) == "./.venv/bin/python KOALA_HOME/runs/x ../shared/photos.zip /usr/bin"
 
 
@@ -92,9 +94,14 @@ def results(plan):
         for method in ("gray", "mean", "lightness", "model")
     }
     done = {
-        "status": "finished", "test": test, "last_val_loss": 0.01, "train_seconds": 61.0, "folder": "none",
-        "config": dict.fromkeys(pages.SETTINGS, 1) | {"backbone": "convnext"}, "weights": {"weights": "untrained (seed 0)", "trained": False},
-    }  # fmt: skip
+        "status": "finished",
+        "test": test,
+        "last_val_loss": 0.01,
+        "train_seconds": 61.0,
+        "folder": "none",
+        "config": dict.fromkeys(pages.SETTINGS, 1) | {"backbone": "convnext"},
+        "weights": {"weights": "untrained (seed 0)", "trained": False},
+    }
     (first, second), *_ = zip(plan.runs(), plan.runs()[1:], strict=False)
     paths.write_json(plan.result_file(*first), done)
     paths.write_json(plan.result_file(*second), {"status": "failed", "error": "KoalaError: <why>"})
@@ -142,9 +149,21 @@ def test_unknown_study_names_the_nearest():
 def test_tables_wrap_words_and_not_numbers():
     from koala.report import show_run
 
-    text = show_run.table([{"name": "a < b", "value": 1.234, "none": float("nan"), "reads": "words that go on for longer than a number does"}],
-                      {"value": "{:.2f}"}).data  # fmt: skip
-    assert "<td>a &lt; b</td><td>1.23</td><td></td><td class=\"text\"" in text and text.count("text-align:left") == 2
+    text = show_run.table(
+        [
+            {
+                "name": "a < b",
+                "value": 1.234,
+                "none": float("nan"),
+                "reads": "words that go on for longer than a number does",
+            }
+        ],
+        {"value": "{:.2f}"},
+    ).data
+    assert (
+        '<td>a &lt; b</td><td>1.23</td><td></td><td class="text"' in text
+        and text.count("text-align:left") == 2
+    )
     assert "<td>b</td>" in show_run.table(pd.DataFrame({"kind": pd.Categorical(["a", "b"])})).data
 
 
@@ -162,4 +181,8 @@ def test_the_overview_tells_what_a_study_is_for_and_keeps_speed_apart(tmp_path, 
     for name, title in (("controls", "Controls"), ("benchmark-x", "Speed")):
         paths.write_text(paths.reports_dir() / name / "index.html", f"<title>{title}</title>")
     before, _, after = pages.overview_body(paths.reports_dir()).partition("Measurements of speed")
-    assert study.load("controls").about[:40] in html.unescape(before) and "benchmark-x" in after and "benchmark-x" not in before
+    assert (
+        study.load("controls").about[:40] in html.unescape(before)
+        and "benchmark-x" in after
+        and "benchmark-x" not in before
+    )

@@ -48,7 +48,10 @@ def test_a_category_never_trained_on_has_the_colours_of_all(job):
 
 
 def test_a_classifier_tells_what_is_in_its_input_and_no_more():
-    inputs = {"signal": (NAMES == "sea")[:, None] + RNG.normal(0, 0.1, (40, 3)), "noise": RNG.normal(size=(40, 3))}
+    inputs = {
+        "signal": (NAMES == "sea")[:, None] + RNG.normal(0, 0.1, (40, 3)),
+        "noise": RNG.normal(size=(40, 3)),
+    }
     given = category_baseline.told(inputs, NAMES, ROWS)
     assert (given["signal"] == given["true"]).all() and (given["true"] == NAMES[ROWS["test"]]).all()
     assert not (given["noise"] == given["true"]).all()

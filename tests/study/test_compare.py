@@ -20,11 +20,25 @@ def make_run(seed: int, shift: float, trained: bool = True, **config) -> Run:
     """A run whose photographs all have CIEDE2000 TRUTH + shift, with baselines and a falling loss."""
     settings = dataclasses.asdict(RunConfig(seed=seed, **config))
     rows = np.arange(len(TRUTH))
-    parts = [pd.DataFrame({"row": rows[::-1], "method": method, "ciede2000": (TRUTH + extra)[::-1], "b_shift": -1.0, "a_shift": 0.0, "category": np.where(rows % 2, "sky", "desert")[::-1]})
-             for method, extra in (("model", shift), ("gray", 2.0), ("mean", 1.9), ("lightness", 1.8))]  # fmt: skip
+    parts = [
+        pd.DataFrame(
+            {
+                "row": rows[::-1],
+                "method": method,
+                "ciede2000": (TRUTH + extra)[::-1],
+                "b_shift": -1.0,
+                "a_shift": 0.0,
+                "category": np.where(rows % 2, "sky", "desert")[::-1],
+            }
+        )
+        for method, extra in (("model", shift), ("gray", 2.0), ("mean", 1.9), ("lightness", 1.8))
+    ]
     table = pd.concat(parts)
     for hue in compare.metrics.HUES:
-        table[f"{hue}_share"], table[f"{hue}_ciede2000"] = 0.1, table["ciede2000"] * (2 if hue == "red" else 1)
+        table[f"{hue}_share"], table[f"{hue}_ciede2000"] = (
+            0.1,
+            table["ciede2000"] * (2 if hue == "red" else 1),
+        )
     history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.02, 0.01], "val_loss": [0.02, 0.015]})
     env = {"weights": {"trained": trained}, "data": {"name": "scenes"}}
     return Run(Path("."), settings, env, {}, history, table)
@@ -43,7 +57,9 @@ def test_the_interval_of_one_seed_is_that_of_a_mean():
     mean, low, high = compare.interval(values)
     half = 1.96 * values.std() / np.sqrt(values.size)
     assert mean == pytest.approx(values.mean())
-    assert low == pytest.approx(mean - half, abs=0.1 * half) and high == pytest.approx(mean + half, abs=0.1 * half)
+    assert low == pytest.approx(mean - half, abs=0.1 * half) and high == pytest.approx(
+        mean + half, abs=0.1 * half
+    )
 
 
 def test_chance_between_seeds_widens_the_interval_and_gaps_are_left_out():
@@ -57,7 +73,10 @@ def test_chance_between_seeds_widens_the_interval_and_gaps_are_left_out():
 
 
 def test_differences_are_paired_by_photograph_and_by_common_seeds():
-    found = make_study(a=[make_run(0, 1.0), make_run(1, 1.0)], b=[make_run(0, 3.0, init="glorot"), make_run(2, 9.0, init="glorot")])
+    found = make_study(
+        a=[make_run(0, 1.0), make_run(1, 1.0)],
+        b=[make_run(0, 3.0, init="glorot"), make_run(2, 9.0, init="glorot")],
+    )
     assert compare.difference(found, "a", "b") == pytest.approx((-2.0, -2.0, -2.0))
     alone = make_study(a=[make_run(0, 1.0)], b=[make_run(1, 1.0)])
     assert np.isnan(compare.difference(alone, "a", "b")).all()
@@ -79,24 +98,34 @@ def test_only_controls_and_fp32_twins_are_compared():
     )
     rows = {(row["experiment"], row["minus"]): row for row in compare.contrasts(found)}
     assert {pair[1] for pair in rows if pair[0] == "real"} == {"none", "shuffled", "untrained", "real_fp32"}
-    assert ("shuffled", "none") in rows and ("untrained", "none") in rows and ("shuffled", "untrained") not in rows
+    assert (
+        ("shuffled", "none") in rows
+        and ("untrained", "none") in rows
+        and ("shuffled", "untrained") not in rows
+    )
     assert not any("longer" in pair for pair in rows)  # another budget: not the features' doing alone
     assert {pair[1] for pair in rows if pair[0] == "of_256"} == {"none"}
-    assert rows["real", "none"]["difference"] == pytest.approx(-2.0) and rows["real", "none"]["reads"].startswith("better")
+    assert rows["real", "none"]["difference"] == pytest.approx(-2.0) and rows["real", "none"][
+        "reads"
+    ].startswith("better")
     assert rows["real_bf16", "real_fp32"]["difference"] == pytest.approx(0.5)
     assert ("real_fp32", "real_bf16") not in rows and not any("other_loss" in pair for pair in rows)
 
 
 def test_the_reports_claims_are_judged_by_intervals_and_never_for_untrained_extractors():
-    found = make_study(**{
-        "1-inception": [make_run(0, 1.0, trained=False, backbone="inception")],
-        "2-convnext": [make_run(0, 1.0, trained=False, backbone="convnext")],
-        "efficientnet": [make_run(0, 0.0)],
-        "no-extractor": [make_run(0, 2.0, backbone="none")],
-    })  # fmt: skip
+    found = make_study(
+        **{
+            "1-inception": [make_run(0, 1.0, trained=False, backbone="inception")],
+            "2-convnext": [make_run(0, 1.0, trained=False, backbone="convnext")],
+            "efficientnet": [make_run(0, 0.0)],
+            "no-extractor": [make_run(0, 2.0, backbone="none")],
+        }
+    )
     read = {row["claim"]: row["reads"] for row in claims.table(found)}
     assert read["C3 with EfficientNet-Lite0: without extractor worse"] == "holds"
-    assert read["C1: Inception-v3 and ConvNeXt-T end about equal"].startswith("not tested: 1-inception and 2-convnext untrained")
+    assert read["C1: Inception-v3 and ConvNeXt-T end about equal"].startswith(
+        "not tested: 1-inception and 2-convnext untrained"
+    )
     assert read["C6: validation loss still below training loss at the end (efficientnet)"] == "does not hold"
     demo = dataclasses.replace(found, plan=dataclasses.replace(found.plan, data={"source": "photos"}))
     assert all("never evidence" in row["reads"] for row in claims.table(demo)[:-1])
@@ -131,7 +160,10 @@ def test_a_test_split_without_red_is_said_to_have_none():
     assert rows["C7: red fails most (efficientnet)"]["reads"] == "not tested"
 
 
-@pytest.mark.parametrize(("category", "counts"), [("sky", True), ("lakeside-n09332890", True), ("o/ocean", True), ("beach_wagon-n02814533", False)])
+@pytest.mark.parametrize(
+    ("category", "counts"),
+    [("sky", True), ("lakeside-n09332890", True), ("o/ocean", True), ("beach_wagon-n02814533", False)],
+)
 def test_categories_are_known_by_their_whole_names(category, counts):
     run = make_run(0, 0.0)
     run.per_image["category"] = category

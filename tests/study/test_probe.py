@@ -19,13 +19,25 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def opened(photo_folder):
     """(rows, categories, matrix, job) of a network that was not trained, with drawn features on the disk."""
-    config = RunConfig(dataset=str(photo_folder), image_size=32, backbone="none", batch_size=16, device="cpu", precision="fp32")
+    config = RunConfig(
+        dataset=str(photo_folder),
+        image_size=32,
+        backbone="none",
+        batch_size=16,
+        device="cpu",
+        precision="fp32",
+    )
     photos = experiment.load_photos(config)
     rows = experiment.split_rows(config, photos)
     drawn = np.random.default_rng(0).normal(size=(len(photos), 12)).astype(np.float16)
     np.save(photos.folder / "drawn.npy", drawn)
     matrix = np.load(photos.folder / "drawn.npy", mmap_mode="r")
-    return rows, photos.files["category"].to_numpy(str), matrix, pipeline.make_job(config, photos, rows, matrix, CPU)
+    return (
+        rows,
+        photos.files["category"].to_numpy(str),
+        matrix,
+        pipeline.make_job(config, photos, rows, matrix, CPU),
+    )
 
 
 def everything(rows, categories, matrix, job):
@@ -61,7 +73,9 @@ def test_targets_are_the_photographs_colours_and_a_probe_finds_what_is_there(ope
     _, targets = probe.statistics(job, matrix)
     rgb, _ = job.batches(np.array([3]))
     ab = lab.rgb_to_lab(rgb)[0, 1:].mean((1, 2))
-    assert targets["mean a*"][3] == pytest.approx(ab[0].item(), abs=1e-4) and targets["mean b*"][3] == pytest.approx(ab[1].item(), abs=1e-4)
+    assert targets["mean a*"][3] == pytest.approx(ab[0].item(), abs=1e-4) and targets["mean b*"][
+        3
+    ] == pytest.approx(ab[1].item(), abs=1e-4)
     wanted = targets["mean a*"]
     known = np.stack([wanted, np.random.default_rng(1).normal(size=len(wanted))], 1)
     inputs = {"known": known, "noise": known[:, 1:]}

@@ -38,7 +38,9 @@ def test_streamed_batches_are_the_resident_ones(mapped):
         assert (vectors.numpy() == FEATURES[piece].astype(np.float32)).all()
         for one, other in zip(resident(piece), (rgb, vectors), strict=True):
             assert torch.equal(one, other)
-        assert (streamed(piece[:3])[1].numpy() == FEATURES[piece[:3]].astype(np.float32)).all()  # not announced
+        assert (
+            streamed(piece[:3])[1].numpy() == FEATURES[piece[:3]].astype(np.float32)
+        ).all()  # not announced
 
 
 @pytest.mark.parametrize("budget", [None, 0])
@@ -53,7 +55,9 @@ def test_mirrored_rows_bring_their_own_features(mapped, budget):
             picture = IMAGES[row][:, ::-1] if mirror[row] else IMAGES[row]
             assert (rgb[i].permute(1, 2, 0).numpy() == picture).all()
             assert (vectors[i].numpy() == (-1 if mirror[row] else 1) * FEATURES[row].astype(np.float32)).all()
-    assert torch.equal(batches(pieces[0])[1], torch.from_numpy(FEATURES[:20]).float())  # evaluation mirrors nothing
+    assert torch.equal(
+        batches(pieces[0])[1], torch.from_numpy(FEATURES[:20]).float()
+    )  # evaluation mirrors nothing
 
 
 MEMORY = """
@@ -70,9 +74,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 def test_memory_does_not_grow_with_the_number_of_streamed_photographs(tmp_path):
     peaks = []
-    for count in (8_000, 80_000):  # 98 MB and 983 MB; without the handing back the second would take 800 MB more
+    for count in (
+        8_000,
+        80_000,
+    ):  # 98 MB and 983 MB; without the handing back the second would take 800 MB more
         path = tmp_path / f"{count}.npy"
         np.lib.format.open_memmap(path, "w+", np.uint8, (count, 64, 64, 3)).flush()  # a file of holes
-        done = subprocess.run([sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, str(path)], capture_output=True, text=True, check=True
+        )
         peaks.append(int(done.stdout))
     assert peaks[1] < 1.1 * peaks[0], peaks

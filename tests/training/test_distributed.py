@@ -21,7 +21,14 @@ CPU = torch.device("cpu")
 
 
 def settings(photo_folder, **changes):
-    common = dict(dataset=str(photo_folder), image_size=32, backbone="none", lr_decay=1.0, device="cpu", precision="fp32")
+    common = dict(
+        dataset=str(photo_folder),
+        image_size=32,
+        backbone="none",
+        lr_decay=1.0,
+        device="cpu",
+        precision="fp32",
+    )
     return configs.RunConfig(**common | changes)
 
 
@@ -50,16 +57,33 @@ def step_losses(folder, processes: int, **values) -> np.ndarray:
     """The loss of every step of a run by so many gloo processes."""
     (folder / "steps.py").write_text(STEPS)
     arguments = [text for name, value in values.items() for text in ("-p", name, str(value))]
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        str(processes),
+    ]
     environment = os.environ | {"KOALA_HOME": str(folder / str(processes)), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([*command, folder / "steps.py", *arguments], env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, folder / "steps.py", *arguments], env=environment, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return np.array([float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("loss ")])
 
 
 def test_two_processes_follow_one_step_by_step(photo_folder, tmp_path):
-    values = dict(dataset=photo_folder, image_size=32, backbone="none", epochs=9, batch_size=8, lr=0.0001, device="cpu",
-                  precision="fp32")  # fmt: skip
+    values = dict(
+        dataset=photo_folder,
+        image_size=32,
+        backbone="none",
+        epochs=9,
+        batch_size=8,
+        lr=0.0001,
+        device="cpu",
+        precision="fp32",
+    )
     alone, together = (step_losses(tmp_path, processes, **values) for processes in (1, 2))
     assert len(alone) == len(together) >= 50
     assert np.abs(alone - together)[:50].max() < 1e-5
@@ -114,13 +138,26 @@ experiment.run(config, photos, rows, *experiment.load_features(config, photos, r
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_team_that_is_stopped_goes_on_to_the_same_bits(photo_folder, tmp_path, how):
-    values = dict(dataset=photo_folder, image_size=32, backbone="none", epochs=20, batch_size=8, device="cpu", precision="fp32",
-                  processes=2, checkpoint_minutes=0.0005)  # fmt: skip
+    values = dict(
+        dataset=photo_folder,
+        image_size=32,
+        backbone="none",
+        epochs=20,
+        batch_size=8,
+        device="cpu",
+        precision="fp32",
+        processes=2,
+        checkpoint_minutes=0.0005,
+    )
     arguments = [text for name, value in values.items() for text in ("-p", name, str(value))]
 
     def start(home):
-        return subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], stdout=subprocess.PIPE, text=True,
-                                env=os.environ | {"KOALA_HOME": str(home), "OMP_NUM_THREADS": "1"})  # fmt: skip
+        return subprocess.Popen(
+            [sys.executable, "-c", SCRIPT, *arguments],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"KOALA_HOME": str(home), "OMP_NUM_THREADS": "1"},
+        )
 
     def contents(home):
         (folder,) = (home / "runs").glob("*/result.json")

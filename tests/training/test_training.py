@@ -136,7 +136,9 @@ def small_disk(tmp_path):
     """A folder with room for two checkpoints (76 MB each), and not for the third that is written before one goes."""
     place = tmp_path / "disk"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=200m", "koala", place], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=200m", "koala", place], capture_output=True
+    ).returncode:
         pytest.skip("a small disk can be mounted by root only")
     yield place
     subprocess.run(["umount", place], check=True)
@@ -282,10 +284,15 @@ def test_a_compiler_that_fails_costs_one_line(config, monkeypatch, capsys):
 
         return Broken()
 
-    monkeypatch.setattr(device, "compile_step", lambda module, mode: module if mode == "off" else broken(module, mode))
+    monkeypatch.setattr(
+        device, "compile_step", lambda module, mode: module if mode == "off" else broken(module, mode)
+    )
     monkeypatch.setattr(device, "pick_compile", lambda *_: "on")
     assert contents(run(dataclasses.replace(config, resume=False))) == expected
-    assert "torch.compile failed (ImportError: no header Python.h): going on without it." in capsys.readouterr().out
+    assert (
+        "torch.compile failed (ImportError: no header Python.h): going on without it."
+        in capsys.readouterr().out
+    )
 
 
 def test_compiling_is_off_on_a_cpu_and_refused_without_a_compiler(monkeypatch):
@@ -326,26 +333,36 @@ def test_a_network_that_blows_up_in_its_last_step_is_not_finished(config):
         run(dataclasses.replace(config, epochs=1, batch_size=64, lr=1e30))
 
 
-@pytest.mark.parametrize(("values", "message"), [
-    (dict(loss="mse", bins=20), "'bins' does nothing with loss=mse"),
-    (dict(loss="crossentropy", decode="mean"), "'decode' does nothing with loss=crossentropy"),
-    (dict(loss="binned", sigma=2.0), "'sigma' does nothing with loss=binned"),
-    (dict(backbone="efficientnet", feature_reduction="pca"), "'feature_reduction' does nothing with feature_dims=0"),
-    (dict(backbone="none", feature_source="zero"), "'feature_source' does nothing with backbone=none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (dict(loss="mse", bins=20), "'bins' does nothing with loss=mse"),
+        (dict(loss="crossentropy", decode="mean"), "'decode' does nothing with loss=crossentropy"),
+        (dict(loss="binned", sigma=2.0), "'sigma' does nothing with loss=binned"),
+        (
+            dict(backbone="efficientnet", feature_reduction="pca"),
+            "'feature_reduction' does nothing with feature_dims=0",
+        ),
+        (dict(backbone="none", feature_source="zero"), "'feature_source' does nothing with backbone=none"),
+    ],
+)
 def test_a_parameter_that_would_do_nothing_is_refused(values, message):
     with pytest.raises(KoalaError, match=message):
         experiment.check(dataclasses.replace(RunConfig(backbone="none"), **values))
 
 
-@pytest.mark.parametrize("path", sorted((study.PARAMS / "experiments").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((study.PARAMS / "experiments").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_every_experiment_file_passes_the_check(path):
     experiment.check(from_dict(RunConfig, yaml.safe_load(path.read_text())))
 
 
 def test_categories_count_where_they_are_learnt_from(config, photo_folder):
     photos, *_ = prepare(config)
-    other = dataclasses.replace(photos, files=photos.files.assign(category=photos.files["category"].iloc[::-1].to_numpy()))
+    other = dataclasses.replace(
+        photos, files=photos.files.assign(category=photos.files["category"].iloc[::-1].to_numpy())
+    )
     assert artefacts.labelled(photos) == artefacts.labelled(photos) != artefacts.labelled(other)
 
 
