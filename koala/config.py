@@ -102,7 +102,6 @@ class AnalysisConfig:
 
     study: str = "demo"
     examples: Annotated[int, Field(ge=1, le=24)] = 8
-    seed: Seed = 0
 
 
 @dataclasses.dataclass(frozen=True)

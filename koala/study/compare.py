@@ -1,7 +1,6 @@
 """Runs of a study side by side: tables with intervals, paired differences, and the report's claims put to the test."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import pandas as pd
@@ -10,6 +9,7 @@ from koala import metrics
 from koala.config import VOLATILE
 from koala.experiment import artefacts
 from koala.study import plan as plans
+from koala.study.intervals import interval
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -83,29 +83,6 @@ def find_run(found: Study, experiment: str, seed: int) -> artefacts.Run:
     return found.runs[experiment, seed]
 
 
-def interval(values: np.ndarray, resamples: int = 4000, seed: int = 0) -> tuple[float, float, float]:
-    """Mean of (seeds, photographs) with its 95 % percentile bootstrap interval.
-
-    Seeds and photographs are drawn independently with replacement, so that both kinds of chance count; with one
-    seed the interval covers the choice of photographs alone. NaN is left out photograph by photograph."""
-    values = values[:, ~np.isnan(values).any(0)]
-    if not values.size:
-        return (np.nan,) * 3
-    by_seed, by_image = _draws(*values.shape, resamples, seed)
-    means = (by_seed * (by_image @ values.T)).sum(1)  # (resamples,)
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(values.mean()), float(low), float(high)
-
-
-@functools.lru_cache(maxsize=1)  # the slow part with 10,000 photographs, and one table's values all share it
-def _draws(seeds: int, images: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of each seed, (resamples, seeds), and of each photograph, (resamples, images), in each resample."""
-    rng = np.random.default_rng(seed)
-    return tuple(
-        rng.multinomial(count, np.full(count, 1 / count), resamples) / count for count in (seeds, images)
-    )
-
-
 def difference(
     found: Study, first: str, second: str, metric: str = "ciede2000"
 ) -> tuple[float, float, float]:
@@ -116,10 +93,10 @@ def difference(
     return interval(found.values(first, metric, seeds=common) - found.values(second, metric, seeds=common))
 
 
-def summary(found: Study, names: list[str], draw: int = 0) -> pd.DataFrame:
+def summary(found: Study, names: list[str]) -> pd.DataFrame:
     """One line a method: for each metric its mean, low, high, and the standard deviation between seeds.
 
-    draw: seed of the bootstrap. Columns label, experiment, seeds, trivial, then METRIC, METRIC_low, METRIC_high, METRIC_seeds."""
+    Columns label, experiment, seeds, trivial, then METRIC, METRIC_low, METRIC_high, METRIC_seeds."""
     first = found.experiments[0]
     lines = [(text, first, key, True) for key, text in metrics.BASELINES.items()]
     lines += [(found.label(name), name, "model", False) for name in found.experiments]
@@ -133,7 +110,7 @@ def summary(found: Study, names: list[str], draw: int = 0) -> pd.DataFrame:
         }
         for name in names:
             values = found.values(experiment, name, method)
-            mean, low, high = interval(values, seed=draw)
+            mean, low, high = interval(values)
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high, f"{name}_seeds": spread(values)}
         rows.append(row)
     return pd.DataFrame(rows)

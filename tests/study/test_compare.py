@@ -52,26 +52,6 @@ def make_study(**runs) -> compare.Study:
     return compare.Study(plan, by_seed, [])
 
 
-def test_the_interval_of_one_seed_is_that_of_a_mean():
-    values = RNG.normal(3, 2, (1, 4000))
-    mean, low, high = compare.interval(values)
-    half = 1.96 * values.std() / np.sqrt(values.size)
-    assert mean == pytest.approx(values.mean())
-    assert low == pytest.approx(mean - half, abs=0.1 * half) and high == pytest.approx(
-        mean + half, abs=0.1 * half
-    )
-
-
-def test_chance_between_seeds_widens_the_interval_and_gaps_are_left_out():
-    noise = RNG.normal(0, 1, 500)
-    narrow = compare.interval(np.stack([noise, noise, noise]))
-    wide = compare.interval(np.stack([noise - 1, noise, noise + 1]))
-    assert wide[2] - wide[1] > 3 * (narrow[2] - narrow[1]) and wide[0] == pytest.approx(narrow[0])
-    gap = np.array([[1.0, np.nan, 3.0], [1.0, 100.0, 3.0]])
-    assert compare.interval(gap)[0] == 2.0
-    assert np.isnan(compare.interval(np.full((1, 3), np.nan))).all()
-
-
 def test_differences_are_paired_by_photograph_and_by_common_seeds():
     found = make_study(
         a=[make_run(0, 1.0), make_run(1, 1.0)],

@@ -1,0 +1,71 @@
+"""Intervals: against scipy's t interval, and by a simulation of how often they hold the truth."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from koala.study.intervals import interval, ratio
+
+RNG = np.random.default_rng(0)
+# Standard deviations of a paired difference in CIEDE2000: over photographs, and of photograph and seed together, as
+# the studies have them for close and for very close networks
+CLOSE, VERY_CLOSE, FAR = (1.5, 1.5), (0.6, 1.2), (4.2, 1.5)
+
+
+def coverage(
+    seeds: int, between: float, photographs: float, interaction: float, studies: int = 1500
+) -> float:
+    """How many of `studies` simulated studies have an interval that holds the true mean, 0."""
+    rng, held, n = np.random.default_rng(seeds), 0, 163
+    for _ in range(studies):
+        values = rng.normal(0, between, (seeds, 1)) + rng.normal(0, photographs, n)
+        _, low, high = interval(values + rng.normal(0, interaction, (seeds, n)))
+        held += low <= 0 <= high
+    return held / studies
+
+
+@pytest.mark.parametrize("pair", [CLOSE, VERY_CLOSE, FAR])
+@pytest.mark.parametrize("between", [0.2, 0.4])
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_at_least_93_of_100_intervals_hold_the_truth(seeds, between, pair):
+    assert coverage(seeds, between, *pair) >= 0.93
+
+
+def test_they_are_not_wide_for_nothing():
+    """Seeds that all agree: as narrow as the photographs allow, to a tenth."""
+    values = np.repeat(RNG.normal(0, 1, (1, 2000)), 5, 0) + RNG.normal(0, 0.01, (5, 2000))
+    _, low, high = interval(values)
+    alone = stats.t.interval(0.95, 1999, scale=1 / np.sqrt(2000))
+    assert high - low == pytest.approx(alone[1] - alone[0], rel=0.1)
+
+
+def test_one_seed_gives_the_t_interval_of_the_photographs():
+    values = RNG.normal(3, 2, (1, 400))
+    expected = stats.t.interval(0.95, 399, values.mean(), stats.sem(values[0]))
+    assert interval(values) == pytest.approx((values.mean(), *expected))
+
+
+def test_chance_between_seeds_widens_the_interval_and_gaps_are_left_out():
+    noise = RNG.normal(0, 1, 500)
+    narrow = interval(np.stack([noise, noise, noise]))
+    wide = interval(np.stack([noise - 1, noise, noise + 1]))
+    assert wide[2] - wide[1] > 3 * (narrow[2] - narrow[1]) and wide[0] == pytest.approx(narrow[0])
+    gap = np.array([[1.0, np.nan, 3.0], [1.0, 100.0, 3.0]])
+    assert interval(gap)[0] == 2.0
+    assert np.isnan(interval(np.full((1, 3), np.nan))).all()
+
+
+def test_a_ratios_interval_is_that_of_a_bootstrap_over_photographs():
+    pixels = RNG.uniform(0, 1, (1, 800)) * (RNG.uniform(size=(1, 800)) < 0.4)
+    hits = pixels * RNG.beta(2, 5, (1, 800))
+    drawn = RNG.integers(0, 800, (4000, 800))
+    expected = np.quantile(hits[0, drawn].sum(1) / pixels[0, drawn].sum(1), [0.025, 0.975])
+    value, low, high = ratio(np.where(pixels > 0, hits, np.nan), pixels)
+    assert value == pytest.approx(hits.sum() / pixels.sum())
+    assert (low, high) == pytest.approx(tuple(expected), abs=0.1 * (high - low))
+    assert np.isnan(ratio(hits, np.zeros_like(hits))).all()
+
+
+def test_a_constant_ratio_has_no_width():
+    weights = RNG.uniform(1, 2, (3, 50))
+    assert ratio(0.7 * weights, weights) == pytest.approx((0.7, 0.7, 0.7))
