@@ -10,10 +10,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from koala.extractors import inception2015
+from koala.extractors import inception2015, untrained
 from koala.extractors import weights as _weights
 from koala.extractors.backbones import LAYERS, Row, classifier_of, create, find_row, pooled
-from koala.extractors.untrained import calibrate
 from koala.system.errors import KoalaError, nearest
 
 SEED = 0  # of untrained weights
@@ -61,8 +60,9 @@ def build(
     progress: Callable[[int, int, str], None] | None = None,
     size: int | None = None,
 ) -> Extractor:
-    """A frozen extractor with `.info`: backbone, weights (human text), trained, sha256 of its weights, width, size,
-    layer, preprocessing, and where `auto` had to go on untrained, the reason.
+    """A frozen extractor with `.info`: backbone, weights (human text), trained, sha256 of its weights (of untrained ones
+    as koala.extractors.untrained.fingerprint has it), width, size, layer, preprocessing, and where `auto` had to go on
+    untrained, the reason.
 
     weights: imagenet, untrained (seed 0), auto (imagenet, else untrained), or a .pth or .safetensors file.
     size: pixels a side that the network gets, where not the row's own (a file of koala.experiment.pretrain states it itself).
@@ -73,17 +73,13 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         extractor = Extractor(row, create(row), layer)
-        text, reason = _fill(extractor, backbone, str(weights), progress)
-    trained = not text.startswith("untrained")
+        filled = _fill(extractor, backbone, str(weights), progress)
     extractor.info = dict(
         backbone=backbone,
-        weights=text,
-        trained=trained,
-        sha256=_weights.sha256_state(extractor.net.state_dict()),
+        **filled,
         width=width(backbone, layer),
         size=row.size,
         layer=layer,
-        reason=reason,
         preprocessing=(
             f"luma, {row.mode} antialias to {row.size}x{row.size}, mean {row.norm[0]}, std {row.norm[1]}"
         ),
@@ -127,14 +123,13 @@ def width(backbone: str, layer: str = "logits") -> int:
         return pooled(row, net.eval(), torch.empty(1, 3, row.size, row.size)).shape[1]
 
 
-def _fill(extractor, backbone, choice, progress) -> tuple[str, str]:
-    """Load the chosen weights into the network: -> (human text, why `auto` found none)."""
+def _fill(extractor, backbone, choice, progress) -> dict:
+    """Load the chosen weights into the network: weights (human text), trained, sha256, reason (why `auto` found none)."""
     reason = ""
     if choice in ("auto", "imagenet"):
         try:
             state, where = _weights.imagenet(extractor.row.origin, choice == "imagenet", progress)
-            _load(extractor, state, where)
-            return f"ImageNet ({where})", ""
+            return _load(extractor, state, where, f"ImageNet ({where})")
         except KoalaError as error:
             if choice == "imagenet":
                 raise KoalaError(f"backbone '{backbone}': {error}") from error
@@ -145,14 +140,16 @@ def _fill(extractor, backbone, choice, progress) -> tuple[str, str]:
                 f"unknown weights '{choice}'{nearest(choice, ('auto', 'imagenet', 'untrained')) or ';'} "
                 "there are auto, imagenet, untrained, or a .pth or .safetensors file."
             )
-        _load(extractor, _weights.from_file(choice, extractor.row.origin), choice)
-        return f"file {choice.rsplit('/', 1)[-1]}", ""
-    calibrate(extractor, classifier_of(extractor.row, extractor.net))
-    return f"untrained (seed {SEED})", reason
+        state = _weights.from_file(choice, extractor.row.origin)
+        return _load(extractor, state, choice, f"file {choice.rsplit('/', 1)[-1]}")
+    sha256 = untrained.fingerprint(extractor.net, extractor.row.size)
+    untrained.calibrate(extractor, classifier_of(extractor.row, extractor.net))
+    return dict(weights=f"untrained (seed {SEED})", trained=False, sha256=sha256, reason=reason)
 
 
-def _load(extractor, state, what):
+def _load(extractor, state, what, text) -> dict:
     row, net = extractor.row, extractor.net
     state = state if row.logits else inception2015.named(state)
     state = _weights.fit(state, net.state_dict(), what, by_order=row.origin.package is not None)
     net.load_state_dict(state)
+    return dict(weights=text, trained=True, sha256=_weights.sha256_state(net.state_dict()), reason="")

@@ -1,4 +1,6 @@
-"""A usable scale for weights that were drawn and never trained."""
+"""Randomly initialized weights, never trained: what they are called by, and a usable scale for them."""
+
+import hashlib
 
 import torch
 from torch import nn
@@ -6,13 +8,31 @@ from torch.nn import functional as F
 
 from koala.system.errors import KoalaError
 
+FORMAT = 1  # raise it when `calibrate` would give other weights
+
+
+def fingerprint(net: nn.Module, size: int) -> str:
+    """sha256 of randomly initialized weights before `calibrate`, the same on every CPU.
+
+    Processors round logarithms and sums differently in the last digit, so the values themselves have a hash of their
+    own on each. What decides them is exact: the tensors' names, types and shapes, the next random numbers (which
+    follow from the seed and from all that was drawn), and each tensor's root mean square to three digits, which
+    follows from how the library scales it. size: pixels a side of the pictures that `calibrate` uses."""
+    with torch.random.fork_rng(devices=[]):
+        upcoming = torch.randint(2**31, (4,)).tolist()
+    digest = hashlib.sha256(f"untrained {FORMAT} {size} {upcoming}\n".encode())
+    for name, tensor in sorted(net.state_dict().items()):
+        scale = tensor.double().square().mean().sqrt().item()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)} {scale:.2e}\n".encode())
+    return digest.hexdigest()
+
 
 def calibrate(extractor, classifier, pictures: int = 8) -> None:
-    """Give drawn weights a usable scale, from seeded noise and no photograph: BatchNorm's statistics are those of
+    """Give randomly initialized weights a usable scale, from seeded noise and no photograph: BatchNorm's statistics are those of
     eight pictures of noise, and the classifier is shifted and scaled so that its logits there have mean 0 and vary by 1
     (a network without classifier is left at that).
 
-    As drawn, Inception-v3's logits reach 6e11 and Inception-ResNet-v2's vary by 4e-5 from photo to photo, which
+    As initialized, Inception-v3's logits reach 6e11 and Inception-ResNet-v2's vary by 4e-5 from photo to photo, which
     float16 cannot tell apart: a control that failed for its scale would say nothing about training."""
     gray = torch.randn(
         pictures, 1, 1, 1

@@ -2,6 +2,9 @@
 
 import dataclasses
 import functools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ from torch.nn import functional as F
 
 from koala import extractors
 from koala.extractors import backbones, weights
+from koala.extractors.untrained import fingerprint
 from koala.system.errors import KoalaError
 
 CLASSIFIERS = [
@@ -81,6 +85,33 @@ def test_untrained_weights_are_the_same_each_time_and_disturb_nothing(backbone):
     info = extractors.build(backbone, "untrained").info
     assert info["sha256"] == untrained(backbone).info["sha256"]
     assert torch.equal(torch.get_rng_state(), state) and torch.get_num_threads() == threads
+
+
+def test_untrained_weights_have_one_hash_on_every_cpu():
+    """torch told to use no vector units, as on another processor: other last digits, the same name."""
+    code = (
+        "from koala.extractors import extractor, weights; e = extractor.build('resnet18', 'untrained');"
+        "print(e.info['sha256'], weights.sha256_state(e.net.state_dict()))"
+    )
+    environment = os.environ | {"ATEN_CPU_CAPABILITY": "default"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    name, values = done.stdout.split()
+    assert name == untrained("resnet18").info["sha256"], done.stderr
+    if torch.backends.cpu.get_cpu_capability() != "DEFAULT":
+        assert values != weights.sha256_state(untrained("resnet18").net.state_dict()), "nothing was tried"
+
+
+def test_the_hash_of_untrained_weights_follows_what_decides_them():
+    def named(seed, change=lambda net: None, size=64):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            net = torch.nn.Linear(30, 20)
+            change(net)
+            return fingerprint(net, size)
+
+    assert named(0) == named(0)
+    other = named(1), named(0, lambda net: net.weight.data.mul_(1.1)), named(0, lambda net: net.half())
+    assert len({named(0), named(0, size=72), *other}) == 5
 
 
 @pytest.mark.slow
