@@ -121,8 +121,7 @@ def test_the_encoder_goes_where_the_network_goes(extractor):
     ("backbone", "strides"),
     [("inception", [2, 4, 8, 16, 32]), ("convnext", [4, 8, 16, 32]), ("resnet18", [2, 4, 8, 16, 32])],
 )
-def test_other_encoders(backbone, strides, monkeypatch):
-    monkeypatch.setattr("koala.extractors.extractor.calibrate", lambda *_: None)  # shapes only: as created
+def test_other_encoders(backbone, strides):
     pyramid = Pyramid(extractors.build(backbone, "untrained"))
     assert list(pyramid.encoder.channels) == strides
     maps = pyramid.encoder(torch.rand(1, 1, 64, 64), (128, 192))
@@ -145,8 +144,7 @@ def test_inceptions_maps_keep_their_place():
             assert abs(found[0] * stride - y - 2) <= stride and abs(found[1] * stride - x - 2) <= stride
 
 
-def test_what_cannot_be_an_encoder_is_said(monkeypatch):
-    monkeypatch.setattr("koala.extractors.extractor.calibrate", lambda *_: None)
+def test_what_cannot_be_an_encoder_is_said():
     with pytest.raises(KoalaError, match="'vit' has no feature maps at several strides"):
         Pyramid(extractors.build("vit", "untrained"))
     with pytest.raises(KoalaError, match="multiples of 8"):
