@@ -27,8 +27,7 @@ def arguments(values):
 
 def run_parameters(wildcards):
     experiment, seed = wildcards.run.rsplit("-s", 1)
-    overrides = studies.parameters(STUDY, experiment, int(seed))
-    return f"-f params/experiments/{experiment}.yaml {arguments(overrides)}"
+    return arguments(studies.parameters(STUDY, experiment, int(seed)))
 
 
 wildcard_constraints:

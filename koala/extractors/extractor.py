@@ -64,12 +64,13 @@ def build(
     as koala.extractors.untrained.fingerprint has it), width, size, layer, preprocessing, and where `auto` had to go on
     untrained, the reason.
 
-    weights: imagenet, untrained (seed 0), auto (imagenet, else untrained), or a .pth or .safetensors file.
+    weights: imagenet, untrained (seed 0), auto (imagenet, else untrained), distilled (the file that pretrain.ipynb made
+    from another network's answers), or a .pth or .safetensors file.
     size: pixels a side that the network gets, where not the row's own (a file of koala.experiment.pretrain states it itself).
     Leaves the global random numbers as they were. KoalaError: unknown backbone or layer, no or unfit weights."""
     row = find_row(backbone)
     width(backbone, layer)
-    row = _resized(row, backbone, size or _weights.stated_size(str(weights)))
+    row = _resized(row, backbone, size or _weights.stated_size(_weights.located(str(weights), backbone)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         extractor = Extractor(row, create(row), layer)
@@ -134,11 +135,14 @@ def _fill(extractor, backbone, choice, progress) -> dict:
             if choice == "imagenet":
                 raise KoalaError(f"backbone '{backbone}': {error}") from error
             reason = str(error)
+    elif choice == "distilled":
+        file = _weights.located(choice, backbone)
+        return _load(extractor, _weights.read(file), file, "distilled here")
     elif choice != "untrained":
         if not choice.endswith((".pth", ".safetensors")):
             raise KoalaError(
                 f"unknown weights '{choice}'{nearest(choice, ('auto', 'imagenet', 'untrained')) or ';'} "
-                "there are auto, imagenet, untrained, or a .pth or .safetensors file."
+                "there are auto, imagenet, untrained, distilled, or a .pth or .safetensors file."
             )
         state = _weights.from_file(choice, extractor.row.origin)
         return _load(extractor, state, choice, f"file {choice.rsplit('/', 1)[-1]}")

@@ -20,7 +20,7 @@ from koala.extractors.quantize import dequantize
 from koala.system import download
 from koala.system.download import hash_in_name, is_sha256
 from koala.system.errors import KoalaError
-from koala.system.paths import resolve, sha256_file
+from koala.system.paths import data_dir, resolve, sha256_file
 
 _silent_hubs: dict[str, str] = {}  # host -> why it failed, so that `auto` waits once per process
 
@@ -95,6 +95,20 @@ def from_file(name, origin: Origin) -> dict:
     """`read`, and where the file is named as the one that the hub gives, its hash must be right, too."""
     path = resolve(str(name))
     return read(_checked(path) if origin.url and origin.url.endswith("/" + path.name) else path)
+
+
+def located(choice: str, backbone: str) -> str:
+    """`distilled` as the file in which pretrain.ipynb leaves the backbone's weights; another choice as it stands.
+
+    Raises KoalaError where that file is not there yet."""
+    if choice != "distilled":
+        return choice
+    path = data_dir() / "weights" / f"{backbone}-distilled.safetensors"
+    if not path.exists():
+        raise KoalaError(
+            f"there are no distilled weights of '{backbone}' at {path}: make them with notebooks/pretrain.ipynb."
+        )
+    return str(path)
 
 
 def stated_size(name: str) -> int | None:

@@ -12,7 +12,8 @@ from koala.system import paths
 from koala.system.errors import KoalaError, nearest
 
 PARAMS = paths.ROOT / "params"
-KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "probe"}
+KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "probe", "parts"}
+PART_KEYS = {"experiments", "seeds", "scale", "suffix"}
 
 _NAMES, _VALUES = (list, "a list: [one, two]"), (dict, "parameters with their values, one a line")
 KINDS = {
@@ -23,12 +24,33 @@ KINDS = {
     "title": (str, "text"),
     "about": (str, "text"),
     "probe": (str, "an experiment's name, or empty quotes for none"),
+    "suffix": (str, "text that follows the experiments' names"),
+    "parts": (list, "a list of parts, each with experiments and seeds"),
 }
 
 
 @dataclasses.dataclass(frozen=True)
+class Part:
+    """Runs of a study that come one after another: experiments, each over the seeds. scale: overrides for these runs,
+    over the study's own. suffix: follows the names of the experiments' files in these runs' names."""
+
+    experiments: list
+    seeds: list
+    scale: dict = dataclasses.field(default_factory=dict)
+    suffix: str = ""
+
+    def runs(self) -> list[tuple[str, int]]:
+        return [(name, seed) for seed in self.seeds for name in self.files()]
+
+    def files(self) -> dict[str, str]:
+        """Name of each experiment in the study -> name of its file in params/experiments."""
+        return {f"{name}-{self.suffix}" if self.suffix else name: name for name in self.experiments}
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
-    """experiments: names of files in params/experiments. data: parameters of data.ipynb. scale: overrides for all runs.
+    """experiments: names of files in params/experiments, or of a part's, with its suffix. parts: what runs, in this order; where it
+    is empty, every experiment over every seed. data: parameters of data.ipynb. scale: overrides for all runs.
     probe: the experiment whose extractor extractor.ipynb looks into, or "". about: what the study is for, and what it
     cannot show, in one to three sentences for its pages."""
 
@@ -40,6 +62,7 @@ class Study:
     scale: dict
     probe: str = ""
     about: str = ""
+    parts: list = dataclasses.field(default_factory=list)
 
     @property
     def folder(self) -> Path:
@@ -51,7 +74,18 @@ class Study:
         return paths.reports_dir() / self.name
 
     def runs(self) -> list[tuple[str, int]]:
-        return [(experiment, seed) for seed in self.seeds for experiment in self.experiments]
+        return [run for part in self._parts() for run in part.runs()]
+
+    def part(self, experiment: str) -> Part:
+        """The part that an experiment's runs belong to. Raises KoalaError where there is none."""
+        for part in self._parts():
+            if experiment in part.files():
+                return part
+        names = [name for name, _ in self.runs()]
+        raise KoalaError(f"study '{self.name}' has no experiment '{experiment}'{nearest(experiment, names)}.")
+
+    def _parts(self) -> list[Part]:
+        return self.parts or [Part(self.experiments, self.seeds)]
 
     def result_file(self, experiment: str, seed: int) -> Path:
         return self.folder / f"{experiment}-s{seed}.json"
@@ -63,15 +97,9 @@ def load(name: str) -> Study:
     Raises KoalaError that names the file and the entry."""
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else _named("studies", name)
     values = _read_yaml(path)
-    for key in sorted(set(values) - KEYS) or sorted({"experiments", "seeds", "data"} - set(values)):
-        raise KoalaError(
-            f"{path}: '{key}' is {'no key of a study file' if key in values else 'missing'} (keys: {', '.join(sorted(KEYS))})."
-        )
+    _check(path, values, KEYS, {"data"} | ({"parts"} if "parts" in values else {"experiments", "seeds"}))
     values = {"title": path.stem, "probe": ""} | values | {"scale": values.get("scale") or {}}
-    for key, (kind, words) in KINDS.items():
-        if key in values and not isinstance(values[key], kind):
-            raise KoalaError(f"{path}: '{key}' must be {words}, not {values[key]!r}.")
-    study = Study(name=path.stem, **values)
+    study = Study(name=path.stem, **(_with_parts(path, values) if "parts" in values else values))
     if not study.experiments or not study.seeds:
         raise KoalaError(f"{path}: a study needs at least one experiment and one seed.")
     config.from_dict(config.DataConfig, study.data)
@@ -88,9 +116,15 @@ def parameters(study: Study, experiment: str, seed: int) -> dict:
     """All parameters of one run of train.ipynb: the experiment's, over them the study's scale, data and seed.
 
     One process a run, unless the study says otherwise: several runs at a time are what fills several GPUs."""
-    values = {"processes": 1} | _read_yaml(_named("experiments", experiment)) | study.scale
-    shared = {"dataset": study.data.get("name", "photos"), "image_size": study.data.get("image_size", 64)}
-    return values | shared | {"seed": seed}
+    part = study.part(experiment)
+    values = {"processes": 1} | _read_yaml(_named("experiments", part.files()[experiment]))
+    shared = {"dataset": study.data.get("name", "photos"), "image_size": _stored(study)}
+    return values | shared | study.scale | part.scale | {"seed": seed}
+
+
+def _stored(study: Study) -> int:
+    """Pixels a side of the prepared photographs."""
+    return study.data.get("image_size", 64)
 
 
 def extractors(study: Study) -> dict[str, dict]:
@@ -99,6 +133,7 @@ def extractors(study: Study) -> dict[str, dict]:
     names = {field.name for field in dataclasses.fields(config.FeaturesConfig)}
     for experiment in study.experiments:
         values = {k: v for k, v in parameters(study, experiment, 0).items() if k in names}
+        values["image_size"] = _stored(study)  # the extractor sees the photographs as they are prepared
         if values.get("backbone") != "none":
             key = "-".join(str(values.get(k, "auto")) for k in ("backbone", "weights", "layer")).replace(
                 "/", "_"
@@ -155,6 +190,32 @@ def _named(kind: str, name: str) -> Path:
             f"there is no params/{kind}/{name}.yaml{nearest(name, names)} (there are: {', '.join(names)})"
         )
     return path
+
+
+def _check(path: Path, values: dict, known: set, needed: set) -> None:
+    """Raises KoalaError where a study's file, or a part of it, has an unknown key, lacks one, or has a wrong kind of value."""
+    for key in sorted(set(values) - known) or sorted(needed - set(values)):
+        state = "no key of a study file" if key in values else "missing"
+        raise KoalaError(f"{path}: '{key}' is {state} (keys: {', '.join(sorted(known))}).")
+    for key, (kind, words) in KINDS.items():
+        if key in values and not isinstance(values[key], kind):
+            raise KoalaError(f"{path}: '{key}' must be {words}, not {values[key]!r}.")
+
+
+def _with_parts(path: Path, values: dict) -> dict:
+    """A study's values with its parts as `Part`s, and all their experiments and seeds. Raises KoalaError on a wrong part."""
+    for part in values["parts"]:
+        if not isinstance(part, dict):
+            raise KoalaError(f"{path}: a part must hold experiments and seeds, not {part!r}.")
+        _check(path, part, PART_KEYS, {"experiments", "seeds"})
+    if "experiments" in values or "seeds" in values:
+        raise KoalaError(f"{path}: a study has either parts, or experiments and seeds of its own.")
+    parts = [Part(**part) for part in values["parts"]]
+    runs = [run for part in parts for run in part.runs()]
+    if twice := sorted({name for name, seed in runs if runs.count((name, seed)) > 1}):
+        raise KoalaError(f"{path}: {', '.join(twice)} would run twice with a seed: give one part a suffix.")
+    names = list(dict.fromkeys(name for name, _ in runs))
+    return values | {"parts": parts, "experiments": names, "seeds": sorted({seed for _, seed in runs})}
 
 
 def _read_yaml(path: Path) -> dict:

@@ -14,6 +14,8 @@ import pydantic
 from koala.system import paths
 from koala.system.errors import KoalaError, nearest
 
+WEIGHTS = ("auto", "imagenet", "untrained", "distilled")  # or a file
+
 
 def check(cls, namespace: dict, history: list[str] = ()):
     """The notebook's parameters as an instance of `cls`.
@@ -41,7 +43,7 @@ def from_dict(cls, values: dict):
         if name not in hints:
             raise KoalaError(f"unknown parameter '{name}'{nearest(name, hints)}")
     config = cls(**{name: _coerce(name, hints[name], value) for name, value in values.items()})
-    if getattr(config, "weights", "auto") not in ("auto", "imagenet", "untrained"):
+    if getattr(config, "weights", "auto") not in WEIGHTS:
         _check_weights(config.weights)
     return config
 
@@ -101,7 +103,8 @@ def _check_weights(weights: str) -> None:
         if paths.resolve(weights).suffix not in (".pth", ".safetensors"):
             raise KoalaError("of another kind")
     except KoalaError:
-        close = nearest(weights, ("auto", "imagenet", "untrained"))
+        close = nearest(weights, WEIGHTS)
         raise KoalaError(
-            f"parameter 'weights' must be auto, imagenet, untrained or an existing .pth or .safetensors file, not {weights!r}{close}"
+            f"parameter 'weights' must be {', '.join(WEIGHTS)} or an existing .pth or .safetensors file, "
+            f"not {weights!r}{close}"
         ) from None

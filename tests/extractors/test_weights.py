@@ -297,3 +297,15 @@ def test_imagenet_stops_and_auto_goes_on_untrained_and_says_why(monkeypatch):
         and info["weights"] == "untrained (seed 0)"
         and "Connection refused" in info["reason"]
     )
+
+
+def test_distilled_weights_are_found_in_the_data_folder_or_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALA_HOME", str(tmp_path))
+    with pytest.raises(KoalaError, match=r"no distilled weights of 'resnet18'.*pretrain"):
+        extractors.build("resnet18", "distilled")
+    file = tmp_path / "data" / "weights" / "resnet18-distilled.safetensors"
+    file.parent.mkdir(parents=True)
+    state = extractors.build("resnet18", "untrained").net.state_dict()
+    safetensors.torch.save_file({name: value.contiguous() for name, value in state.items()}, file)
+    info = extractors.build("resnet18", "distilled").info
+    assert info["trained"] and info["weights"] == "distilled here"
