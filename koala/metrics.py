@@ -187,7 +187,7 @@ def _sector(picture):
 
 @dataclass(frozen=True)
 class Baselines:
-    """What training pictures say without any network: mean a*b* (2,), and mean a*b* for L* = 0, 1, ..., 100 (101,2)."""
+    """What training photographs say without any network: mean a*b* (2,), and mean a*b* for L* = 0, 1, ..., 100 (101,2)."""
 
     mean_ab: torch.Tensor
     ab_by_lightness: torch.Tensor
@@ -204,16 +204,31 @@ class Baselines:
 
 
 def fit_baselines(batches: Iterable[torch.Tensor]) -> Baselines:
-    """Batches of training pictures, uint8 (N,3,H,W), each seen once -> Baselines. An L* that never occurs takes its
-    colour from the neighbours, linearly. KoalaError where there is no picture."""
-    sums, counts = np.zeros((101, 2)), np.zeros(101)
-    for rgb in batches:
-        L, a, b = (x.flatten().cpu().numpy() for x in lab.rgb_to_lab(rgb).unbind(1))
-        rows = np.rint(L).astype(int)
-        counts += np.bincount(rows, minlength=101)
-        sums += np.stack([np.bincount(rows, x, minlength=101) for x in (a, b)], 1)
+    """Batches of training photographs, uint8 (N,3,H,W), each seen once -> Baselines. KoalaError where there is none."""
+    total = sum((colour_sums(rgb).sum(0).cpu() for rgb in batches), torch.zeros(101, 3, dtype=torch.float64))
+    return baselines_of(total)
+
+
+def colour_sums(rgb: torch.Tensor) -> torch.Tensor:
+    """uint8 (N,3,H,W) -> (N,101,3) float64: for L* = 0, 1, ..., 100 how many pixels of each photograph round to it, and the
+    sums of their a* and b*. All that baselines are fitted on."""
+    n = len(rgb)
+    L, a, b = lab.rgb_to_lab(rgb).unbind(1)  # (N, H, W)
+    levels = L.round().int() + 101 * torch.arange(n, dtype=torch.int32, device=L.device).view(n, 1, 1)
+    levels = levels.flatten()
+    columns = [
+        torch.bincount(levels, weight, 101 * n)
+        for weight in (torch.ones_like(a).flatten(), a.flatten(), b.flatten())
+    ]
+    return torch.stack([column.double() for column in columns], 1).view(n, 101, 3)
+
+
+def baselines_of(total: torch.Tensor) -> Baselines:
+    """The sum of `colour_sums` over training photographs, (101,3), -> Baselines. An L* that never occurs takes its colour
+    from the neighbours, linearly. KoalaError where there is no pixel."""
+    counts, sums = total.double().numpy()[:, 0], total.double().numpy()[:, 1:]
     if not counts.any():
-        raise KoalaError("the baselines need at least one training picture, got none.")
+        raise KoalaError("the baselines need at least one training photograph, got none.")
     seen = np.flatnonzero(counts)
     known = sums[seen] / counts[seen, None]
     by_lightness = np.stack([np.interp(np.arange(101), seen, column) for column in known.T], 1)

@@ -1,0 +1,36 @@
+"""Arrays that cost minutes and follow from their inputs alone: computed once, kept in data/baselines, sealed by a hash."""
+
+import fcntl
+from collections.abc import Callable
+
+import numpy as np
+
+from koala.system import paths
+
+
+def kept(key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays kept under `key`, or those that compute() returns, which are kept from now on.
+
+    One process computes and the others wait. What is cut short or damaged is computed anew."""
+    path = paths.data_dir() / "baselines" / f"{key}.npz"
+    with paths.open_lock(path.with_suffix(".lock")) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it with the process
+        if _sealed(path):
+            return _read(path)
+        arrays = compute()
+        with paths.atomic_path(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **arrays)
+        paths.write_json(path.with_suffix(".json"), {"sha256": paths.sha256_file(path)})
+    return _read(path)
+
+
+def _sealed(path) -> bool:
+    try:
+        return paths.read_json(path.with_suffix(".json"))["sha256"] == paths.sha256_file(path)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _read(path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return dict(file)
