@@ -37,7 +37,20 @@ class Run:
     @property
     def untrained(self) -> bool:
         """Whether the extractor's weights were never trained (a run without extractor is not untrained)."""
-        return self.config["backbone"] != "none" and not self.env["weights"]["trained"]
+        return self.remark == "untrained"
+
+    @property
+    def remark(self) -> str:
+        return remark(self.config["backbone"], self.env["weights"])
+
+
+def remark(backbone: str, weights: dict) -> str:
+    """What no table may hide about an extractor's weights: "untrained", "distilled here", or "" for neither."""
+    if backbone == "none":
+        return ""
+    if not weights["trained"]:
+        return "untrained"
+    return "distilled here" if weights.get("weights") == "distilled here" else ""
 
 
 def run_id(config, fingerprint: str, weights_sha256: str, dataset: str) -> str:

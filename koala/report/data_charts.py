@@ -4,12 +4,14 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 import torch
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from scipy.ndimage import gaussian_filter
 
-from koala.lab import lab_to_rgb
+from koala import lab
 from koala.metrics import HUES
-from koala.report.pictures import grid
-from koala.report.style import WIDTH
+from koala.report.pictures import Photographs
+from koala.report.style import WIDTH, finished, style
 
 MOST = 24  # categories in one chart; of more, the first and the last are drawn
 HUE_COLOURS = dict(
@@ -26,11 +28,11 @@ def mosaic(pictures: np.ndarray, columns: int = 12, gap: int = 2) -> np.ndarray:
     return canvas.transpose(0, 2, 1, 3, 4).reshape(lines * (size + gap), columns * (size + gap), 3)
 
 
-def kinds(pictures: dict, columns: int = 5) -> Figure:
+def kinds(pictures: dict, columns: int = 5) -> Photographs:
     """Examples of each kind, {caption: list of (S, S, 3) uint8}, a line each."""
     blank = np.full_like(next(iter(pictures.values()))[0], 255)
-    table = [(shown + [blank] * columns)[:columns] for shown in pictures.values()]
-    return grid({" " * i: np.stack([line[i] for line in table]) for i in range(columns)}, list(pictures))
+    tiles = np.stack([np.stack((shown + [blank] * columns)[:columns]) for shown in pictures.values()])
+    return Photographs(tiles, list(pictures), [""] * columns)
 
 
 def category_counts(files: pd.DataFrame) -> Figure:
@@ -53,10 +55,10 @@ def colour_by_lightness(table: pd.DataFrame) -> Figure:
     """Mean a*, b* and chroma over L* (koala.data.statistics.by_lightness), on a strip of the mean colours themselves."""
     figure = Figure(figsize=(WIDTH * 0.75, 3.6), layout="constrained")
     strip, axis = figure.subplots(2, 1, sharex=True, height_ratios=(1, 5))
-    lab = torch.tensor(table[["L", "a", "b"]].to_numpy(np.float32)).T[None, :, None]  # (1, 3, 1, K)
+    colours = torch.tensor(table[["L", "a", "b"]].to_numpy(np.float32)).T[None, :, None]  # (1, 3, 1, K)
     step = table["L"].diff().median() if len(table) > 1 else 5.0
     edges = (table["L"].min() - step / 2, table["L"].max() + step / 2)
-    strip.imshow(lab_to_rgb(lab)[0].permute(1, 2, 0).numpy(), aspect="auto", extent=(*edges, 0, 1))
+    strip.imshow(lab.lab_to_rgb(colours)[0].permute(1, 2, 0).numpy(), aspect="auto", extent=(*edges, 0, 1))
     strip.set(yticks=[], ylabel="mean\ncolour")
     for column, colour in (("a", "#c8453c"), ("b", "#c2a51d"), ("chroma", "#404040")):
         axis.plot(
@@ -103,6 +105,37 @@ def hue_shares(table: pd.DataFrame) -> Figure:
     axis.invert_yaxis()
     axis.legend(frameon=False, ncols=4, loc="lower right", bbox_to_anchor=(1, 1))
     return figure
+
+
+def ab_density(ab, title: str = "") -> Figure:
+    """How often each a*b* occurs, (M,2) or (N,2,H,W), on a logarithmic scale, with the outline of what sRGB can show."""
+    ab = np.asarray(ab, dtype=np.float32)
+    ab = np.moveaxis(ab, 1, -1).reshape(-1, 2)
+    edges = np.arange(-119, 121, 2)
+    counts, _, _ = np.histogram2d(ab[:, 1], ab[:, 0], bins=(edges, edges))  # rows b*, columns a*
+    inside = gaussian_filter(np.histogram2d(*lab.gamut_bins(2).flip(1).numpy().T, bins=(edges, edges))[0], 1)
+    with style():
+        figure = Figure(figsize=(6.4, 5.2), layout="constrained")
+        axis = figure.subplots()
+        mesh = axis.pcolormesh(
+            edges,
+            edges,
+            np.ma.masked_equal(counts, 0) / max(len(ab), 1),
+            norm=LogNorm(),
+            cmap="rocket_r",
+            rasterized=True,
+        )
+        centres = edges[:-1] + 1
+        axis.contour(centres, centres, inside, levels=[0.5], colors="#404040", linewidths=1.2)
+        axis.set(
+            aspect="equal",
+            xlabel="a*: green to red",
+            ylabel="b*: blue to yellow",
+            xlim=(-112, 112),
+            ylim=(-112, 112),
+        )
+        figure.colorbar(mesh, label="share of pixels", shrink=0.9)
+        return finished(figure, title)
 
 
 def ends(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,218 +1,121 @@
-"""A study's reports: every executed notebook rendered, an index page, and the index over all studies."""
+"""A study's reports: every executed notebook rendered, and the index page that opens with the study's answer."""
 
 import base64
-import html
-import re
 from pathlib import Path
 
-import nbformat
+import pandas as pd
 
-from koala import metrics, study
-from koala.report.render import page, render_notebook
+from koala import study
+from koala.report import facts, overview, render, tables
+from koala.report.pictures import MIME
+from koala.study import compare
 from koala.system import paths
+from koala.system.errors import KoalaError
 from koala.system.progress import format_seconds
 
-DEMO = '<p class="note">The demo that <code>make study</code> runs is at <code>reports/demo/index.html</code> then.</p>'
-COLUMNS = {
-    "ciede2000": ("CIEDE2000 ↓", 2),
-    "ab_rmse": ("a*b* RMSE ↓", 2),
-    "psnr": ("PSNR, dB ↑", 2),
-    "ssim": ("SSIM ↑", 3),
-    "colourfulness": ("colourfulness", 1),
-}
-SETTINGS = (
-    "backbone",
-    "feature_dims",
-    "feature_source",
-    "loss",
-    "init",
-    "image_size",
-    "epochs",
-    "batch_size",
-    "lr",
-    "precision",
-)
+INDEX = "index.html"
 
 
 def render_study(name: str) -> Path:
     """Every page of a study and the index over all studies; returns the study's index page."""
     plan = study.load(name)
-    home = '<a href="../index.html">all studies</a> · <a href="index.html">this study</a>'
-    rows = study.results(plan)
-    for row in rows:
-        label = f"{row['experiment']}-s{row['seed']}"
-        render_notebook(
-            plan.folder / f"{label}.ipynb",
-            plan.reports / f"{label}.html",
-            f"{row['experiment']}, seed {row['seed']}",
-            home,
-        )
-    parts = {"data": "data", "analysis": "analysis"}
-    parts |= {"extractor": f"extractor of {plan.probe}, seed {plan.seeds[0]}"} if plan.probe else {}
-    for part, words in parts.items():
-        render_notebook(
-            plan.folder / f"{part}.ipynb", plan.reports / f"{part}.html", f"{plan.title}: {words}", home
-        )
-    with paths.atomic_path(plan.reports / "photographs.jpg") as temporary:
-        temporary.write_bytes(picture(plan.folder / "analysis.ipynb"))
-    if any(row["status"] == "finished" for row in rows):
-        paths.write_text(plan.reports / "results.md", markdown_table(rows))
-    index = plan.reports / "index.html"
-    paths.write_text(
-        index, page(plan.title, study_body(plan, rows), '<a href="../index.html">all studies</a>')
-    )
-    _write_overview()
-    return index
+    home = [overview.HOME, (plan.name, INDEX)]
+    pages = notebooks(plan)
+    for i, (_, title, source) in enumerate(pages):
+        around = {
+            "previous": pages[i - 1] if i else None,
+            "following": pages[i + 1] if pages[i + 2 :] else None,
+        }
+        links = {where: page and (page[0], f"{page[2].stem}.html") for where, page in around.items()}
+        files = downloads(plan.reports, source.stem)
+        target = plan.reports / f"{source.stem}.html"
+        render.render_notebook(source, target, title, home=home, downloads=files, **links)
+    known = _numbers(name)
+    if known:
+        paths.write_json(plan.reports / "summary.json", known)
+        paths.write_text(plan.reports / "results.md", markdown_table(known))
+    _write_index(plan, known)
+    overview.write()
+    return plan.reports / INDEX
 
 
 def render_page(notebook: Path, name: str, title: str) -> Path:
     """An executed notebook as reports/NAME/index.html, linked from the index over all studies."""
-    target = paths.reports_dir() / name / "index.html"
-    render_notebook(notebook, target, title, '<a href="../index.html">all studies</a>')
-    _write_overview()
+    target = paths.reports_dir() / name / INDEX
+    render.render_notebook(notebook, target, title, home=[overview.HOME])
+    overview.write()
     return target
 
 
-def _write_overview() -> None:
-    folder = paths.reports_dir()
-    paths.write_text(folder / "index.html", page("koala: studies", overview_body(folder)))
+def notebooks(plan: study.Study) -> list[tuple[str, str, Path]]:
+    """Short name, title and executed notebook of everything that a study renders, in reading order."""
+    pages = [
+        ("Analysis", f"Analysis: {plan.title}", "analysis"),
+        ("Photographs", f"The photographs: {plan.title}", "data"),
+    ]
+    if plan.probe:
+        pages.append(("Extractor", f"What can the extractor of {plan.probe} do? {plan.title}", "extractor"))
+    for name, seed in plan.runs():
+        label = f"{name}, seed {seed}"
+        pages.append((label, f"{label}, {plan.name}", f"{name}-s{seed}"))
+    return [(short, title, plan.folder / f"{stem}.ipynb") for short, title, stem in pages]
 
 
-def study_body(plan: study.Study, rows: list[dict]) -> str:
-    """The study's page: what it is, links, one table of all runs under the trivial baselines."""
-    finished = [row for row in rows if row["status"] == "finished"]
-    failed = [row for row in rows if row["status"] != "finished"]
-    lines = [
-        f"<p>{html.escape(plan.about)}</p>" if plan.about else "",
-        f"<p>{len(rows)} runs: {len(finished)} finished"
-        + (f', <span class="koala-failed">{len(failed)} failed</span>' if failed else "")
-        + ".</p>",
-    ]
-    links = [
-        '<a href="analysis.html"><b>Analysis: all runs side by side</b></a>',
-        '<a href="data.html">The photographs</a>',
-    ]
-    links += [f'<a href="extractor.html">What the extractor can do ({plan.probe})</a>'] if plan.probe else []
-    lines.append(f"<p>{' · '.join(links)}</p>")
-    if any(is_untrained(row) for row in finished):
-        lines.append(
-            '<p><span class="untrained">untrained</span>: the weights of this extractor were never trained, because a control asks for it or because no ImageNet weights could be had where the study ran. Its features are a random function of the picture, and such a run says nothing about the trained extractor.</p>'
-        )
-    lines.append(
-        f'<h2>Runs</h2><p class="note">Mean over the held-out test photographs. ↓ lower is better, ↑ higher is better; colourfulness should come near that of the photographs. Each row links to its report.</p><div class="scroll">{runs_table(rows)}</div>'
+def downloads(folder: Path, stem: str) -> list[tuple[str, str]]:
+    """Words and links of the files that lie beside a page: a run's history and its table of photographs."""
+    files = [path for path in sorted(folder.glob("runs/*")) if path.name.startswith(f"{stem}.")]
+    files += sorted(folder.glob(f"runs/{stem}/*"))
+    return [(path.name, str(path.relative_to(folder))) for path in files]
+
+
+def study_body(plan: study.Study, known: dict) -> str:
+    """The study's page: its answer, the differences as a figure, photographs, experiments, claims, runs."""
+    rows = study.results(plan)
+    shown = photographs(plan)
+    return tables.render(
+        "study.html.j2",
+        plan=plan,
+        known=known,
+        demo=tables.DEMO if plan.data.get("source", "photos") == "photos" else "",
+        total=len(rows),
+        failed=[row for row in rows if row["status"] != "finished"],
+        metrics=tables.METRICS,
+        number=tables.number,
+        reading=tables.READING,
+        seconds=format_seconds,
+        best=best(known) if known else {},
+        chart=render.chart({"": known["differences"]}) if known else "",
+        **{name: grid and render.photographs(grid) for name, grid in shown.items()},
     )
-    if picture(plan.folder / "analysis.ipynb"):
-        alt = "Test photographs: input, every experiment, truth"
-        lines.append(
-            f'<h2>The same photographs by every experiment</h2><img alt="{alt}" src="photographs.jpg">'
-        )
-    lines.append(f'<h2>Parameters</h2><div class="scroll">{settings_table(finished)}</div>')
-    return "\n".join(lines)
 
 
-def picture(notebook: Path) -> bytes:
-    """The last picture of the executed analysis, as JPEG: the same photographs by every experiment. b"" if none."""
-    if not notebook.exists():
-        return b""
-    cells = nbformat.read(notebook, as_version=4).cells
-    outputs = [output.get("data", {}) for cell in cells for output in cell.get("outputs", [])]
-    found = [data["image/jpeg"] for data in outputs if "image/jpeg" in data]
-    return base64.b64decode(found[-1]) if found else b""
+def photographs(plan: study.Study) -> dict[str, dict | None]:
+    """Grids that executed notebooks hold: what colorize.ipynb made, and the test split by every experiment."""
+    grids = {
+        name: render.outputs(render.read(plan.folder / f"{name}.ipynb"), MIME)
+        for name in ("colorize", "analysis")
+    }
+    return {"coloured": (grids["colorize"] or [None])[-1], "compared": (grids["analysis"] or [None])[-1]}
 
 
-def markdown_table(rows: list[dict]) -> str:
+def best(known: dict) -> dict[str, float]:
+    """The best value of each metric among the networks."""
+    networks = [row for row in known["experiments"] if not row["trivial"]]
+    choose = {"low": min, "high": max}
+    return {
+        key: choose[metric.best](row[key] for row in networks)
+        for key, metric in tables.METRICS.items()
+        if metric.best and networks
+    }
+
+
+def markdown_table(known: dict) -> str:
     """Means over seeds as a Markdown table, trivial baselines first: what the README shows."""
-    finished = [row for row in rows if row["status"] == "finished"]
-    lines = [["", "seeds", *(head for head, _ in COLUMNS.values())], ["---"] * (2 + len(COLUMNS))]
-    lines += [[text, "", *_numbers(finished[0]["test"][key])] for key, text in metrics.BASELINES.items()]
-    for name in dict.fromkeys(row["experiment"] for row in finished):
-        own = [row for row in finished if row["experiment"] == name]
-        means = {key: sum(row["test"]["model"][key] for row in own) / len(own) for key in COLUMNS}
-        lines.append(
-            [
-                name + " (untrained)" * (is_untrained(own[0]) and "untrained" not in name),
-                str(len(own)),
-                *_numbers(means),
-            ]
-        )
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
-
-
-def runs_table(rows: list[dict]) -> str:
-    """Trivial baselines first, then a line a run; a failed run says why across the columns of numbers."""
-    heads = [
-        "run",
-        "seed",
-        *(head for head, _ in COLUMNS.values()),
-        "last validation loss",
-        "training",
-        "extractor's weights",
+    rows = [
+        {"": row["label"], "seeds": "" if row["trivial"] else row["seeds"], **tables.numbers(row)}
+        for row in known["experiments"]
     ]
-    lines = [_tr(heads, cell="th")]
-    finished = [row for row in rows if row["status"] == "finished"]
-    if finished:
-        test = finished[0]["test"]
-        truth = {
-            "ciede2000": 0.0,
-            "ab_rmse": 0.0,
-            "ssim": 1.0,
-            "colourfulness": test["model"]["colourfulness_true"],
-        }
-        for label, values in [
-            *((text, test[key]) for key, text in metrics.BASELINES.items()),
-            ("the photographs themselves", truth),
-        ]:
-            lines.append(_tr([label, "", *_numbers(values), "", "", ""], "baseline"))
-    for row in rows:
-        link = f'<a href="{row["experiment"]}-s{row["seed"]}.html">{row["experiment"]}</a>'
-        if row["status"] != "finished":
-            error = html.escape(row["error"])
-            lines.append(
-                f'<tr><td>{link}</td><td>{row["seed"]}</td><td class="text koala-failed" colspan="{len(heads) - 2}">{row["status"]}: {error}</td></tr>'
-            )
-            continue
-        weights = _weights(row)
-        numbers = [
-            *_numbers(row["test"]["model"]),
-            f"{row['last_val_loss']:.5f}",
-            format_seconds(row["train_seconds"]),
-        ]
-        lines.append(_tr([link, row["seed"], *numbers, weights], text=1))
-    return f"<table>{''.join(lines)}</table>"
-
-
-def _weights(row: dict) -> str:
-    """The weights in a word; the whole name shows under the pointer and stands in the run's report."""
-    if row["config"]["backbone"] == "none":
-        return "no extractor"
-    name = html.escape(row["weights"]["weights"])
-    css = "untrained" if is_untrained(row) else "weights"
-    return (
-        f'<span class="{css}" title="{name}">{name if is_untrained(row) else name.partition(" (")[0]}</span>'
-    )
-
-
-def settings_table(rows: list[dict]) -> str:
-    """The parameters of each experiment (its first seed's)."""
-    first = {row["experiment"]: row["config"] for row in reversed(rows)}
-    lines = [_tr(["experiment", *SETTINGS], cell="th")]
-    for name in dict.fromkeys(row["experiment"] for row in rows):
-        values = first[name] | {"feature_dims": first[name]["feature_dims"] or "all"}
-        lines.append(_tr([name, *(values[key] for key in SETTINGS)]))
-    return f"<table>{''.join(lines)}</table>"
-
-
-def overview_body(reports: Path) -> str:
-    """Links to every study's index that is there with what it is for, and to the measurements of speed. The demo's is
-    not in git, so neither is its link."""
-    studies, others = [], []
-    for index in sorted(set(reports.glob("*/index.html")) - {reports / "demo" / "index.html"}):
-        name, title = index.parent.name, re.search(r"<title>(.*?)</title>", index.read_text())[1]
-        known = (study.PARAMS / "studies" / f"{name}.yaml").exists()
-        about = f"<br>{html.escape(study.load(name).about)}" if known else ""
-        (studies if known else others).append(f'<li><a href="{name}/index.html">{title}</a>{about}</li>')
-    text = f"<p>Each study trains several experiments on the same photographs with the same budget.</p><ul>{''.join(studies)}</ul>{DEMO}"
-    return text + (f"<h2>Measurements of speed</h2><ul>{''.join(others)}</ul>" if others else "")
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def verdict(name: str) -> int:
@@ -227,25 +130,29 @@ def verdict(name: str) -> int:
         outcome = paths.read_json(plan.folder / f"{part}.json")
         if outcome["status"] == "failed":
             failed.append(f"{part}: {outcome['error']}")
-    print(f"Study '{name}' is done: open {plan.reports / 'index.html'}")
+    print(f"Study '{name}' is done: open {plan.reports / INDEX}")
     for text in failed:
         print(f"FAILED {text}")
     return 1 if failed else 0
 
 
-def is_untrained(row: dict) -> bool:
-    return row["config"]["backbone"] != "none" and not row["weights"]["trained"]
+def _numbers(name: str) -> dict:
+    """The study's numbers; {} where no run is finished."""
+    try:
+        return facts.gather(compare.load(name))
+    except KoalaError:
+        return {}
 
 
-def _numbers(values: dict) -> list[str]:
-    return [
-        f"{values[key]:.{digits}f}" if values.get(key) is not None else ""
-        for key, (_, digits) in COLUMNS.items()
-    ]
-
-
-def _tr(cells, css: str = "", cell: str = "td", text: int = 0) -> str:
-    """A table row; its last `text` cells hold words, which may wrap."""
-    kinds = [""] * (len(cells) - text) + [' class="text"'] * text
-    row = "".join(f"<{cell}{kind}>{value}</{cell}>" for kind, value in zip(kinds, cells, strict=True))
-    return f'<tr class="{css}">{row}</tr>'
+def _write_index(plan: study.Study, known: dict) -> None:
+    analysis = render.read(plan.folder / "analysis.ipynb")
+    pictures = [data for data in render.bundles(analysis) if MIME in data]
+    if pictures:
+        with paths.atomic_path(plan.reports / "photographs.jpg") as temporary:
+            temporary.write_bytes(base64.b64decode(pictures[-1]["image/jpeg"]))
+    files = (
+        [("all numbers of this page", "summary.json"), ("table for Markdown", "results.md")] if known else []
+    )
+    body, date = study_body(plan, known), render.executed(analysis)
+    around = {"home": [overview.HOME], "kicker": plan.name, "downloads": files}
+    paths.write_text(plan.reports / INDEX, render.page(plan.title, body, date, **around))

@@ -1,5 +1,10 @@
-"""Photographs side by side as one figure, and a picture as JPEG inside the page, without chroma subsampling."""
+"""Photographs side by side, and a picture as JPEG inside the page, without chroma subsampling.
 
+A grid reaches a notebook as one JPEG with its captions, and a page (koala.report.render) as its single photographs,
+so that the page can lay them out, name each one and slide one over another.
+"""
+
+import base64
 import io
 
 import numpy as np
@@ -7,15 +12,64 @@ import torch
 from IPython.display import Image
 from matplotlib.figure import Figure
 from PIL import Image as Picture
+from PIL import ImageDraw, ImageFont
 
 from koala import lab
-from koala.report.style import WIDTH, alt_text, loose, style, wrapped
+from koala.report.style import alt_text, style, wrapped
 from koala.system.errors import KoalaError
 
-JPEG_DPI = 110  # a little sharper than the 900 px at which it is shown
+MIME = "application/vnd.koala.photographs+json"
+WIDE, GAP, LETTERS = 900, 4, 12  # pixels: of the mosaic, between photographs, of its captions
 
 
-def batch(rgb, title: str = "") -> Figure:
+class Photographs:
+    """tiles (R,C,H,W,3) uint8 with a caption for each row and a heading for each column."""
+
+    def __init__(self, tiles: np.ndarray, rows: list[str], columns: list[str], title: str = ""):
+        self.tiles, self.rows, self.columns, self.title = tiles, rows, columns, title
+
+    def as_json(self) -> dict:
+        R, C, H, W, _ = self.tiles.shape
+        coded = [[base64.b64encode(_jpeg(self.tiles[r, c])).decode() for c in range(C)] for r in range(R)]
+        size = {"width": W, "height": H}
+        return {"title": self.title, "rows": self.rows, "columns": self.columns, "tiles": coded, **size}
+
+    def mosaic(self) -> Picture.Image:
+        """All of them as one picture with captions at its top and left."""
+        R, C, H, W, _ = self.tiles.shape
+        font = ImageFont.load_default(LETTERS)
+        left = max(
+            (round(font.getlength(line)) for text in self.rows for line in _lines(text, 16)), default=0
+        )
+        wide = int(min((WIDE - left) / C, max(160, W)) - GAP)
+        high = max(1, wide * H // W)
+        heads = [_lines(text, int(wide / LETTERS / 0.55)) for text in self.columns]
+        top = (LETTERS + 3) * max(map(len, heads), default=0)
+        size = (left + GAP + C * (wide + GAP), top + GAP + R * (high + GAP))
+        canvas = Picture.new("RGB", size, "white")
+        draw = ImageDraw.Draw(canvas)
+        for c, lines in enumerate(heads):
+            place = (left + GAP + c * (wide + GAP) + wide / 2, top)
+            draw.multiline_text(
+                place, "\n".join(lines), "black", font, anchor="md", align="center", spacing=2
+            )
+        for r in range(R):
+            y = top + GAP + r * (high + GAP)
+            caption = "\n".join(_lines(self.rows[r], 16))
+            draw.multiline_text((0, y + high / 2), caption, "black", font, anchor="lm", spacing=2)
+            for c in range(C):
+                tile = Picture.fromarray(self.tiles[r, c]).resize((wide, high), Picture.Resampling.BICUBIC)
+                canvas.paste(tile, (left + GAP + c * (wide + GAP), y))
+        return canvas
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        words = self.title or f"photographs: {', '.join(filter(None, self.columns))}"
+        jpeg = base64.b64encode(_jpeg(np.asarray(self.mosaic()))).decode()
+        data = {"image/jpeg": jpeg, MIME: self.as_json(), "text/plain": words}
+        return data, {"image/jpeg": {"alt": words}}
+
+
+def batch(rgb, title: str = "") -> Photographs:
     """(N,3,H,W) uint8: the photographs, and what the networks get of them: L* (encoder) and luma (extractor)."""
     rgb = torch.as_tensor(np.ascontiguousarray(rgb))
     L_norm, gray = lab.network_inputs(rgb)
@@ -23,10 +77,10 @@ def batch(rgb, title: str = "") -> Figure:
     luma = (gray * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
     tiles = torch.stack([rgb, lightness, luma]).permute(0, 1, 3, 4, 2).numpy()  # (3, N, H, W, 3)
     names = ["photograph", "L*, for the encoder", "luma, for the extractor"]
-    return _photographs(tiles, names, [""] * len(rgb), title)
+    return Photographs(tiles, names, [""] * len(rgb), title)
 
 
-def grid(columns: dict, rows: list[str], title: str = "") -> Figure:
+def grid(columns: dict, rows: list[str], title: str = "") -> Photographs:
     """Photographs side by side (figure 6 of the report): columns label -> (N,H,W,3) uint8, a caption for each row."""
     pictures = [np.asarray(column) for column in columns.values()]
     if not pictures or any(
@@ -36,54 +90,29 @@ def grid(columns: dict, rows: list[str], title: str = "") -> Figure:
         raise KoalaError(
             f"grid: every column must be ({len(rows)},H,W,3) uint8, as many as captions; got {shapes or 'none'}."
         )
-    return _photographs(np.stack(pictures, 1), rows, list(columns), title)
+    return Photographs(np.stack(pictures, 1), list(rows), list(columns), title)
 
 
-def show_jpeg(picture, quality: int = 85) -> Image:
-    """A Figure, or one photograph (H,W,3) uint8, for a notebook or a report: JPEG with every pixel's own colour
-    (4:4:4), since the usual halving of the colour planes would blur just what is compared here."""
+def show_jpeg(picture) -> Image:
+    """A Figure, or one photograph (H,W,3) uint8, for a notebook or a report."""
     if isinstance(picture, Figure):
         with style():
-            picture.savefig(drawn := io.BytesIO(), format="png", dpi=JPEG_DPI)
-        image, width, alt = (
-            Picture.open(drawn).convert("RGB"),
-            round(picture.get_figwidth() * 100),
-            alt_text(picture),
-        )
+            picture.savefig(drawn := io.BytesIO(), format="png", dpi=110)
+        image, alt = Picture.open(drawn).convert("RGB"), alt_text(picture)
+        width = round(picture.get_figwidth() * 100)
     else:
-        image, alt = Picture.fromarray(np.asarray(picture)), "photograph"
-        width = min(max(image.width, 256), 900)
-    image.save(buffer := io.BytesIO(), "JPEG", quality=quality, subsampling=0, optimize=True)
-    return Image(data=buffer.getvalue(), format="jpeg", width=width, alt=alt)
+        image, alt = Picture.fromarray(np.asarray(picture)), "photographs"
+        width = min(max(image.width, 256), WIDE)
+    return Image(data=_jpeg(np.asarray(image)), format="jpeg", width=width, alt=alt)
 
 
-def _photographs(tiles, rows, columns, title) -> Figure:
-    # One picture for all tiles: many small axes would be slow and never align to the pixel.
-    R, C, H, W, _ = tiles.shape
-    left = 1.25 if any(rows) else 0.05  # inches; tiles are in pixels, 4 apart
-    wide = int(min((WIDTH - left - 0.05) / C, max(1.6, W / JPEG_DPI)) * JPEG_DPI - 4)
-    size = (wide, max(1, wide * H // W))
-    canvas = np.full((R * (size[1] + 4), C * (size[0] + 4), 3), 255, np.uint8)
-    for r, c in np.ndindex(R, C):
-        y, x = r * (size[1] + 4), c * (size[0] + 4)
-        tile = Picture.fromarray(tiles[r, c]).resize(size, Picture.Resampling.BICUBIC)
-        canvas[y : y + size[1], x : x + size[0]] = np.asarray(tile)
-    inches = size[0] / JPEG_DPI
-    longest = max((len(word) for text in columns for word in loose(text).split()), default=1)
-    small = min(
-        10, max(6.5, 72 * inches / (0.62 * longest))
-    )  # points at which the longest word is as wide as a tile
-    heads = [wrapped(text, int(inches * 11)) for text in columns]
-    top = 0.12 + 0.17 * max(head.count("\n") + bool(head) for head in heads) + (0.3 if title else 0)
-    width, height = left + canvas.shape[1] / JPEG_DPI, top + canvas.shape[0] / JPEG_DPI
-    figure = Figure(figsize=(width, height), dpi=JPEG_DPI)
-    with style():
-        figure.text(0.04 / width, 1 - 0.08 / height, title, va="top", fontsize=13, weight="bold")
-        figure.figimage(canvas, round(left * JPEG_DPI), 0, origin="upper")
-        for c, head in enumerate(heads):
-            x = left + (c * (size[0] + 4) + size[0] / 2) / JPEG_DPI
-            figure.text(x / width, 1 - (top - 0.06) / height, head, ha="center", va="bottom", fontsize=small)
-        for r, text in enumerate(rows):
-            y = top + (r * (size[1] + 4) + size[1] / 2) / JPEG_DPI
-            figure.text(0.04 / width, 1 - y / height, wrapped(text, 15), va="center", fontsize=10)
-    return figure
+def _jpeg(rgb: np.ndarray, quality: int = 85) -> bytes:
+    """JPEG with every pixel's own colour (4:4:4): the usual halving of the colour planes would blur just what is
+    compared here."""
+    buffer = io.BytesIO()
+    Picture.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
+    return buffer.getvalue()
+
+
+def _lines(text: str, letters: int) -> list[str]:
+    return wrapped(text, letters).split("\n") if text.strip() else []

@@ -1,7 +1,5 @@
 """What the notebooks display: banners, tables and pictures from a run's artefacts. HTML that loads nothing."""
 
-import html
-
 import numpy as np
 import pandas as pd
 import torch
@@ -9,20 +7,9 @@ from IPython.display import HTML, display
 
 from koala import lab, metrics
 from koala.experiment import artefacts
-from koala.report import charts, pictures
+from koala.report import charts, pictures, tables
 
-METRICS = {  # column of per_image.csv -> heading
-    "ciede2000": "CIEDE2000 ↓",
-    "ab_rmse": "a*b* RMSE ↓",
-    "psnr": "PSNR, dB ↑",
-    "ssim": "SSIM ↑",
-    "auc": "AuC ↑",
-    "colourfulness": "colourfulness",
-    "chroma_ratio": "chroma / true chroma",
-}
-DIGITS = {"ssim": 3, "auc": 3, "chroma_ratio": 2, "colourfulness": 1}
-METHODS = {**metrics.BASELINES, "truth": "the photographs themselves"}
-
+METHODS = {**metrics.BASELINES, "truth": tables.TRUTH}
 SPEED = {"ms": "{:.2f}", "times": "{:.2f}", "lowest": "{:.2f}", "highest": "{:.2f}", "peak MiB": "{:,.0f}"}
 SUSTAINED = {
     "per_second": "{:,.1f}",
@@ -32,61 +19,15 @@ SUSTAINED = {
     "peak MiB": "{:,.0f}",
 }
 
-HUES = tuple(metrics.HUES)
-WORDS = 32  # characters from which a cell holds words rather than a number or a name
-READING = (
-    "CIEDE2000: difference of colour as people see it, per pixel. a*b* RMSE: in units of a* and b*. AuC: share of pixels within "
-    "an a*b* error, averaged over errors of 0 to 150. Colourfulness: Hasler and Süsstrunk's, to be compared with that of the "
-    "photographs. chroma / true chroma: mean of one ratio per photograph, which nearly gray photographs lift."
-)
-jpeg, svg = pictures.show_jpeg, charts.show_svg
-
-
-def table(rows, formats: dict | None = None) -> HTML:
-    """Rows (a DataFrame or a list of dicts) as a plain table; formats: column -> "{:.2f}"-like text. Columns of words
-    stand left and wrap, columns of numbers do not."""
-    frame = pd.DataFrame(rows).astype(object)
-    words = [
-        frame[name].map(lambda value: isinstance(value, str) and len(value) > WORDS).any() for name in frame
-    ]
-    texts = [(formats or {}).get(name, "{}") for name in frame]
-    lines = [_row("th", frame.columns, words)]
-    for values in frame.itertuples(index=False, name=None):
-        cells = [
-            "" if pd.isna(value) else text.format(value) for text, value in zip(texts, values, strict=True)
-        ]
-        lines.append(_row("td", cells, words))
-    return HTML(
-        f'<table class="koala-table"><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table>'
-    )
-
-
-def _row(tag: str, cells, words: list[bool]) -> str:
-    style = ' class="text" style="text-align:left;white-space:normal"'  # the style is for JupyterLab
-    return (
-        "<tr>"
-        + "".join(
-            f"<{tag}{style * bool(long)}>{html.escape(str(cell))}</{tag}>"
-            for cell, long in zip(cells, words, strict=True)
-        )
-        + "</tr>"
-    )
-
-
-def banner(text: str, colour: str = "#b00020") -> HTML:
-    """A box across the page that nobody overlooks."""
-    style = (
-        f"background:{colour};color:white;padding:14px 18px;font-size:18px;font-weight:600;border-radius:4px"
-    )
-    return HTML(f'<div class="koala-banner" style="{style}">{html.escape(text)}</div>')
-
 
 def extractor(info: dict, chosen: dict, matrix: np.ndarray) -> None:
     """What the extractor was, with a banner where its weights are not trained, and how its outputs spread."""
     if is_untrained(info):
-        why = f"no ImageNet weights could be had for {info['backbone']}" if info.get("reason") else "as asked"
+        why = (
+            f"no ImageNet weights are available for {info['backbone']}" if info.get("reason") else "as asked"
+        )
         display(
-            banner(
+            tables.banner(
                 f"UNTRAINED extractor ({why}): its features are a random function of the picture, {info['weights']}. "
                 "Every figure and table of this run says untrained."
             )
@@ -106,7 +47,7 @@ def extractor(info: dict, chosen: dict, matrix: np.ndarray) -> None:
 
 def is_untrained(info: dict) -> bool:
     """Whether an extractor's description names weights that were never trained."""
-    return info["backbone"] != "none" and not info["trained"]
+    return artefacts.remark(info["backbone"], info) == "untrained"
 
 
 class Live:
@@ -116,7 +57,7 @@ class Live:
         self.untrained, self.handle = is_untrained(info), None
 
     def __call__(self, history: list[dict]) -> None:
-        picture = svg(charts.live_curve(pd.DataFrame(history), self.untrained))
+        picture = charts.show_svg(charts.live_curve(pd.DataFrame(history), self.untrained))
         if self.handle is None:
             self.handle = display(picture, display_id=True)
         else:
@@ -136,27 +77,25 @@ def method_rows(run: artefacts.Run, name: str) -> list[dict]:
     }
     lines = [(METHODS[key], mean.loc[key]) for key in metrics.BASELINES]
     lines += [(name, mean.loc["model"]), (METHODS["truth"], truth)]
-    return [
-        {"method": label, **{head: number(values, key) for key, head in METRICS.items()}}
-        for label, values in lines
-    ]
+    return [{"method": label, **tables.numbers(values)} for label, values in lines]
 
 
 def methods(run: artefacts.Run) -> HTML:
     """Table of the run beside the trivial baselines, on the held-out photographs."""
-    note = f"{run.result['photographs']['test']:,} photographs of the test split; each value is the mean of one value per photograph. {READING}"
-    return HTML(table(method_rows(run, run_label(run))).data + f'<p class="note">{note}</p>')
+    count = run.result["photographs"]["test"]
+    note = f"{count:,} photographs of the test split; each value is the mean of one value per photograph. {tables.READING}"
+    return HTML(tables.table(method_rows(run, run_label(run))).data + f'<p class="note">{note}</p>')
 
 
 def run_label(run: artefacts.Run) -> str:
-    """Readable name of a run that never hides an untrained extractor."""
+    """Readable name of a run that never hides what its extractor's weights are."""
     config = run.config
     parts = [config["backbone"] if config["backbone"] != "none" else "no extractor", config["loss"]]
     if config["feature_dims"]:
         parts.append(f"{config['feature_dims']} dimensions")
     if config["feature_source"] != "image":
         parts.append(f"{config['feature_source']} features")
-    return ", ".join(parts) + (" (untrained)" if run.untrained else "")
+    return ", ".join(parts) + f" ({run.remark})" * bool(run.remark)
 
 
 def ranked_grid(run: artefacts.Run, photos):
@@ -208,13 +147,13 @@ def fusion_terms(run: artefacts.Run, final: dict) -> HTML:
         shown = pd.concat([run.history[["epoch", *names]], shown])
     shown = shown.assign(ratio=shown.embedding_term / shown.encoder_term)[["epoch", *names, "ratio"]]
     shown.columns = ["epoch", "encoder", "embedding", "embedding / encoder"]
-    return table(shown, dict.fromkeys(shown.columns[1:], "{:.3g}"))
+    return tables.table(shown, dict.fromkeys(shown.columns[1:], "{:.3g}"))
 
 
 def painter(given) -> None:
     """What a koala.colorize.Painter was trained on, with a banner where its extractor is untrained."""
     if is_untrained(given.weights):
-        display(banner("This network was trained with an UNTRAINED extractor."))
+        display(tables.banner("This network was trained with an UNTRAINED extractor."))
     config = given.config
     print(
         f"network: {config.backbone}, {config.loss}, trained at {config.image_size} px for {config.epochs} epochs on '{config.dataset}'"
@@ -229,9 +168,3 @@ def coloured_grid(shown: list[tuple]):
         {"gray": gray(np.stack(before)), "coloured": np.stack(after), "as given": np.stack(before)},
         list(names),
     )
-
-
-def number(values, key: str) -> str:
-    """A metric of a row with its digits; empty where there is none."""
-    value = values.get(key) if hasattr(values, "get") else None
-    return "" if value is None or not np.isfinite(value) else f"{value:.{DIGITS.get(key, 2)}f}"

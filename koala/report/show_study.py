@@ -1,83 +1,100 @@
 """What the analysis displays: the runs of a study side by side. HTML that loads nothing."""
 
-import html
-
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
 from koala import data
 from koala.experiment import artefacts, evaluate
-from koala.report import pictures
-from koala.report.show_run import METRICS, READING, banner, gray, number, table
-from koala.study import compare
+from koala.report import answers, pictures, tables
+from koala.report.charts import forest, show_svg
+from koala.report.show_run import gray
+from koala.study import claims, compare
 from koala.system.errors import KoalaError
+from koala.system.progress import format_seconds
 
 
-def status(found) -> HTML:
-    """The experiments of a study (koala.study.compare.Study) with their seeds, weights and time; what failed, and why."""
+def answer(found: compare.Study, summary: pd.DataFrame) -> HTML:
+    """The study's question answered in a box. summary: of koala.study.compare."""
+    if answers.is_demo(found):
+        return tables.banner(tables.DEMO, "demo")
+    return tables.box(answers.sentences(found, answers.compared(found), summary))
+
+
+def status(found: compare.Study) -> HTML:
+    """The experiments of a study with their seeds, weights and time; what failed, and why."""
     rows = []
     for name in found.experiments:
         runs = [found.runs[name, seed] for seed in found.seeds(name)]
-        seconds = [run.result["train_seconds"] for run in runs]
-        weights = (
-            runs[0].env["weights"]["weights"] if runs[0].config["backbone"] != "none" else "no extractor"
-        )
+        weights = runs[0].env["weights"]["weights"]
         rows.append(
             {
                 "experiment": name,
                 "seeds": len(runs),
-                "extractor's weights": weights,
+                "extractor's weights": "no extractor" if runs[0].config["backbone"] == "none" else weights,
                 "precision": runs[0].env["machine"]["precision"],
                 "epochs": runs[0].config["epochs"],
                 "code": ", ".join(sorted({run.env["commit"] for run in runs})),
-                "training, s a run": f"{np.mean(seconds):.0f}",
+                "training time per run": format_seconds(np.mean([r.result["train_seconds"] for r in runs])),
             }
         )
-    text = table(rows).data
+    text = tables.table(rows).data
     untrained = [name for name in found.experiments if found.untrained(name)]
     if untrained:
-        text = banner(f"UNTRAINED extractors in this study: {', '.join(untrained)}").data + text
-    for row in found.failed:
-        text += f'<p class="koala-failed">{html.escape(row["experiment"])}, seed {row["seed"]}: {row["status"]}, {html.escape(row["error"])}</p>'
-    return HTML(text)
+        text += tables.banner(f"UNTRAINED extractors in this study: {', '.join(untrained)}").data
+    return HTML(text + tables.render("failed.html.j2", failed=found.failed))
 
 
 def summary(frame: pd.DataFrame) -> HTML:
     """koala.study.compare.summary as a table: mean with its interval, and the spread between seeds for CIEDE2000."""
     rows = []
     for line in frame.to_dict("records"):
-        row = {"method": line["label"], "seeds": "" if line["trivial"] else line["seeds"]}
-        for key, head in METRICS.items():
-            row[head] = number(line, key)
-        low, high = (number(line, f"ciede2000_{end}") for end in ("low", "high"))
-        row["CIEDE2000, 95 % interval"] = f"{low} to {high}"
-        row["between seeds"] = "" if line["trivial"] else number(line, "ciede2000_seeds")
-        rows.append(row)
-    return HTML(table(rows).data + f'<p class="note">{READING}</p>')
+        low, high = (f"{line[f'ciede2000_{end}']:.2f}" for end in ("low", "high"))
+        spread = line["ciede2000_seeds"]
+        rows.append(
+            {
+                "method": line["label"],
+                "seeds": "" if line["trivial"] else line["seeds"],
+                **tables.numbers(line),
+                "CIEDE2000, 95 % interval": f"{low} to {high}",
+                "between seeds": "" if line["trivial"] or np.isnan(spread) else f"{spread:.2f}",
+            }
+        )
+    best = {metric.heading: metric.best for metric in tables.METRICS.values() if metric.best}
+    return HTML(tables.table(rows, best=best).data + f'<p class="note">{tables.READING}</p>')
 
 
 def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """koala.study.compare.summary in the form that koala.report.charts.bars draws."""
-    columns = {
-        "label": "method",
-        metric: "mean",
-        f"{metric}_low": "low",
-        f"{metric}_high": "high",
-        "trivial": "baseline",
-    }
+    names = {f"{metric}_low": "low", f"{metric}_high": "high", "trivial": "baseline"}
+    columns = {"label": "method", metric: "mean", **names}
     return frame[list(columns)].rename(columns=columns)
 
 
-def contrasts(found) -> HTML:
+def contrasts(found: compare.Study) -> HTML:
     """Every experiment with an extractor against its controls, in CIEDE2000 (see koala.study.compare.contrasts)."""
     rows = compare.contrasts(found)
     if not rows:
         return HTML("<p>This study has no pair of runs that differ in nothing else.</p>")
-    return table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
+    return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
 
 
-def grid(found, count: int):
+def differences(found: compare.Study):
+    """The same as a figure: trained extractors minus none first, controls below."""
+    rows = sorted(answers.compared(found), key=lambda row: row["kind"] != "extractor")
+    if not rows:
+        return HTML("<p>This study has no pair of runs that differ in nothing else.</p>")
+    return show_svg(forest({"": rows}, "difference in CIEDE2000 (left of 0: the first is better)"))
+
+
+def claims_table(found: compare.Study) -> HTML:
+    """The report's claims put to the test; the embedded photographs are no evidence for or against them."""
+    if answers.is_demo(found):
+        return HTML("<p>Not judged: the embedded photographs are a check of the chain, never evidence.</p>")
+    return tables.table(claims.table(found))
+
+
+def grid(found: compare.Study, count: int) -> pictures.Photographs:
     """Gray, the first seed of every experiment, and the truth, for `count` photographs of the seeded draw:
     the first of each category before the second of any."""
     known = next(iter(found.runs.values())).env["data"]
@@ -90,12 +107,11 @@ def grid(found, count: int):
         name: artefacts.load_pictures(found.runs[name, found.seeds(name)[0]]) for name in found.experiments
     }
     drawn = next(iter(shown.values()))["drawn_rows"]
-    chosen = evaluate.of_each(photos.files["category"].to_numpy()[drawn], count)
-    numbers = drawn[chosen]
-    truth = np.asarray(photos.images[numbers])
+    categories = photos.files["category"].to_numpy()[drawn]
+    chosen = evaluate.of_each(categories, count)
+    truth = np.asarray(photos.images[drawn[chosen]])
     columns = {"input": gray(truth)} | {
         found.label(name): kept["drawn"][chosen] for name, kept in shown.items()
     }
-    return pictures.grid(
-        columns | {"truth": truth}, [""] * len(numbers), f"{len(numbers)} photographs of the test split"
-    )
+    captions = [str(name).rsplit("/", 1)[-1].replace("_", " ") for name in categories[chosen]]
+    return pictures.grid(columns | {"truth": truth}, captions, f"{len(chosen)} photographs of the test split")

@@ -7,9 +7,9 @@ from koala.report.style import TRAIN, WIDTH, finished, style, wrapped
 
 
 def speed(rows_by_size: dict, title: str = "") -> Figure:
-    """Milliseconds a photograph of each variant as horizontal bars, a panel a size, with how many times faster it is.
+    """Milliseconds per photograph of each variant as horizontal bars, one panel per size, with how many times faster it is.
 
-    rows_by_size: label -> list of dicts variant, ms, times, as koala.benchmark.measure gives them."""
+    rows_by_size: label -> list of dicts variant, ms, times, as koala.experiment.benchmark.measure gives them."""
     with style():
         longest = max(len(rows) for rows in rows_by_size.values())
         figure = Figure(figsize=(WIDTH, 1.2 + 0.36 * longest), layout="constrained")
@@ -24,11 +24,11 @@ def speed(rows_by_size: dict, title: str = "") -> Figure:
                     (4, 0),
                     textcoords="offset points",
                     va="center",
-                    fontsize=8,
+                    fontsize=9,
                 )
             axis.set_yticks(y, [wrapped(row["variant"], 34) for row in rows])
             axis.set(
-                xlabel="ms a photograph", title=label, ylim=(len(rows) - 0.4, -0.6)
+                xlabel="ms per photograph", title=label, ylim=(len(rows) - 0.4, -0.6)
             )  # the first line on top
             axis.margins(x=0.4)
             axis.grid(axis="y", visible=False)

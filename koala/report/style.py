@@ -1,42 +1,61 @@
 """How charts look, and how one is shown in a notebook or a report: SVG that needs no other file and no network."""
 
+import base64
 import contextlib
+import functools
+import html
 import io
 import re
 import textwrap
 
 import matplotlib as mpl
 import seaborn as sns
-from IPython.display import SVG
 from matplotlib.figure import Figure
 
-WIDTH = 9.0  # inches: 900 px at 100 dpi
-TRAIN, VALIDATION, TRIVIAL = (
-    "#0173b2",
-    "#d55e00",
-    "#6e6e6e",
-)  # from seaborn's colour-blind palette, and a gray
+WIDTH = 9.0  # inches
+TRAIN, VALIDATION, TRIVIAL = "#0173b2", "#d55e00", "#6e6e6e"  # of seaborn's colour-blind palette, and a gray
+LINES = ("-", "--", "-.", ":")
+MARKERS = "osD^vPX*"
+RC = {
+    "svg.hashsalt": "koala",
+    "svg.fonttype": "none",  # real text: searchable, read aloud, in the reader's own font
+    "font.family": ["DejaVu Sans", "sans-serif"],
+    "axes.titleweight": "bold",
+}
+
+
+class Chart:
+    """A figure for a notebook or a page: SVG, and PNG for viewers that refuse SVG of a notebook they do not trust."""
+
+    def __init__(self, figure: Figure, alt: str = ""):
+        self.figure, self.alt = figure, alt or alt_text(figure)
+
+    @functools.cached_property
+    def data(self) -> str:
+        """The SVG, sharp at any size, without metadata, so that equal charts are equal files."""
+        text = _saved(self.figure, "svg", dict.fromkeys(("Date", "Creator", "Format", "Type"))).decode()
+        text = text[text.index("<svg") :]  # the XML header would ask an HTML page for a DTD
+        label = html.escape(self.alt)
+        opening = f'<svg style="max-width:100%;height:auto" role="img" aria-label="{label}" '
+        head, end, rest = text.replace("<svg ", opening, 1).partition(">")
+        return f"{head}{end}<title>{label}</title>{rest}"
+
+    def _repr_mimebundle_(self, include=None, exclude=None):
+        png = base64.b64encode(_saved(self.figure, "png", None)).decode()
+        metadata = {"image/png": {"width": round(self.figure.get_figwidth() * 100), "alt": self.alt}}
+        return {"image/svg+xml": self.data, "image/png": png, "text/plain": self.alt}, metadata
 
 
 @contextlib.contextmanager
 def style():
     with sns.axes_style("whitegrid", {"grid.color": "#e6e6e6", "axes.edgecolor": "#b0b0b0"}):
-        with sns.plotting_context("notebook", font_scale=0.95):
-            with mpl.rc_context({"svg.hashsalt": "koala", "axes.titleweight": "bold"}):
-                yield
+        with sns.plotting_context("notebook", font_scale=0.95), mpl.rc_context(RC):
+            yield
 
 
-def show_svg(figure: Figure) -> SVG:
-    """A chart for a notebook or a report: sharp at any size, without metadata, so that equal charts are equal files."""
-    buffer = io.StringIO()
-    with style():
-        figure.savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]  # the XML header would ask an HTML page for a DTD
-    return SVG(
-        text.replace("<svg ", '<svg style="max-width:100%;height:auto" ', 1),
-        metadata={"alt": alt_text(figure)},
-    )
+def show_svg(figure: Figure, alt: str = "") -> Chart:
+    """A chart for a notebook or a report. alt: what it shows, in words; else its title and axes say it."""
+    return Chart(figure, alt)
 
 
 def finished(figure, title=""):
@@ -56,7 +75,17 @@ def loose(text):
     return re.sub(r"(?<=\w{4})-(?=\w)", "- ", text)
 
 
-def alt_text(figure):
-    return (
-        "; ".join(text.get_text().replace("\n", " ") for text in figure.texts if text.get_text()) or "chart"
-    )
+def alt_text(figure) -> str:
+    """A figure's titles, or what its axes say."""
+    titles = [text.get_text() for text in figure.texts]
+    axes = [f"{axis.get_ylabel()} by {axis.get_xlabel()}" for axis in figure.axes if axis.get_xlabel()]
+    titles += [axis.get_title(where) for axis in figure.axes for where in ("left", "center")]
+    words = dict.fromkeys(text.replace("\n", " ").strip() for text in (*titles, *axes))
+    return "; ".join(text.removeprefix("by ") for text in words if text) or "chart"
+
+
+def _saved(figure, kind, metadata) -> bytes:
+    buffer = io.BytesIO()
+    with style():
+        figure.savefig(buffer, format=kind, metadata=metadata, dpi=100)
+    return buffer.getvalue()

@@ -39,8 +39,10 @@ class Study:
         return [seed for name, seed in self.runs if name == experiment]
 
     def label(self, experiment: str) -> str:
-        """The experiment's name, with "(untrained)" where its extractor is and the name does not say so."""
-        return experiment + " (untrained)" * (self.untrained(experiment) and "untrained" not in experiment)
+        """The experiment's name, with "(untrained)" or "(distilled here)" where its extractor is and the name does not
+        say so."""
+        remark = self.runs[experiment, self.seeds(experiment)[0]].remark
+        return experiment + f" ({remark})" * (remark != "" and remark.split()[0] not in experiment)
 
     def untrained(self, experiment: str) -> bool:
         return self.runs[experiment, self.seeds(experiment)[0]].untrained

@@ -37,7 +37,7 @@ class Progress:
             return
         from IPython.display import HTML, display
 
-        shown = HTML(f"<pre>{text}</pre>")
+        shown = HTML(f'<pre class="koala-progress">{text}</pre>')
         if self.handle is None:
             self.handle = display(shown, display_id=True)
         else:

@@ -1,15 +1,18 @@
 """Reports: nothing is loaded from a network, formulas are drawn, failures stand as failures."""
 
 import html
+import json
 import re
 
 import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from made_study import made_study
 
 from koala import study
-from koala.report import pages, render
+from koala.report import answers, facts, overview, pages, render, tables
+from koala.study import compare
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -24,7 +27,10 @@ def executed(tmp_path):
     cell.outputs = [
         v4.new_output("stream", name="stdout", text="printed & kept\n"),
         v4.new_output("display_data", data={"text/html": "<b>a table</b>", "text/plain": "no"}),
-        v4.new_output("execute_result", data={"image/jpeg": PIXEL, "text/plain": "no"}, execution_count=1),
+        v4.new_output(
+            "execute_result", data={"image/jpeg": PIXEL}, metadata={"image/jpeg": {"alt": "the words"}}
+        ),
+        v4.new_output("display_data", data={"text/html": '<pre class="koala-progress">once only</pre>'}),
         v4.new_output("error", ename="KoalaError", evalue="one <sentence>", traceback=[]),
     ]
     path = tmp_path / "run.ipynb"
@@ -43,7 +49,7 @@ def loads(page: str) -> list[str]:
     return [
         url
         for url in found + re.findall(r"url\(([^)]+)\)|@import\s+(\S+)", page)
-        if not str(url).startswith("data:")
+        if not str(url).startswith("data:") and "#" not in str(url)
     ]
 
 
@@ -59,7 +65,7 @@ def test_a_rendered_notebook_is_whole_and_loads_nothing(executed, tmp_path):
         "$code$",
     ):
         assert text in page, text
-    assert loads(page) == [] and "<script" not in page
+    assert loads(page) == [] and "once only" not in page and 'alt="the words"' in page
     assert len(page) < 100_000
 
 
@@ -82,47 +88,67 @@ def test_formulas_become_mathml_outside_code():
 
 def results(plan):
     """One finished run, one failed, the rest not run yet."""
-    test = {
-        method: {
-            "ciede2000": 9.5,
-            "ab_rmse": 20.0,
-            "psnr": 20.0,
-            "ssim": 0.9,
-            "colourfulness": 8.0,
-            "colourfulness_true": 30.0,
-        }
-        for method in ("gray", "mean", "lightness", "model")
-    }
-    done = {
-        "status": "finished",
-        "test": test,
-        "last_val_loss": 0.01,
-        "train_seconds": 61.0,
-        "folder": "none",
-        "config": dict.fromkeys(pages.SETTINGS, 1) | {"backbone": "convnext"},
-        "weights": {"weights": "untrained (seed 0)", "trained": False},
-    }
     (first, second), *_ = zip(plan.runs(), plan.runs()[1:], strict=False)
-    paths.write_json(plan.result_file(*first), done)
+    paths.write_json(plan.result_file(*first), {"status": "finished"})
     paths.write_json(plan.result_file(*second), {"status": "failed", "error": "KoalaError: <why>"})
 
 
-def test_index_shows_failed_runs_untrained_weights_and_baselines(monkeypatch):
-    plan = study.load("demo")
-    results(plan)
-    body = pages.study_body(plan, study.results(plan))
+def test_a_studys_page_opens_with_its_answer_and_has_a_row_for_each_experiment():
+    found = made_study()
+    known = json.loads(json.dumps(facts.gather(found)))  # as summary.json holds it
+    body = pages.study_body(found.plan, known)
+    answer = body[: body.index("</div>")]
+    assert "A trained extractor helps: efficientnet reaches CIEDE2000 10." in answer
+    low, high = (answers.signed(known["differences"][0][end]) for end in ("low", "high"))
+    assert f"95 % interval {low} to {high}" in answer
     for text in (
-        "failed: KoalaError: &lt;why&gt;",
-        "missing: not run yet",
         "gray (no colour)",
         "colour by lightness",
-        "9.50",
+        "the photographs themselves",
         "1 min 01 s",
+        "<svg",
     ):
         assert text in body, text
-    assert '<span class="untrained" title="untrained (seed 0)">untrained (seed 0)</span>' in body
+    rows = body[body.index('id="experiments"') : body.index('id="runs"')]
+    assert rows.count(">efficientnet<") == 1 and "<td>2</td>" in rows  # one row for two seeds
+    assert '<td class="untrained">untrained</td>' in rows and ">inception (distilled here)<" in rows
+    assert "<b>" in rows[rows.index(">efficientnet<") :]
+
+
+def test_a_studys_page_names_what_failed():
+    plan = study.load("demo")
+    results(plan)
+    body = pages.study_body(plan, {})
+    assert "failed: KoalaError: &lt;why&gt;" in body and "missing: not run yet" in body
+    assert "no evidence" in body  # the embedded photographs
     study.forget_failures(plan)
     assert [row["status"] for row in study.results(plan)[:2]] == ["finished", "missing"]
+
+
+def test_the_answer_follows_the_numbers():
+    def first(**shifts):
+        found = made_study(**shifts)
+        summary = compare.summary(found, list(tables.METRICS))
+        return answers.sentences(found, answers.compared(found), summary)
+
+    assert first(efficientnet=2.0, inception=1.0)[0].startswith("No trained extractor is shown to help")
+    text = " ".join(first())
+    assert "untrained: not shown to differ from no extractor" in text or "untrained: worse than" in text
+    assert "over photographs and, where there are several, seeds" in text
+
+
+def test_the_index_over_all_studies_is_made_from_their_summaries(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALA_REPORTS", str(tmp_path))
+    known = facts.gather(made_study())
+    for name, title in (("test", "Test"), ("controls", "Controls"), ("benchmark-x", "Speed")):
+        paths.write_text(tmp_path / name / "index.html", f"<title>{title}</title>")
+    paths.write_json(tmp_path / "test" / "summary.json", known)
+    overview.write()
+    page = (tmp_path / "index.html").read_text()
+    assert known["answers"][0] in html.unescape(page) and 'href="test/analysis.html"' in page
+    before, _, after = page.partition("Measurements")
+    assert study.load("controls").about[:40] in html.unescape(before)
+    assert "benchmark-x" in after and "benchmark-x" not in before and loads(page) == []
 
 
 def test_verdict_exits_with_one_where_a_run_failed(capsys):
@@ -147,9 +173,7 @@ def test_unknown_study_names_the_nearest():
 
 
 def test_tables_wrap_words_and_not_numbers():
-    from koala.report import show_run
-
-    text = show_run.table(
+    text = tables.table(
         [
             {
                 "name": "a < b",
@@ -160,11 +184,8 @@ def test_tables_wrap_words_and_not_numbers():
         ],
         {"value": "{:.2f}"},
     ).data
-    assert (
-        '<td>a &lt; b</td><td>1.23</td><td></td><td class="text"' in text
-        and text.count("text-align:left") == 2
-    )
-    assert "<td>b</td>" in show_run.table(pd.DataFrame({"kind": pd.Categorical(["a", "b"])})).data
+    assert "<td>a &lt; b</td><td>1.23</td><td></td>" in text and text.count("text-align:left") == 2
+    assert "<td>b</td>" in tables.table(pd.DataFrame({"kind": pd.Categorical(["a", "b"])})).data
 
 
 def test_a_draw_shows_as_many_categories_as_it_can():
@@ -174,15 +195,3 @@ def test_a_draw_shows_as_many_categories_as_it_can():
     assert evaluate.of_each(categories, 3).tolist() == [0, 3, 5]
     assert evaluate.of_each(categories, 4).tolist() == [0, 1, 3, 5]
     assert evaluate.of_each(categories, 9).tolist() == [0, 1, 2, 3, 4, 5]
-
-
-def test_the_overview_tells_what_a_study_is_for_and_keeps_speed_apart(tmp_path, monkeypatch):
-    monkeypatch.setenv("KOALA_REPORTS", str(tmp_path))
-    for name, title in (("controls", "Controls"), ("benchmark-x", "Speed")):
-        paths.write_text(paths.reports_dir() / name / "index.html", f"<title>{title}</title>")
-    before, _, after = pages.overview_body(paths.reports_dir()).partition("Measurements of speed")
-    assert (
-        study.load("controls").about[:40] in html.unescape(before)
-        and "benchmark-x" in after
-        and "benchmark-x" not in before
-    )

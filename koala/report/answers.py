@@ -1,0 +1,124 @@
+"""What a study says, in sentences made from its numbers: the opening of its pages.
+
+Every number comes from koala.study.compare; nothing is computed here."""
+
+from koala.study import compare
+
+
+def compared(found: compare.Study) -> list[dict]:
+    """koala.study.compare.contrasts with `label` and `kind`: "extractor" (a trained extractor minus none), "content"
+    (a trained extractor minus the same with controlled features), "control" (a control minus none), "precision"."""
+    names = {found.label(name): name for name in found.experiments}
+    rows = []
+    for row in compare.contrasts(found):
+        first, second = names[row["experiment"]], names[row["minus"]]
+        label = f"{row['experiment']} minus {row['minus']}"
+        rows.append({**row, "label": label, "kind": _kind(found, first, second)})
+    return rows
+
+
+def sentences(found: compare.Study, rows: list[dict], summary) -> list[str]:
+    """The study's question answered: rows as `compared` gives them, summary as koala.study.compare.summary does."""
+    methods = {row["label"]: row for row in summary.to_dict("records")}
+    told = [_helps(rows, methods), _best(methods), _content(rows), _controls(rows), _untrained(found)]
+    return [text for text in told if text] + [_how_sure(found)]
+
+
+def is_demo(found: compare.Study) -> bool:
+    """Whether a study's photographs are the embedded ones, which are no evidence."""
+    return found.plan.data.get("source", "photos") == "photos"
+
+
+def difference(row: dict) -> str:
+    """A difference with its interval, in words."""
+    return f"{signed(row['difference'])}, 95 % interval {signed(row['low'])} to {signed(row['high'])}"
+
+
+def signed(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _kind(found, first: str, second: str) -> str:
+    own, other = found.config(first), found.config(second)
+    if own["precision"] != other["precision"] and own["backbone"] == other["backbone"]:
+        return "precision"
+    if found.untrained(first) or own["feature_source"] != "image":
+        return "control"
+    return "extractor" if other["backbone"] == "none" else "content"
+
+
+def _of(rows, kind):
+    return sorted((row for row in rows if row["kind"] == kind), key=lambda row: row["difference"])
+
+
+def _helps(rows, methods) -> str:
+    gains = _of(rows, "extractor")
+    if not gains:
+        return (
+            "This study has no trained extractor beside the same network without one: it does not say whether "
+            "an extractor helps."
+        )
+    best, better = gains[0], [row for row in gains if row["high"] < 0]
+    verdict = (
+        ("A trained extractor helps" if better else "No trained extractor is shown to help")
+        + f": {best['experiment']} reaches CIEDE2000 {methods[best['experiment']]['ciede2000']:.2f} on held-out photographs"
+    )
+    none = methods[best["minus"]]["ciede2000"]
+    rest = f", the same network without an extractor {none:.2f} (difference {difference(best)})."
+    several = f" {len(better)} of {len(gains)} trained extractors are better than none." * (len(gains) > 1)
+    return verdict + rest + several
+
+
+def _best(methods) -> str:
+    networks = [row for row in methods.values() if not row["trivial"]]
+    trivial = [row for row in methods.values() if row["trivial"]]
+    best = min(networks, key=lambda row: row["ciede2000"])
+    rest = ", ".join(f"{row['label']} {row['ciede2000']:.2f}" for row in trivial)
+    interval = f"{best['ciede2000_low']:.2f} to {best['ciede2000_high']:.2f}"
+    return f"The best network is {best['label']}: {best['ciede2000']:.2f} ({interval}). Without any network: {rest}."
+
+
+def _content(rows) -> str:
+    worse = [row for row in _of(rows, "content") if row["high"] < 0]
+    if not worse:
+        return ""
+    told = "; ".join(f"{row['minus']} ({difference(row)})" for row in worse[:4])
+    return f"It is what the features say that helps: {worse[0]['experiment']} is better than {told}."
+
+
+def _controls(rows) -> str:
+    controls = _of(rows, "control")
+    if not controls:
+        return ""
+    better = [row["experiment"] for row in controls if row["high"] < 0]
+    worse = [row["experiment"] for row in controls if row["low"] > 0]
+    none = [row["experiment"] for row in controls if row["low"] <= 0 <= row["high"]]
+    kinds = (("better than", better), ("worse than", worse), ("not shown to differ from", none))
+    told = "; ".join(f"{', '.join(names)}: {words} no extractor" for words, names in kinds if names)
+    return f"Extractors that cannot know the photograph: {told}."
+
+
+def _untrained(found) -> str:
+    names = [name for name in found.experiments if found.untrained(name)]
+    asked = {name for name in names if found.config(name)["weights"] == "untrained"}
+    lost = [name for name in names if name not in asked]
+    if not lost:
+        return ""
+    return (
+        f"{', '.join(lost)}: no trained weights were available where this ran, so these rows say nothing about the "
+        "trained extractors."
+    )
+
+
+def _how_sure(found) -> str:
+    run = next(iter(found.runs.values()))
+    count = run.result["photographs"]
+    seeds = sorted({len(found.seeds(name)) for name in found.experiments})
+    many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    chance = (
+        "over photographs alone" if seeds[-1] == 1 else "over photographs and, where there are several, seeds"
+    )
+    return (
+        f"Trained on {count['train']:,} photographs, judged on {count['test']:,} others, {many} "
+        f"seed{'s' * (seeds[-1] > 1)} per experiment; intervals are {chance}. CIEDE2000: lower is better."
+    )

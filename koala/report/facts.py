@@ -1,0 +1,72 @@
+"""A study's numbers as one JSON file, reports/STUDY/summary.json: what its index and the index over all studies show."""
+
+from koala.report import answers, tables
+from koala.study import claims, compare
+
+SETTINGS = (
+    "backbone",
+    "layer",
+    "feature_dims",
+    "feature_source",
+    "loss",
+    "init",
+    "image_size",
+    "epochs",
+    "batch_size",
+    "lr",
+    "lr_step",
+)
+
+
+def gather(found: compare.Study) -> dict:
+    """Everything that the pages say about a study, in plain values."""
+    plan, demo = found.plan, answers.is_demo(found)
+    summary = compare.summary(found, list(tables.METRICS))
+    compared = answers.compared(found)
+    first = next(iter(found.runs.values()))
+    return {
+        "name": plan.name,
+        "title": plan.title,
+        "about": plan.about,
+        "demo": demo,
+        "answers": [] if demo else answers.sentences(found, compared, summary),
+        "experiments": [_experiment(found, row) for row in summary.to_dict("records")],
+        "truth": float(found.values(found.experiments[0], "colourfulness_true").mean()),
+        "differences": compared,
+        "claims": [] if demo else claims.table(found),
+        "runs": [_run(found, name, seed) for name, seed in found.runs],
+        "failed": [
+            {key: row.get(key) for key in ("experiment", "seed", "status", "error")} for row in found.failed
+        ],
+        "settings": {
+            name: {key: found.config(name).get(key) for key in SETTINGS} for name in found.experiments
+        },
+        "photographs": first.result["photographs"],
+        "machines": sorted(
+            {f"{r.env['machine']['device']}, {r.env['machine']['precision']}" for r in found.runs.values()}
+        ),
+        "commits": sorted({run.env["commit"] for run in found.runs.values()}),
+    }
+
+
+def _experiment(found, row: dict) -> dict:
+    own = {"untrained": not row["trivial"] and found.untrained(row["experiment"])}
+    kept = {key: row[key] for key in ("label", "experiment", "seeds", "trivial")}
+    ends = ("", "_low", "_high", "_seeds")
+    return kept | own | {key + end: row[key + end] for key in tables.METRICS for end in ends}
+
+
+def _run(found, name: str, seed: int) -> dict:
+    run = found.runs[name, seed]
+    means = run.result["test"]["model"]
+    return {
+        "experiment": name,
+        "label": found.label(name),
+        "seed": seed,
+        "run_id": run.folder.name,
+        "means": {key: means.get(key) for key in tables.METRICS},
+        "last_val_loss": run.result["last_val_loss"],
+        "seconds": run.result["train_seconds"],
+        "weights": "no extractor" if run.config["backbone"] == "none" else run.env["weights"]["weights"],
+        "untrained": run.untrained,
+    }

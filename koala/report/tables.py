@@ -1,0 +1,99 @@
+"""Tables and boxes as HTML that loads nothing, and the metrics' names, digits and meaning: stated here and nowhere else."""
+
+import dataclasses
+from pathlib import Path
+
+import jinja2
+import numpy as np
+import pandas as pd
+from IPython.display import HTML
+
+TEMPLATES = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates" / "pages"),
+    autoescape=True,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    undefined=jinja2.StrictUndefined,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """How a column of per_image.csv is headed and written; best: "low", "high" or "" where neither is better."""
+
+    heading: str
+    digits: int
+    best: str
+
+
+METRICS = {
+    "ciede2000": Metric("CIEDE2000 ↓", 2, "low"),
+    "ab_rmse": Metric("a*b* RMSE ↓", 2, "low"),
+    "psnr": Metric("PSNR, dB ↑", 2, "high"),
+    "ssim": Metric("SSIM ↑", 3, "high"),
+    "auc": Metric("AuC ↑", 3, "high"),
+    "colourfulness": Metric("colourfulness", 1, ""),
+    "chroma_ratio": Metric("chroma / true chroma", 2, ""),
+}
+TRUTH = "the photographs themselves"
+READING = (
+    "CIEDE2000: colour difference as people see it, per pixel; 1 is about the smallest difference that is seen side "
+    "by side. a*b* RMSE: in units of a* and b*. AuC: share of pixels within an a*b* error, averaged over errors of "
+    "0 to 150. Colourfulness (Hasler and Süsstrunk) should come near that of the photographs."
+)
+DEMO = (
+    "A check of the chain on crops of eight pictures, tested on one of them: no evidence for or against any network. "
+    "Gray or brown results are expected. What the study found is in the other reports."
+)
+WORDS = 32  # characters from which a cell holds words rather than a number or a name
+
+
+def render(template: str, **values) -> str:
+    """A template of koala/report/templates/pages as HTML; values are escaped unless they are markup."""
+    return TEMPLATES.get_template(template).render(**values)
+
+
+def table(rows, formats: dict | None = None, best: dict | None = None) -> HTML:
+    """Rows (a DataFrame or a list of dicts) as a table. formats: column -> "{:.2f}"-like text. best: column -> "low"
+    or "high", whose best number is bold. Columns of words stand left and wrap, columns of numbers do not."""
+    frame = pd.DataFrame(rows).astype(object)
+    texts = {name: (formats or {}).get(name, "{}") for name in frame}
+    bold = {name: _best(frame[name], side) for name, side in (best or {}).items() if name in frame}
+    lines = [
+        [
+            ("" if pd.isna(value) else texts[name].format(value), bool(i in bold.get(name, ())))
+            for name, value in zip(frame, values, strict=True)
+        ]
+        for i, values in enumerate(frame.itertuples(index=False, name=None))
+    ]
+    words = [any(len(line[i][0]) > WORDS for line in lines) for i in range(frame.shape[1])]
+    return HTML(render("table.html.j2", heads=list(frame.columns), lines=lines, words=words))
+
+
+def banner(text: str, kind: str = "untrained") -> HTML:
+    """A box across the page that nobody overlooks. kind: "untrained" (red) or "demo" (yellow)."""
+    return HTML(render("banner.html.j2", text=text, kind=kind))
+
+
+def box(sentences: list[str]) -> HTML:
+    """Sentences that answer a page's question, in a box."""
+    return HTML(render("answer.html.j2", sentences=sentences))
+
+
+def number(values, key: str) -> str:
+    """A metric of a row with its digits; empty where there is none."""
+    value = values.get(key) if hasattr(values, "get") else None
+    return "" if value is None or not np.isfinite(value) else f"{value:.{METRICS[key].digits}f}"
+
+
+def numbers(values, keys=tuple(METRICS)) -> dict[str, str]:
+    """heading -> `number` for each metric."""
+    return {METRICS[key].heading: number(values, key) for key in keys}
+
+
+def _best(column, side: str) -> set:
+    values = pd.to_numeric(column, errors="coerce")
+    if values.isna().all():
+        return set()
+    best = values.min() if side == "low" else values.max()
+    return set(np.flatnonzero((values == best).to_numpy()))
