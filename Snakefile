@@ -103,7 +103,7 @@ rule analysis:
     shell:
         "echo 'Comparing the runs ...'; "
         "{PAPERMILL} notebooks/analysis.ipynb {log:q} -p study {NAME:q} 2>{log:q}.stderr "
-        """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"""
+        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
 
 
 rule extractor:
@@ -120,7 +120,7 @@ rule extractor:
         "echo 'Looking into the extractor of {params.experiment} ...'; "
         "{PAPERMILL} notebooks/extractor.ipynb {log:q} -p study {NAME:q} -p experiment {params.experiment:q} "
         "-p seed {params.seed} 2>{log:q}.stderr "
-        """&& echo '{{"status": "finished"}}' > {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"""
+        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
 
 
 rule report:

@@ -22,6 +22,11 @@ def folder() -> Path:
         raise KoalaError(
             f"{FOLDER} is missing: restore it from git, or train a run and name it with the parameter run."
         )
+    damaged = artefacts.damaged(FOLDER)
+    if damaged:
+        raise KoalaError(
+            f"{FOLDER}: {', '.join(damaged)} missing or not what was packed: restore it from git."
+        )
     return FOLDER
 
 
@@ -44,8 +49,11 @@ def pack(run_folder: Path, target: Path = FOLDER) -> None:
     with paths.atomic_path(target / "model.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(state))
     config = run.config | {"result_file": ""}  # a path of the machine that trained it
-    for name, value in (("config", config), ("env", run.env), ("result", run.result)):
-        paths.write_json(target / f"{name}.json", value)
+    paths.write_json(target / "config.json", config, seal=False)
+    paths.write_json(target / "env.json", run.env)
+    names = ("config.json", "env.json", "model.safetensors")
+    hashes = {name: paths.sha256_file(target / name) for name in names}
+    paths.write_json(target / "result.json", run.result | {"sha256": hashes})
 
 
 if __name__ == "__main__":

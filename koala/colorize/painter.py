@@ -43,7 +43,7 @@ def load(run: str, device: torch.device) -> Painter:
 
     Raises KoalaError where there is none, or where the extractor's weights are not those that it was trained with."""
     folder = bundled.folder() if run == "auto" else find_run(run)
-    config = configs.from_dict(configs.RunConfig, paths.read_json(folder / "config.json"))
+    config = configs.from_dict(configs.RunConfig, paths.read_json(folder / "config.json", seal=False))
     weights = paths.read_json(folder / "env.json")["weights"]
     state = bundled.read(folder / "model.safetensors")
     loss = losses.build(config.loss, n_bins=config.bins, temperature=config.temperature, decode=config.decode)

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from koala.data.decode import FITS
-from koala.data.preparation import FORMAT, build, only_one, sealed
+from koala.data.preparation import FORMAT, build, only_one
 from koala.data.sources import expand, signature
 from koala.data.splits import SPLITS
 from koala.system.errors import KoalaError
-from koala.system.paths import data_dir, read_json, sha256_file
+from koala.system.paths import Damaged, data_dir, read_json, sha256_file
 
 RESERVED = ("features", "downloads", "colorized")  # folders in data/ that are no data sets
 CATEGORICAL = ("category", "split", "status")
@@ -143,12 +143,11 @@ def load(name: str) -> Photos:
 def _meta(folder: Path) -> dict:
     """meta.json, if every byte is as written. Raises KoalaError."""
     try:
-        meta = read_json(folder / "meta.json")
-    except ValueError:
-        meta = {}
-    if not meta or sealed(meta) != meta:
-        raise KoalaError(f"{folder / 'meta.json'} is not what was written: prepare '{folder.name}' again.")
-    return meta
+        return read_json(folder / "meta.json")
+    except Damaged:
+        raise KoalaError(
+            f"{folder / 'meta.json'} is not what was written: prepare '{folder.name}' again."
+        ) from None
 
 
 def files(name: str, used_only: bool = False) -> pd.DataFrame:

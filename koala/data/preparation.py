@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import hashlib
 import itertools
 import json
 import os
@@ -56,7 +55,7 @@ def build(parameters: dict, name: str, progress=None, workers=None) -> Path:
     )
     new = part / "new"
     facts = _finished(new, shards, parameters, progress, workers)
-    write_json(new / "meta.json", sealed(plan | {"name": name} | facts))
+    write_json(new / "meta.json", plan | {"name": name} | facts)
     check_replaceable(data_dir() / name, places)  # somebody may have put files there in the meantime
     _put_in_place(new, data_dir() / name)
     shutil.rmtree(part, ignore_errors=True)
@@ -94,12 +93,6 @@ def _finished(new: Path, shards: Shards, parameters: dict, progress, workers) ->
                 raise KoalaError(
                     f"what is written to {new.parent} cannot be read back: is the disk in order?"
                 ) from None
-
-
-def sealed(meta: dict) -> dict:
-    """meta with `seal`, a hash of all the rest: a changed byte in meta.json shows, too."""
-    rest = {key: value for key, value in meta.items() if key != "seal"}
-    return rest | {"seal": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
 
 
 def _read_plan(part: Path):

@@ -1,5 +1,8 @@
-"""Artefacts of a run: runs/RUN_ID/ with what was asked, where it ran, what came out. result.json is written last."""
+"""Artefacts of a run: runs/RUN_ID/ with what was asked, where it ran, what came out. result.json is written last.
 
+A finished run that is trained again works in runs/RUN_ID/again/, and takes the old outcome's place when it is finished."""
+
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
@@ -15,12 +18,14 @@ import numpy as np
 import pandas as pd
 import safetensors.torch
 
+from koala.system import device as devices
 from koala.system import paths
 from koala.system.errors import KoalaError
 from koala.training import checkpoint
 
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-image", "pandas", "pillow")
 ARTEFACTS = ("config.json", "env.json", "history.csv", "per_image.csv", "pictures.npz", "model.safetensors")
+AGAIN = "again"  # folder in a finished run's, where it is trained again
 
 
 @dataclasses.dataclass
@@ -70,12 +75,19 @@ def labelled(photos) -> str:
     return hashlib.sha256(f"{photos.fingerprint}\n{names}".encode()).hexdigest()
 
 
-def start(config, env: dict, name: str) -> Path:
-    """Make runs/NAME with config.json and env.json; returns the folder."""
-    folder = paths.runs_dir() / name
-    paths.write_json(folder / "config.json", dataclasses.asdict(config))
-    paths.write_json(folder / "env.json", env)
-    return folder
+def workplace(folder, resume: bool) -> Path:
+    """Where a run is trained: its folder, or `again` inside it where an outcome stands that is to be replaced."""
+    folder = Path(folder)
+    _settle(folder)
+    return folder if resume or not (folder / "result.json").exists() else folder / AGAIN
+
+
+def start(config, env: dict, work: Path) -> None:
+    """Write config.json and env.json to the run's workplace; without config.resume, after removing what was begun there."""
+    if not config.resume:
+        checkpoint.remove(work)
+    paths.write_json(work / "config.json", dataclasses.asdict(config), seal=False)
+    paths.write_json(work / "env.json", env)
 
 
 def environment(weights: dict, photos, device: str, precision: str) -> dict:
@@ -86,7 +98,7 @@ def environment(weights: dict, photos, device: str, precision: str) -> dict:
         "versions": {name: _version(name) for name in PACKAGES},
         "machine": {
             "system": platform.platform(),
-            "cpu": _cpu(),
+            "cpu": devices.cpu_name(),
             "cores": os.cpu_count(),
             "device": device,
             "precision": precision,
@@ -114,28 +126,30 @@ def commit() -> str:
     return head + ("+changes" if changed.strip() else "")
 
 
-def clear(folder) -> None:
-    """Forget an earlier outcome and its checkpoints, so that the run is trained again."""
-    (Path(folder) / "result.json").unlink(missing_ok=True)
-    checkpoint.remove(folder)
-
-
 def is_finished(folder) -> bool:
     """Whether result.json stands and every artefact has the hash that it states; damage is said."""
-    path = Path(folder) / "result.json"
-    if not path.exists():
+    _settle(Path(folder))
+    if not (Path(folder) / "result.json").exists():
         return False
-    hashes = paths.read_json(path)["sha256"]
-    damaged = [name for name, digest in hashes.items() if not _holds(Path(folder) / name, digest)]
-    if damaged:
-        print(f"{folder}: {', '.join(damaged)} missing or changed since the run ended; it is run again.")
-    return not damaged
+    names = damaged(folder)
+    if names:
+        print(f"{folder}: {', '.join(names)} missing or changed since the run ended; it is run again.")
+    return not names
+
+
+def damaged(folder) -> list[str]:
+    """Names of the files of a finished run that are missing or not what was written."""
+    try:
+        hashes = paths.read_json(Path(folder) / "result.json")["sha256"]
+    except (OSError, paths.Damaged):
+        return ["result.json"]
+    return [name for name, digest in hashes.items() if not _holds(Path(folder) / name, digest)]
 
 
 def finish(
     folder, model, history: list[dict], per_image: pd.DataFrame, pictures: dict, summary: dict
 ) -> None:
-    """Write the outcome, result.json with the hashes last, and drop the checkpoints.
+    """Write the outcome to a run's workplace, put it in place, and drop the checkpoints.
 
     pictures: row numbers and the pictures (n,S,S,3) uint8 of named selections, all arrays."""
     folder = Path(folder)
@@ -148,11 +162,29 @@ def finish(
         folder / "model.safetensors",
         safetensors.torch.save({k: v.contiguous().cpu() for k, v in model.state_dict().items()}),
     )
-    hashes = {name: paths.sha256_file(folder / name) for name in ARTEFACTS}
-    paths.write_json(
-        folder / "result.json", {**summary, "run_id": folder.name, "status": "finished", "sha256": hashes}
-    )
+    seal(folder, ARTEFACTS, summary)
+
+
+def seal(work: Path, names, summary: dict) -> None:
+    """Write result.json, with the hashes of the named files, over a complete outcome: with it the run is finished."""
+    folder = work.parent if work.name == AGAIN else work
+    hashes = {name: paths.sha256_file(work / name) for name in names}
+    result = {**summary, "run_id": folder.name, "status": "finished", "sha256": hashes}
+    paths.write_json(work / "result.json", result)
+    _settle(folder)
     checkpoint.remove(folder)
+
+
+def _settle(folder: Path) -> None:
+    """Move an outcome that is complete in `again` to its place, result.json last: after a kill, the next call goes on."""
+    again = folder / AGAIN
+    if not (again / "result.json").exists():
+        return
+    checkpoint.remove(again)
+    with contextlib.suppress(FileNotFoundError):  # another process moves it, too
+        for path in sorted(again.iterdir(), key=lambda path: path.name == "result.json"):
+            os.replace(path, folder / path.name)
+        again.rmdir()
 
 
 def load(folder) -> Run:
@@ -162,7 +194,8 @@ def load(folder) -> Run:
         raise KoalaError(
             f"{folder} holds no finished run: run the notebook train.ipynb with its parameters again."
         )
-    config, env, result = (paths.read_json(folder / f"{name}.json") for name in ("config", "env", "result"))
+    config = paths.read_json(folder / "config.json", seal=False)
+    env, result = (paths.read_json(folder / f"{name}.json") for name in ("env", "result"))
     history, per_image = (pd.read_csv(folder / f"{name}.csv") for name in ("history", "per_image"))
     return Run(folder, config, env, result, history, per_image)
 
@@ -191,9 +224,3 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
-
-
-def _cpu() -> str:
-    info = Path("/proc/cpuinfo")
-    names = re.findall(r"model name\s*: (.*)", info.read_text()) if info.exists() else []
-    return names[0] if names else platform.processor()

@@ -26,7 +26,7 @@ def start(config, team: int, device: torch.device, on_epoch=None, progress=None)
     on_epoch and progress are called as by koala.training.fit. Raises KoalaError with the team's reason."""
     print(f"{team} processes train this run together.", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        paths.write_json(f"{folder}/config.json", dataclasses.asdict(config))
+        paths.write_json(f"{folder}/config.json", dataclasses.asdict(config), seal=False)
         with open(f"{folder}/errors", "w+", encoding="utf-8") as errors:
             process = subprocess.Popen(
                 [

@@ -156,18 +156,17 @@ def run(config, photos, rows, matrix, info, chosen, device, on_epoch=None, progr
             return artefacts.load(folder)
         environment = artefacts.environment({**info, **chosen}, photos, devices.describe(device), precision)
         environment["machine"]["processes"] = distributed.size()
+        work = artefacts.workplace(folder, config.resume)
         if not distributed.rank():
-            if not config.resume:
-                artefacts.clear(folder)
-            artefacts.start(config, environment, name)
+            artefacts.start(config, environment, work)
         mirrored = load_mirrored(config, photos, rows, chosen, device, progress)
         job = make_job(config, photos, rows, matrix, device, mirrored)
         if not distributed.rank():
             print(_how(job, device))
         with devices.repeatable(), processes.kept():
-            history = training.fit(job, rows, folder, on_epoch, progress)
+            history = training.fit(job, rows, work, on_epoch, progress)
             if not distributed.rank():
-                _finish(job, folder, photos, rows, history, progress)
+                _finish(job, work, photos, rows, history, progress)
     return None if distributed.rank() else artefacts.load(folder)
 
 

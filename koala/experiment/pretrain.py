@@ -227,10 +227,9 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
     if config.resume and artefacts.is_finished(folder):
         print(f"{name} is finished: reading it back (resume=false trains it again).")
         return _read(folder)
-    if not config.resume:
-        artefacts.clear(folder)
+    work = artefacts.workplace(folder, config.resume)
     artefacts.start(
-        config, artefacts.environment(extractor.info, photos, devices.describe(device), precision), name
+        config, artefacts.environment(extractor.info, photos, devices.describe(device), precision), work
     )
     labels = classes(photos, extractor.info["width"])
     given = make_batches(photos.images[: len(labels)], np.zeros((len(labels), 0), np.float16), device)
@@ -248,11 +247,12 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
         f"{devices.describe(device)}; precision {precision}; compile {lesson.compiled}; {extractor.row.size} px"
     )
     with devices.repeatable(), processes.kept():
-        history = fit(lesson, rows, folder, on_epoch, progress)
-        return _finish(lesson, folder, rows, history)
+        history = fit(lesson, rows, work, on_epoch, progress)
+        _finish(lesson, work, rows, history)
+    return _read(folder)
 
 
-def _finish(lesson, folder, rows, history) -> dict:
+def _finish(lesson, folder, rows, history) -> None:
     """Measure the network as trained and as packed on the test split, and write both measures with the packed weights."""
     measure = (lesson.batches, lesson.labels, rows["test"], lesson.config.batch_size)
     whole = accuracy(lesson.extractor, *measure)
@@ -263,20 +263,11 @@ def _finish(lesson, folder, rows, history) -> dict:
     with paths.atomic_path(folder / "weights.safetensors") as temporary:
         temporary.write_bytes(safetensors.torch.save(packed, {"koala": json.dumps(note)}))
     paths.write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
-    hashes = {
-        name: paths.sha256_file(folder / name)
-        for name in ("config.json", "env.json", "history.csv", "weights.safetensors")
-    }
     summary = {
-        "run_id": folder.name,
-        "status": "finished",
         "test": {"in 8 bits": found, "as trained": whole},
         "photographs": {split: len(members) for split, members in rows.items()},
-        "sha256": hashes,
     }
-    paths.write_json(folder / "result.json", summary)
-    checkpoint.remove(folder)
-    return _read(folder)
+    artefacts.seal(folder, ("config.json", "env.json", "history.csv", "weights.safetensors"), summary)
 
 
 def _read(folder) -> dict:

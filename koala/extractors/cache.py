@@ -22,7 +22,7 @@ from koala import lab
 from koala.extractors.extractor import build
 from koala.system import device, processes
 from koala.system.errors import KoalaError
-from koala.system.paths import atomic_path, features_dir, open_lock, read_json, write_json
+from koala.system.paths import Damaged, atomic_path, features_dir, open_lock, read_json, write_json
 
 BLOCK = 256  # rows
 FORMAT = 1  # raise it when the same key parts would no longer give the same numbers
@@ -105,6 +105,9 @@ def _open(folder, parts, info, total) -> dict:
     try:
         index = read_json(folder / "index.json")
         found = np.load(folder / "features.npy", mmap_mode="r").shape
+    except Damaged as error:
+        print(f"{error} These features are computed anew.", flush=True)
+        return _create(folder, parts, info, shape)
     except (OSError, ValueError, EOFError):  # not there, or cut short: begin anew
         return _create(folder, parts, info, shape)
     if index.get("parts") != parts or found != shape:

@@ -127,8 +127,8 @@ def verdict(name: str) -> int:
         if row["status"] != "finished"
     ]
     for part in ("analysis", *(["extractor"] if plan.probe else [])):
-        outcome = paths.read_json(plan.folder / f"{part}.json")
-        if outcome["status"] == "failed":
+        outcome = study.outcome(plan, part)
+        if outcome["status"] != "finished":
             failed.append(f"{part}: {outcome['error']}")
     print(f"Study '{name}' is done: open {plan.reports / INDEX}")
     for text in failed:

@@ -11,7 +11,9 @@ from koala.study.plan import (
     extractors,
     forget_failures,
     load,
+    outcome,
     parameters,
+    record_end,
     record_failure,
     results,
 )
@@ -23,7 +25,9 @@ __all__ = [
     "extractors",
     "forget_failures",
     "load",
+    "outcome",
     "parameters",
+    "record_end",
     "record_failure",
     "results",
 ]

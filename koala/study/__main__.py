@@ -1,4 +1,4 @@
-"""python -m koala.study check NAME | python -m koala.study failed NOTEBOOK RESULT_FILE"""
+"""python -m koala.study check NAME | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
 
 import argparse
 import sys
@@ -13,12 +13,17 @@ def main() -> None:
     )
     actions = parser.add_subparsers(dest="action", required=True)
     actions.add_parser("check", help="refuse a study file that cannot be run").add_argument("name")
+    ended = actions.add_parser("ended", help="write down that a notebook ended well")
+    ended.add_argument("result_file")
     failed = actions.add_parser("failed", help="write down why a notebook failed")
     failed.add_argument("notebook")
     failed.add_argument("result_file")
     arguments = parser.parse_args()
     if arguments.action == "failed":
         study.record_failure(arguments.notebook, arguments.result_file)
+        return
+    if arguments.action == "ended":
+        study.record_end(arguments.result_file)
         return
     try:
         study.load(arguments.name)

@@ -146,10 +146,28 @@ def results(study: Study) -> list[dict]:
     """One dict a run, in the study's order: its result, or status "failed" or "missing" with the error."""
     rows = []
     for experiment, seed in study.runs():
-        path = study.result_file(experiment, seed)
-        row = paths.read_json(path) if path.exists() else {"status": "missing", "error": "not run yet"}
+        row = _outcome(study.result_file(experiment, seed))
         rows.append({"experiment": experiment, "seed": seed, **row})
     return rows
+
+
+def outcome(study: Study, part: str) -> dict:
+    """How the study's "analysis" or "extractor" notebook ended: status, and the error where it failed."""
+    return _outcome(study.folder / f"{part}.json")
+
+
+def _outcome(path: Path) -> dict:
+    try:
+        return paths.read_json(path)
+    except FileNotFoundError:
+        return {"status": "missing", "error": "not run yet"}
+    except paths.Damaged as error:
+        return {"status": "failed", "error": f"KoalaError: {error} Start the study again."}
+
+
+def record_end(result_file) -> None:
+    """Write the result file of a notebook that has no other result than that it ended well."""
+    paths.write_json(result_file, {"status": "finished"})
 
 
 def record_failure(notebook, result_file) -> None:
@@ -171,7 +189,7 @@ def forget_failures(study: Study) -> None:
         try:
             row = paths.read_json(path)
             lost = "run_id" in row and not (paths.runs_dir() / row["run_id"] / "result.json").exists()
-        except ValueError:  # cut off by a kill
+        except paths.Damaged:
             row, lost = {}, True
         if lost or row.get("status") == "failed":
             path.unlink()

@@ -90,12 +90,39 @@ def write_text(path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write_json(path, value) -> None:
-    write_text(path, json.dumps(value, indent=1, sort_keys=True, default=str) + "\n")
+class Damaged(KoalaError):
+    """A file is not what was written to it."""
 
 
-def read_json(path):
-    return json.loads(Path(path).read_text(encoding="utf-8"))
+def write_json(path, value: dict, seal: bool = True) -> None:
+    """Write a dict, with its seal: `read_json` then notices every byte that has changed.
+
+    seal=False: for a file of parameters, which people hand on to papermill, and for which another file vouches."""
+    value = json.loads(json.dumps(value, default=str))  # as it will be read
+    write_text(path, _json_text(sealed(value) if seal else value))
+
+
+def read_json(path, seal: bool = True) -> dict:
+    """What `write_json` wrote, without its seal. Raises Damaged where that is not what the file holds."""
+    text = Path(path).read_bytes()
+    try:
+        value = json.loads(text)
+        whole = not seal or _json_text(sealed(value)).encode() == text.replace(b"\r\n", b"\n")
+    except (ValueError, AttributeError, RecursionError):  # no JSON, or not of a dict
+        whole = False
+    if not whole:
+        raise Damaged(f"{path} is not what was written: some of it has changed, or an older koala wrote it.")
+    return {key: part for key, part in value.items() if key != "seal"}
+
+
+def sealed(value: dict) -> dict:
+    """value with `seal`, the sha256 of all the rest."""
+    rest = {key: part for key, part in value.items() if key != "seal"}
+    return rest | {"seal": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
+
+
+def _json_text(value: dict) -> str:
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
 def sha256_file(path) -> str:
