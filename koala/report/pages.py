@@ -34,7 +34,7 @@ def render_study(name: str) -> Path:
     if known:
         paths.write_json(plan.reports / "summary.json", known)
         paths.write_text(plan.reports / "results.md", markdown_table(known))
-    _write_index(plan, known)
+    write_index(plan, known)
     overview.write()
     return plan.reports / INDEX
 
@@ -99,13 +99,10 @@ def photographs(plan: study.Study) -> dict[str, dict | None]:
 
 
 def best(known: dict) -> dict[str, float]:
-    """The best value of each metric among the networks."""
-    networks = [row for row in known["experiments"] if not row["trivial"]]
-    choose = {"low": min, "high": max}
+    """The best value of each metric over all rows."""
+    choose, rows = {"low": min, "high": max}, known["experiments"]
     return {
-        key: choose[metric.best](row[key] for row in networks)
-        for key, metric in tables.METRICS.items()
-        if metric.best and networks
+        key: choose[one.best](row[key] for row in rows) for key, one in tables.METRICS.items() if one.best
     }
 
 
@@ -144,7 +141,8 @@ def _numbers(name: str) -> dict:
         return {}
 
 
-def _write_index(plan: study.Study, known: dict) -> None:
+def write_index(plan: study.Study, known: dict) -> None:
+    """Write the study's index page and photographs.jpg. known: koala.report.facts.gather's, {} where nothing is finished."""
     analysis = render.read(plan.folder / "analysis.ipynb")
     pictures = [data for data in render.bundles(analysis) if MIME in data]
     if pictures:
