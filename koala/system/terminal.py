@@ -1,0 +1,35 @@
+"""Lines for the terminal in which papermill runs a notebook: it shows its progress bar only, and drops what cells print."""
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+
+def say(text: str) -> None:
+    """Write a line to papermill's terminal; nothing where the notebook runs in JupyterLab or elsewhere.
+
+    ipykernel keeps the stderr that papermill handed on to the kernel: sys.stderr.fileno()."""
+    if _papermill() is None:
+        return
+    line = f"\r\x1b[K{text}\n" if os.isatty(sys.stderr.fileno()) else f"\n{text}\n"  # over papermill's bar
+    os.write(sys.stderr.fileno(), line.encode(errors="replace"))
+
+
+def output_notebook() -> Path | None:
+    """Where papermill writes the executed notebook; None where it writes none, or another program runs it."""
+    named = [word for word in _papermill() or () if word.endswith(".ipynb")]
+    return Path(named[1]) if len(named) > 1 else None
+
+
+@functools.cache
+def _papermill() -> tuple[str, ...] | None:
+    """The command line of papermill if it started this kernel."""
+    try:
+        command = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return None
+    kernel = "ipykernel" in sys.modules and hasattr(sys.stderr, "fileno")
+    return tuple(command) if kernel and any("papermill" in word for word in command[:3]) else None
