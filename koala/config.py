@@ -28,8 +28,13 @@ class Identified:
     """A configuration whose results are kept under a name that follows from it."""
 
     def identity(self) -> dict:
-        """What is learned from: every parameter but those that only say where and how it is computed."""
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in VOLATILE}
+        """What decides the result: parameters that differ from their defaults, without those that only say where and
+        how it is computed. A parameter that is added later, at its default, therefore renames no finished run."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        values = dataclasses.asdict(self)
+        return {
+            name: value for name, value in values.items() if name not in VOLATILE and value != defaults[name]
+        }
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,26 +44,23 @@ class RunConfig(Identified):
     dataset: str = "photos"
     image_size: ImageSize = 64
     max_images: Count = 0
+    network: Literal["koala", "pyramid"] = "koala"
     backbone: str = "efficientnet"
     weights: str = "auto"
-    layer: Literal["logits", "probabilities", "features"] = "logits"
+    layer: Literal["logits", "features"] = "logits"
     feature_dims: Count = 0
-    feature_reduction: Literal["random", "pca"] = "random"
     feature_source: Literal["image", "shuffled", "zero", "category"] = "image"
-    loss: Literal["mse", "crossentropy", "binned", "rebalanced"] = "mse"
+    loss: Literal["mse", "crossentropy", "crossentropy_unit", "binned", "rebalanced"] = "mse"
     bins: Annotated[int, Field(ge=2, le=512)] = 50
-    neighbours: Annotated[int, Field(ge=1, le=64)] = 5
-    sigma: PositiveFloat = 5.0
-    rebalance: Share = 0.5
-    temperature: PositiveFloat = 0.38
-    decode: Literal["annealed", "mean", "mode"] = "annealed"
-    flip: bool = False
-    init: Literal["torch", "glorot"] = "torch"
+    init: Literal["torch", "glorot", "he"] = "torch"
+    mirror: bool = False
     epochs: Positive = 4
     batch_size: Positive = 64
     lr: PositiveFloat = 0.001
+    schedule: Literal["steps", "cosine"] = "steps"
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     lr_step: Positive = 2
+    weight_decay: Share = 0.0
     seed: Seed = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Device = "auto"
@@ -91,8 +93,8 @@ class FeaturesConfig:
     max_images: Count = 0
     backbone: str = "efficientnet"
     weights: str = "auto"
-    layer: Literal["logits", "probabilities", "features"] = "logits"
-    flip: bool = False
+    layer: Literal["logits", "features"] = "logits"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Device = "auto"
 
 

@@ -1,15 +1,15 @@
-"""The losses of the study, rows of one table: mse, crossentropy, binned, rebalanced.
+"""The losses of the study: mse, crossentropy in two readings, binned, rebalanced.
 
 All take the network's output at HALF resolution (the last upsampling repeats pixels) and the target at full
 resolution, and work in float32 outside autocast. A value is a mean over batch and pixels, never a sum, so it does not
-depend on batch size or picture size; over the two channels mse takes the mean, crossentropy and binned the sum.
-`mse` and `crossentropy` are exactly the full-resolution losses. `binned` and `rebalanced` encode the target averaged
+depend on batch size or picture size; over the two channels mse takes the mean, the others the sum.
+`mse` and both `crossentropy` are exactly the full-resolution losses. `binned` and `rebalanced` encode the target averaged
 over 2x2 pixels: a colour class has no exact half-resolution identity.
 """
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
@@ -20,7 +20,9 @@ from koala.system.errors import KoalaError, nearest
 
 __all__ = ["LOSSES", "Loss", "build", "class_weights", "count_bins", "smooth_prior"]
 
-DECODERS = ("annealed", "mean", "mode")
+# The papers' values, which no study varies. Zhang et al.: 5 nearest cells of a grid of 10, Gaussian of 5, half uniform.
+NEIGHBOURS, SIGMA, UNIFORM, GRID = 5, 5.0, 0.5, 10.0
+SPAN = 110.0  # of `binned`, in a*b*: sRGB reaches 107.9
 
 
 @dataclass(frozen=True)
@@ -38,46 +40,30 @@ class Loss:
     decode: Callable[[torch.Tensor], torch.Tensor]
     encode: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]] | None = None
     weights: torch.Tensor | None = None  # (Q,) of `rebalanced`, once it has its prior
-    parameters: dict = field(default_factory=dict)
 
 
-def build(
-    name: str,
-    prior=None,
-    n_bins: int = 50,
-    sigma: float = 5.0,
-    neighbours: int = 5,
-    lam: float = 0.5,
-    temperature: float = 0.38,
-    decode: str = "annealed",
-    grid: float = 10.0,
-    span: float = 110.0,
-) -> Loss:
-    """A row of LOSSES with its parameters (a row uses those that concern it). KoalaError on a bad name or value.
+def build(name: str, prior=None, n_bins: int = 50, temperature: float = 0.38) -> Loss:
+    """One of LOSSES. KoalaError on an unknown name or a value out of range.
 
-    n_bins, span: `binned` cuts [-span, span] into n_bins for each of a* and b*. grid: cell of `rebalanced` in a*b*.
-    neighbours, sigma: soft encoding; neighbours=1 is hard. lam: mix of prior and uniform. prior: counts (Q,) from
-    `count_bins`, or a function that returns them, called where the row needs them. decode: annealed (softmax(log z / temperature), then mean), mean, or mode."""
+    n_bins: `binned` cuts [-SPAN, SPAN] into as many for each of a* and b*. prior: counts (Q,) from `count_bins`, or a
+    function that returns them, called where the loss needs them. temperature: of the annealed mean that decodes
+    `binned` and `rebalanced`, softmax(log z / temperature): 1 is the mean, towards 0 the mode (Zhang et al. 2016: 0.38)."""
     if name not in LOSSES:
         raise KoalaError(
             f"unknown loss '{name}'{nearest(name, LOSSES) or ';'} there are {', '.join(LOSSES)}."
         )
-    p = dict(
-        n_bins=n_bins,
-        sigma=sigma,
-        neighbours=neighbours,
-        lam=lam,
-        temperature=temperature,
-        decode=decode,
-        grid=grid,
-        span=span,
-    )
-    _check_parameters(p)
-    prior = prior() if callable(prior) and name == "rebalanced" else prior
-    return LOSSES[name](p, prior)
+    if not 0 < temperature < float("inf"):
+        raise KoalaError(f"temperature must be positive, not {temperature!r}.")
+    if n_bins < 2:
+        raise KoalaError(f"n_bins must be at least 2, not {n_bins!r}.")
+    if name == "binned":
+        return binned(n_bins, temperature)
+    if name == "rebalanced":
+        return rebalanced(prior() if callable(prior) else prior, temperature)
+    return LOSSES[name]()
 
 
-def mse(p, prior=None) -> Loss:
+def mse() -> Loss:
     """Mean squared error of ab_norm over batch, pixels and both channels (Baldassarre et al. 2017), full resolution:
     MSE(up(y), t) = MSE(y, mean of t over 2x2) + the variance of t within 2x2, which no output can change."""
 
@@ -92,9 +78,9 @@ def mse(p, prior=None) -> Loss:
     return Loss("mse", None, False, compute, _as_it_is)
 
 
-def crossentropy(p, prior=None) -> Loss:
-    """torch's cross-entropy with two continuous channels, as the report ran its fourth experiment, kept to reproduce
-    its failure: x = (x_a, x_b) are taken for the logits of two classes, t = ab_norm for their probabilities.
+def crossentropy() -> Loss:
+    """torch's cross-entropy with two continuous channels: how we read the report's fourth experiment, whose formula it
+    does not give, kept to see whether it fails as the report says. x = (x_a, x_b) are taken for the logits of two classes, t = ab_norm for their probabilities.
 
     What it minimizes, with d = x_a - x_b, is t_a softplus(-d) + t_b softplus(d). So
     - only the difference d is trained: x_a + x_b, and with it hue and strength of the colour, gets no gradient;
@@ -112,25 +98,38 @@ def crossentropy(p, prior=None) -> Loss:
     return Loss("crossentropy", None, False, compute, _as_it_is)
 
 
-def binned(p, prior=None) -> Loss:
-    """a* and b* each in n_bins equal bins of its own, two softmaxes, sum of two cross-entropies (Hwang & Zhou 2016).
+def crossentropy_unit() -> Loss:
+    """A second reading of the report's fourth experiment: the same with targets scaled to [0, 1], t = (ab_norm + 1) / 2.
+
+    Now t is never negative, the loss is bounded below, and the best softmax(x) is t / (t_a + t_b). It is decoded by the
+    inverse of that scaling, ab_norm = 2 softmax(x) - 1, the reading that serves it best. The two shares add up to 1, so
+    a* + b* is 0 in every pixel: of the colour plane only the line from green-yellow to violet-blue can be painted."""
+
+    def compute(output, ab_norm):
+        with _float32(output):
+            y, t = _pair(output, ab_norm, 2)
+            return -((F.avg_pool2d(t, 2) + 1) / 2 * F.log_softmax(y, 1)).sum(1).mean()
+
+    return Loss(
+        "crossentropy_unit", None, False, compute, lambda output: 2 * F.softmax(output.float(), 1) - 1
+    )
+
+
+def binned(n: int, temperature: float) -> Loss:
+    """a* and b* each in n equal bins of its own, two softmaxes, sum of two cross-entropies (Hwang & Zhou 2016).
 
     Theirs is in CIELUV with about 50 bins (unconfirmed: known from citations only). This project's choices: a*b*, the
-    range [-110, 110], and shares between the two nearest bins such that their mean is the colour itself
-    (neighbours=1: the nearest bin alone, as a plain classifier has it). Channels: n_bins of a*, then n_bins of b*."""
-    n, width = p["n_bins"], 2 * p["span"] / p["n_bins"]
-    centres = (torch.arange(n) + 0.5) * width - p["span"]  # (n,)
+    range [-110, 110], and shares between the two nearest bins such that their mean is the colour itself. Channels:
+    n bins of a*, then n bins of b*."""
+    width = 2 * SPAN / n
+    centres = (torch.arange(n) + 0.5) * width - SPAN  # (n,)
 
     def encode(ab):
-        position = ((ab.float() + p["span"]) / width - 0.5).clamp(0, n - 1)  # (N, 2, h, w) in bins
-        offset = torch.tensor([0, n], device=ab.device).view(1, 2, 1, 1)
-        if p["neighbours"] == 1:
-            return position.round().long() + offset, torch.ones_like(position)
+        position = ((ab.float() + SPAN) / width - 0.5).clamp(0, n - 1)  # (N, 2, h, w) in bins
         low = position.floor().clamp_max(n - 2)
-        index = low.long() + offset
-        return torch.cat([index, index + 1], 1), torch.cat(
-            [1 - (position - low), position - low], 1
-        )  # (N, 4, h, w)
+        index = low.long() + torch.tensor([0, n], device=ab.device).view(1, 2, 1, 1)
+        high = position - low
+        return torch.cat([index, index + 1], 1), torch.cat([1 - high, high], 1)  # (N, 4, h, w)
 
     def compute(output, ab_norm):
         with _float32(output):
@@ -142,30 +141,27 @@ def binned(p, prior=None) -> Loss:
     def decode(output):
         with _float32(output):
             z = output.float().view(output.shape[0], 2, n, *output.shape[2:])
-            return lab.norm_ab(torch.stack([_decode(z[:, c], centres[:, None], p)[:, 0] for c in (0, 1)], 1))
+            channels = [_annealed_mean(z[:, c], centres[:, None], temperature)[:, 0] for c in (0, 1)]
+            return lab.norm_ab(torch.stack(channels, 1))
 
-    return Loss("binned", 2 * n, False, compute, decode, encode, None, p)
+    return Loss("binned", 2 * n, False, compute, decode, encode)
 
 
-def rebalanced(p, prior=None) -> Loss:
+def rebalanced(prior, temperature: float) -> Loss:
     """Soft classes over the a*b* cells of the sRGB gamut, rare colours weighted up (Zhang, Isola & Efros 2016, 3.1).
 
-    Cells: `lab.gamut_bins(grid)`, 261 at 10, not the paper's 313 of a published file. Encoding: the 5 nearest cells,
-    Gaussian of sigma 5 (eq. 2; their released layer takes 10). Weight of a pixel (eq. 3, 4): that of its nearest cell,
-    1 / ((1 - lam) p~ + lam / Q), so scaled that its mean under p~, the prior smoothed with sigma, is 1. Gray pictures
-    count as pixels of loss 0 and no gradient, so that a mean over batches is the mean over the pictures."""
-    bins = lab.gamut_bins(p["grid"])  # (Q, 2)
-    if p["neighbours"] > len(bins):
-        raise KoalaError(
-            f"neighbours {p['neighbours']} is more than the {len(bins)} colour bins of grid {p['grid']}."
-        )
-    weights = None if prior is None else class_weights(smooth_prior(prior, bins, p["sigma"]), p["lam"])
-    finder = Finder(bins, p["neighbours"])
+    Cells: `lab.gamut_bins(10)`, 261, not the paper's 313 of a published file. Encoding: the 5 nearest cells, Gaussian of
+    sigma 5 (eq. 2; their released layer takes 10). Weight of a pixel (eq. 3, 4): that of its nearest cell,
+    1 / (p~ / 2 + 1 / 2Q), so scaled that its mean under p~, the prior smoothed with sigma, is 1. Gray photographs count
+    as pixels of loss 0 and no gradient, so that a mean over batches is the mean over the photographs."""
+    bins = lab.gamut_bins(GRID)  # (Q, 2)
+    weights = None if prior is None else class_weights(smooth_prior(prior, bins, SIGMA), UNIFORM)
+    finder = Finder(bins, NEIGHBOURS)
     weights_on = functools.cache(lambda device: weights.to(device))
 
     def encode(ab):
         index, squared = finder(ab.float().movedim(1, -1))  # (N, h, w, K), nearest first
-        weight = torch.softmax(-squared / (2 * p["sigma"] ** 2), -1)
+        weight = torch.softmax(-squared / (2 * SIGMA**2), -1)
         return index.movedim(-1, 1), weight.movedim(-1, 1)
 
     def compute(output, ab_norm):
@@ -184,21 +180,24 @@ def rebalanced(p, prior=None) -> Loss:
 
     def decode(output):
         with _float32(output):
-            return lab.norm_ab(_decode(output.float(), bins, p))
+            return lab.norm_ab(_annealed_mean(output.float(), bins, temperature))
 
-    return Loss("rebalanced", len(bins), True, compute, decode, encode, weights, p)
-
-
-LOSSES = {"mse": mse, "crossentropy": crossentropy, "binned": binned, "rebalanced": rebalanced}
+    return Loss("rebalanced", len(bins), True, compute, decode, encode, weights)
 
 
-def _decode(logits, centres, p):
-    """logits (N,Q,h,w), centres (Q,D) -> (N,D,h,w) by mean, mode or annealed mean over dimension 1."""
-    centres = centres.to(logits.device)
-    if p["decode"] == "mode":
-        return centres[logits.argmax(1)].movedim(-1, 1)
-    z = torch.softmax(logits / (p["temperature"] if p["decode"] == "annealed" else 1.0), 1)
-    return torch.einsum("nqhw,qd->ndhw", z, centres)
+LOSSES = {
+    "mse": mse,
+    "crossentropy": crossentropy,
+    "crossentropy_unit": crossentropy_unit,
+    "binned": binned,
+    "rebalanced": rebalanced,
+}
+
+
+def _annealed_mean(logits, centres, temperature):
+    """logits (N,Q,h,w), centres (Q,D) -> (N,D,h,w): the mean under softmax(logits / temperature) over the classes."""
+    shares = torch.softmax(logits / temperature, 1)
+    return torch.einsum("nqhw,qd->ndhw", shares, centres.to(logits.device))
 
 
 def _as_it_is(output):
@@ -214,23 +213,6 @@ def _pair(output, ab_norm, channels):
     if c != channels or ab_norm.shape != (n, 2, 2 * h, 2 * w):
         raise KoalaError(
             f"loss: output {tuple(output.shape)} must be (N,{channels},H/2,W/2) and ab_norm "
-            f"{tuple(ab_norm.shape)} (N,2,H,W) of the same pictures."
+            f"{tuple(ab_norm.shape)} (N,2,H,W) of the same photographs."
         )
     return output.float(), ab_norm.float()
-
-
-def _check_parameters(p):
-    whole = all(isinstance(p[k], int) and not isinstance(p[k], bool) for k in ("n_bins", "neighbours"))
-    for good, what in (
-        (whole and p["n_bins"] >= 2, "n_bins must be a whole number of at least 2"),
-        (whole and p["neighbours"] >= 1, "neighbours must be a whole number of at least 1"),
-        (0 < p["sigma"] < float("inf"), "sigma must be positive"),
-        (0 <= p["lam"] <= 1, "lam must be in [0, 1]"),
-        (0 < p["temperature"] < float("inf"), "temperature must be positive"),
-        (0 < p["span"] < float("inf"), "span must be positive"),
-        (1 <= p["grid"] <= 100, "grid must be in [1, 100]"),
-        (p["decode"] in DECODERS, f"decode must be one of {', '.join(DECODERS)}"),
-    ):
-        if not good:
-            name = what.split()[0]
-            raise KoalaError(f"{what}, got {p[name]!r}.")

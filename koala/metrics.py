@@ -43,8 +43,8 @@ def evaluate(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.T
     """rgb_true (N,3,H,W) uint8, ab_pred (N,2,H,W) in units of a*b* -> one value per image, float32 (N,), for each of
 
     ciede2000 mean over pixels · psnr, ssim on RGB · ab_rmse over pixels and both channels · auc in [0, 1] ·
-    colourfulness (of the prediction), colourfulness_true · chroma_ratio mean chroma of the prediction over that of
-    the truth, NaN for a truth below 1 · a_shift, b_shift mean a*, b* of the prediction minus the truth's (b < 0: too
+    colourfulness (of the prediction), colourfulness_true · chroma, chroma_true mean chroma of the prediction and of
+    the truth · chroma_ratio the first over the second, NaN for a truth below 1 · a_shift, b_shift mean a*, b* of the prediction minus the truth's (b < 0: too
     blue, a < 0: too green)."""
     rgb_pred, lab_true, lab_pred = judged(rgb_true, ab_pred)
     difference = lab_pred[:, 1:] - lab_true[:, 1:]  # (N, 2, H, W)
@@ -58,6 +58,8 @@ def evaluate(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.T
         "auc": auc(lab_true[:, 1:], lab_pred[:, 1:]),
         "colourfulness": colourfulness(rgb_pred),
         "colourfulness_true": colourfulness(rgb_true),
+        "chroma": chroma_pred,
+        "chroma_true": chroma_true,
         "chroma_ratio": torch.where(chroma_true < 1, math.nan, chroma_pred / chroma_true.clamp_min(1e-3)),
         "a_shift": a_shift,
         "b_shift": b_shift,
@@ -163,7 +165,8 @@ def colourfulness(rgb: torch.Tensor) -> torch.Tensor:
 
 def hue_errors(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
     """As `evaluate`, by the true colour's hue. For each name in HUES, over its pixels (true chroma above 10):
-    NAME_share of the image's pixels · NAME_ciede2000 their mean · NAME_recall how many got the same hue, with
+    NAME_share of the image's pixels · NAME_painted share of the image's pixels that are predicted in this hue, with
+    chroma above 10 · NAME_ciede2000 the mean over its pixels · NAME_recall how many of them got the same hue, with
     chroma above 10. The last two are NaN where an image has no such pixel."""
     _, lab_true, lab_pred = judged(rgb_true, ab_pred)
     error = ciede2000(lab_true, lab_pred)
@@ -173,6 +176,7 @@ def hue_errors(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch
         mask = sector_true == index  # (N, H, W)
         count = mask.sum((1, 2))  # 0 / 0 below is the NaN that we want
         values[f"{name}_share"] = mask.float().mean((1, 2))
+        values[f"{name}_painted"] = (sector_pred == index).float().mean((1, 2))
         values[f"{name}_ciede2000"] = (error * mask).sum((1, 2)) / count
         values[f"{name}_recall"] = (mask & (sector_pred == index)).sum((1, 2)) / count
     return values

@@ -11,7 +11,7 @@ from koala.system.errors import KoalaError
 
 ENCODER = ((64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1), (512, 1), (256, 1))  # channels, stride
 FUSED = 256
-INITS = ("torch", "glorot")
+INITS = ("torch", "glorot", "he")
 
 
 class SameConv(nn.Conv2d):
@@ -82,15 +82,21 @@ class Koala(nn.Module):
     def _initialize(self, init: str) -> None:
         """The fusion starts as the literal 1x1 convolution over 256 + feature_dims channels would."""
         literal = nn.Conv2d(FUSED + self.feature_dims, FUSED, 1)
-        if init == "glorot":  # Keras' default: Glorot uniform weights, zero biases
-            for module in (*self.modules(), literal):
-                if isinstance(module, nn.Conv2d):
-                    nn.init.xavier_uniform_(module.weight)
-                    nn.init.zeros_(module.bias)
+        # glorot: uniform weights and zero biases, Keras' default. he: normal weights whose variance keeps the signal
+        # through ReLU (He et al. 2015), and zero biases; the others let it fade over the encoder's eight layers.
+        fill = {"glorot": nn.init.xavier_uniform_, "he": _he}.get(init)
+        for module in (*self.modules(), literal) if fill else ():
+            if isinstance(module, nn.Conv2d):
+                fill(module.weight)
+                nn.init.zeros_(module.bias)
         self.fusion.weight.copy_(literal.weight[:, :FUSED])
         self.fusion.bias.copy_(literal.bias)
         if self.embedding is not None:
             self.embedding.weight.copy_(literal.weight[:, FUSED:, 0, 0])
+
+
+def _he(weight: torch.Tensor) -> None:
+    nn.init.kaiming_normal_(weight, nonlinearity="relu")
 
 
 def _stack(channels: int, layers) -> list[nn.Module]:
@@ -107,23 +113,12 @@ def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def describe(model: Koala) -> list[dict]:
-    """One row a part: name, trainable parameters, share of all. For the notebook's table."""
-    parts = {
-        "encoder": model.encoder,
-        "fusion": model.fusion,
-        "embedding": model.embedding,
-        "decoder": model.decoder,
-    }
+def describe(model: nn.Module) -> list[dict]:
+    """One row per part: name, trainable parameters, share of all. For the notebook's table."""
     total = count_parameters(model)
-    rows = [
-        {"part": name, "parameters": count_parameters(part)}
-        for name, part in parts.items()
-        if part is not None
-    ]
-    return [
-        {**row, "share": row["parameters"] / total} for row in [*rows, {"part": "all", "parameters": total}]
-    ]
+    rows = [{"part": name, "parameters": count_parameters(part)} for name, part in model.named_children()]
+    rows = [row for row in rows if row["parameters"]] + [{"part": "all", "parameters": total}]
+    return [{**row, "share": row["parameters"] / total} for row in rows]
 
 
 @torch.no_grad()

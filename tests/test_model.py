@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from koala.model import Koala, SameConv, count_parameters, describe
+from koala.model import Koala, SameConv, count_parameters, describe, fusion_terms
 from koala.system.errors import KoalaError
 
 
@@ -76,4 +76,16 @@ def test_wrong_inputs_are_named():
     with pytest.raises(KoalaError, match=r"features must be \(N, 5\)"):
         Koala(5)(torch.rand(1, 1, 32, 32), torch.rand(1, 4))
     with pytest.raises(KoalaError, match="init must be"):
-        Koala(5, init="he")
+        Koala(5, init="orthogonal")
+
+
+def test_he_keeps_the_signal_through_the_encoder():
+    """By the encoder's end the other initial weights have let the signal fade to less than a tenth of its size."""
+    L_norm = torch.rand(8, 1, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    sizes = {}
+    for init in ("torch", "glorot", "he"):
+        torch.manual_seed(0)
+        model = Koala(10, init=init)
+        assert init == "torch" or not any(part.bias.any() for part in model.encoder if hasattr(part, "bias"))
+        sizes[init] = fusion_terms(model, L_norm, torch.randn(8, 10))["encoder_term"]
+    assert sizes["he"] > 10 * max(sizes["torch"], sizes["glorot"])

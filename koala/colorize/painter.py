@@ -46,7 +46,7 @@ def load(run: str, device: torch.device) -> Painter:
     config = configs.from_dict(configs.RunConfig, paths.read_json(folder / "config.json", seal=False))
     weights = paths.read_json(folder / "env.json")["weights"]
     state = bundled.read(folder / "model.safetensors")
-    loss = losses.build(config.loss, n_bins=config.bins, temperature=config.temperature, decode=config.decode)
+    loss = losses.build(config.loss, n_bins=config.bins)
     width = state["embedding.weight"].shape[1] if "embedding.weight" in state else 0
     model = Koala(width, loss.bins)
     model.load_state_dict(state)

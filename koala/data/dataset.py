@@ -211,7 +211,8 @@ def _known() -> str:
 def find(dataset: str, image_size: int, progress=None) -> Photos:
     """The data set that a user means: a prepared name, `photos`, or folders and archives; prepared where it is not.
 
-    A data set that is prepared at another size is prepared again from the same source under NAME-SIZE."""
+    A prepared data set serves every size that divides its own: the network then sees means of whole blocks of pixels,
+    and the extractor the stored photograph. For other sizes it is prepared again from the same source as NAME-SIZE."""
     if dataset == "photos":
         _tell_folder_apart(Path("photos").absolute())
     if dataset in prepared():
@@ -221,7 +222,7 @@ def find(dataset: str, image_size: int, progress=None) -> Photos:
                 f"{data_dir() / dataset} was prepared from {meta['source']}, and 'photos' means the photographs "
                 "inside the installed packages: give that folder another name."
             )
-        if meta["image_size"] == image_size:
+        if meta["image_size"] % image_size == 0:
             return load(dataset)
         return prepare(
             meta["source"],
@@ -240,9 +241,10 @@ def find(dataset: str, image_size: int, progress=None) -> Photos:
             f"'photos', and {error}"
         ) from error
     name = dataset if dataset == "photos" else slug(places)
-    if name in prepared() and _meta(data_dir() / name)["image_size"] != image_size:
+    if name in prepared() and _meta(data_dir() / name)["image_size"] % image_size:
         name += f"-{image_size}"
-    return prepare(dataset, name, image_size, progress=progress)
+    stored = _meta(data_dir() / name)["image_size"] if name in prepared() else image_size
+    return prepare(dataset, name, stored, progress=progress)
 
 
 def slug(places) -> str:

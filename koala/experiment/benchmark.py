@@ -18,7 +18,7 @@ from koala.experiment import literal, pipeline
 from koala.system import device as devices
 from koala.system import processes
 from koala.training.batches import make_batches
-from koala.training.step import Job, Step, make_optimizer, train_step
+from koala.training.step import Job, Step, Trainer
 
 PAPER = 84_313 * 20  # photographs that the report's training looked at: so many a split, 20 epochs
 LEAST = 0.3  # seconds of one measurement: short steps are repeated
@@ -76,13 +76,13 @@ def build(variant: Variant, images: np.ndarray, extractor, device: torch.device)
     features = (
         torch.randn(len(images), 1000, generator=torch.Generator().manual_seed(0)).numpy().astype(np.float16)
     )
-    given, rows = make_batches(images, features, device), np.arange(len(images))
+    batches, rows = make_batches(images, features, device), np.arange(len(images))
     if variant.half:
-        return _engine(variant, model, given, rows)
+        return _engine(variant, model, batches, rows)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, foreach=False)
 
     def step():
-        rgb, vectors = given(rows)
+        rgb, vectors = batches(rows)
         L_norm, ab_norm = literal.training_pair(images) if variant.skimage else lab.training_pair(rgb)
         if variant.extract:
             vectors = extractor(lab.luma(rgb))
@@ -93,20 +93,20 @@ def build(variant: Variant, images: np.ndarray, extractor, device: torch.device)
     return step
 
 
-def _engine(variant, model, given, rows) -> Callable[[], None]:
+def _engine(variant, model, batches, rows) -> Callable[[], None]:
     """koala.training.step's own step; without `fused` with Adam's plain loop."""
     job = Job(
         model,
         losses.build("mse"),
-        given,
+        batches,
         configs.RunConfig(batch_size=len(rows)),
         variant.precision,
         variant.compiled,
     )
-    optimizer = (
-        make_optimizer(model, 1e-3) if variant.fused else torch.optim.Adam(model.parameters(), foreach=False)
-    )
-    return lambda: train_step(job, optimizer, rows)
+    trainer = Trainer(job)
+    if not variant.fused:
+        trainer.optimizer = torch.optim.Adam(model.parameters(), foreach=False)
+    return lambda: trainer.take(batches(rows))
 
 
 def seconds_of(step: Callable[[], None], device: torch.device) -> float:
@@ -193,22 +193,22 @@ def sustained(
     gflop: of a photograph's training step; share: of `peak`'s matrix product in the same precision."""
     _forget_peak(device)
     images = photographs(dataset, image_size, max(batch_size, 512))
-    given = make_batches(images, np.zeros((len(images), 1000), np.float16), device)
+    batches = make_batches(images, np.zeros((len(images), 1000), np.float16), device)
     config = configs.RunConfig(image_size=image_size, batch_size=batch_size)
     model = pipeline.make_model(config, 1000).to(device, memory_format=torch.channels_last).train()
     precision = devices.pick_precision(precision, device)
     compiled = devices.pick_compile(compiled, device, PAPER // batch_size, image_size)
-    job = Job(model, losses.build("mse"), given, config, precision, compiled)
-    optimizer, rng = make_optimizer(model, 1e-3), np.random.default_rng(0)
+    job = Job(model, losses.build("mse"), batches, config, precision, compiled)
+    trainer, rng = Trainer(job), np.random.default_rng(0)
     pieces = [rng.integers(0, len(images), batch_size) for _ in range(steps)]
     with devices.repeatable(), processes.kept():
         flop = count_flop(job, pieces[0][:1])
-        for piece in pieces[:3]:
-            train_step(job, optimizer, piece)
+        for batch in batches.load(pieces[:3]):
+            trainer.take(batch)
         _wait(device)
         start = time.perf_counter()
-        for number, piece in enumerate(given.ahead(pieces)):
-            train_step(job, optimizer, piece)
+        for number, batch in enumerate(batches.load(pieces)):
+            trainer.take(batch)
             if progress:
                 progress((number + 1) * batch_size, steps * batch_size, f"{image_size} px, {precision}")
         _wait(device)

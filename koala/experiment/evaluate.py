@@ -14,7 +14,7 @@ DRAWN = 24  # photographs of the test split whose pictures every run of a data s
 def fit_baselines(job: Job, train_rows: np.ndarray) -> metrics.Baselines:
     """Mean colour and colour by lightness of the training split."""
     return metrics.fit_baselines(
-        job.batches(part)[0] for part in chunks(train_rows, at_a_time(job.batches.images))
+        rgb for rgb, _ in job.batches.load(list(chunks(train_rows, at_a_time(job.batches.images))))
     )
 
 
@@ -26,7 +26,7 @@ def per_image(
     files: the data set's table; its row, path and category go along. Columns after them: method ("model", "gray",
     "mean", "lightness") and what koala.metrics' evaluate and hue_errors return."""
     parts = []
-    size = at_a_time(job.batches.images, job.micro_batch or job.config.batch_size)
+    size = at_a_time(job.batches.images, job.micro_batch)
     for chunk in chunks(rows, size):
         rgb, ab = predict(job, chunk)
         L = lab.rgb_to_lab(rgb)[:, :1]
@@ -67,7 +67,7 @@ def of_each(categories: np.ndarray, count: int) -> np.ndarray:
 def pictures(job: Job, rows: np.ndarray) -> np.ndarray:
     """The photographs coloured by the model, (n,S,S,3) uint8."""
     shown = []
-    for chunk in chunks(rows, at_a_time(job.batches.images, job.micro_batch or job.config.batch_size)):
+    for chunk in chunks(rows, at_a_time(job.batches.images, job.micro_batch)):
         rgb, ab = predict(job, chunk)
         shown.append(
             lab.lab_to_rgb(torch.cat([lab.rgb_to_lab(rgb)[:, :1], ab.float()], 1)).permute(0, 2, 3, 1).cpu()

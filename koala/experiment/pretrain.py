@@ -6,7 +6,6 @@ with the same split uses features of photographs that its extractor does not kno
 
 import dataclasses
 import json
-import math
 import time
 
 import numpy as np
@@ -23,10 +22,9 @@ from koala.system import paths, processes
 from koala.system.errors import KoalaError
 from koala.training import checkpoint
 from koala.training.batches import chunks, make_batches
-from koala.training.loop import epoch_order, stop_signals
+from koala.training.loop import cosine, epoch_order, stop_signals
 
 LEAST = 0.35  # a training crop shows at least this share of a photograph
-WARM_UP = 0.05  # share of the steps in which the learning rate rises
 
 
 def classes(photos, width: int) -> np.ndarray:
@@ -77,14 +75,6 @@ def examples(pictures: np.ndarray, seed: int) -> np.ndarray:
         )
 
 
-def learning_rate(config, step: int, steps: int) -> float:
-    """Up to config.lr over the first steps, then down to 0 as a half cosine."""
-    warm = max(1, round(WARM_UP * steps))
-    if step < warm:
-        return config.lr * (step + 1) / warm
-    return config.lr * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-
 class Pupil(torch.nn.Module):
     """(pictures (n,3,size,size), labels (n,)) -> mean cross-entropy: what is compiled."""
 
@@ -122,12 +112,11 @@ class Lesson:
         ]
         self.optimizer = torch.optim.AdamW(groups, lr=self.config.lr, fused=True)
 
-    def step(self, rows, number: int, steps: int) -> torch.Tensor:
-        """One step of the optimizer on `rows`; the mean loss. Its random numbers follow from (seed, number)."""
+    def step(self, rows, rgb, number: int, steps: int) -> torch.Tensor:
+        """One step of the optimizer on `rows` and their photographs (n,3,S,S) uint8; the mean loss. Its random numbers follow from (seed, number)."""
         torch.manual_seed(int(np.random.SeedSequence([self.config.seed, number]).generate_state(1)[0]))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, number, steps)
-        rgb, _ = self.batches(rows)
+            group["lr"] = cosine(self.config.lr, number, steps)
         gray = lab.luma(rgb)  # (n, 1, S, S)
         pictures = self.extractor.prepare(augment(gray, max(gray.shape[-1], self.extractor.row.size)))
         self.optimizer.zero_grad(set_to_none=True)
@@ -154,10 +143,10 @@ def fit(lesson: Lesson, rows: dict, folder, on_epoch=None, progress=None) -> lis
         while state["epoch"] < config.epochs:
             order = list(chunks(epoch_order(rows["train"], config.seed, state["epoch"]), config.batch_size))
             torch.nn.Module.train(lesson.net, True)  # an Extractor's own train() keeps it frozen
-            for piece in lesson.batches.ahead(order[state["step"] :]):
-                loss = lesson.step(
-                    piece, state["epoch"] * per_epoch + state["step"], config.epochs * per_epoch
-                )
+            pieces = order[state["step"] :]
+            for piece, batch in zip(pieces, lesson.batches.load(pieces), strict=True):
+                number = state["epoch"] * per_epoch + state["step"]
+                loss = lesson.step(piece, batch.rgb, number, config.epochs * per_epoch)
                 state["sum"], state["step"] = state["sum"] + loss.double() * len(piece), state["step"] + 1
                 if progress:
                     seen = state["epoch"] * len(rows["train"]) + min(
@@ -232,12 +221,12 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
         config, artefacts.environment(extractor.info, photos, devices.describe(device), precision), work
     )
     labels = classes(photos, extractor.info["width"])
-    given = make_batches(photos.images[: len(labels)], np.zeros((len(labels), 0), np.float16), device)
+    batches = make_batches(photos.images[: len(labels)], np.zeros((len(labels), 0), np.float16), device)
     steps = config.epochs * -(-len(rows["train"]) // config.batch_size)
     compiled = devices.pick_compile(config.compile, device, steps, extractor.row.size)
     lesson = Lesson(
         extractor,
-        given,
+        batches,
         torch.from_numpy(labels).to(device),
         config,
         precision,

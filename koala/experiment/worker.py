@@ -17,6 +17,7 @@ import yaml
 
 from koala import config as configs
 from koala.experiment import launch, pipeline
+from koala.experiment.inputs import check, load_inputs, load_photos, split_rows
 from koala.system import paths
 from koala.system.errors import KoalaError
 from koala.training import distributed
@@ -42,7 +43,7 @@ def read_config(arguments=None) -> configs.RunConfig:
         values |= yaml.safe_load(Path(paths.resolve(file)).read_text(encoding="utf-8"))
     values |= {name: yaml.safe_load(value) for name, value in given.p}
     config = configs.from_dict(configs.RunConfig, values)
-    pipeline.check(config)
+    check(config)
     return config
 
 
@@ -62,11 +63,9 @@ def train(config, device) -> None:
     progress = launch.tell_progress() if first and distributed.launched() else None
     on_epoch = (lambda history: launch.tell("history", history)) if first and distributed.launched() else None
     with distributed.first_here():  # the others find what it has prepared
-        photos = pipeline.load_photos(config, progress)
-        rows = pipeline.split_rows(config, photos)
-        matrix, info, chosen = pipeline.load_features(config, photos, rows, device, progress)
-        pipeline.load_mirrored(config, photos, rows, chosen, device, progress)
-    pipeline.run(config, photos, rows, matrix, info, chosen, device, on_epoch, progress)
+        photos = load_photos(config, progress)
+        inputs = load_inputs(config, photos, split_rows(config, photos), device, progress)
+    pipeline.run(config, inputs, device, on_epoch, progress)
 
 
 def main(arguments=None) -> None:

@@ -20,7 +20,7 @@ LITE = (
     (127 / 255,) * 3,
     (128 / 255,) * 3,
 )  # (x - 127) / 128 on 0..255: what the Lite weights were trained with
-LAYERS = ("logits", "probabilities", "features")
+LAYERS = ("logits", "features")
 NOWHERE = Origin()
 
 

@@ -25,7 +25,7 @@ from koala.system.errors import KoalaError
 from koala.system.paths import Damaged, atomic_path, features_dir, open_lock, read_json, write_json
 
 BLOCK = 256  # rows
-FORMAT = 1  # raise it when the same key parts would no longer give the same numbers
+FORMAT = 2  # raise it when the same key parts would no longer give the same numbers
 
 
 @dataclass(frozen=True)
@@ -47,13 +47,13 @@ def compute(
     device: str = "cpu",
     batch_size: int = 64,
     progress: Callable[[int, int, str], None] | None = None,
-    mirrored: bool = False,
+    precision: str = "fp32",
 ) -> Features:
     """Features of the first `n` rows of photos.images (N,S,S,3) uint8, from the cache where they are there.
 
-    mirrored: of the photographs with left and right exchanged.
-    n grows later without recomputation. `none` gives (N,0). Values are the extractor's fp32, stored as float16: one
-    that does not fit is an error, never inf. Where memory runs out the batch halves itself."""
+    n grows later without recomputation. `none` gives (N,0). precision: of the extractor's arithmetic, fp32 or bf16
+    (faster where a CPU or GPU has it, and its own cache). Values are stored as float16: one that does not fit is an
+    error, never inf. Where memory runs out the batch halves itself."""
     total = len(photos.images)
     n = total if n is None else int(n)
     if not 0 <= n <= total or batch_size < 1:
@@ -73,25 +73,21 @@ def compute(
             preprocessing="",
         )
         return Features(np.zeros((total, 0), np.float16), info, "none", None)
-    extractor = build(backbone, weights, layer, progress)
-    parts = key_parts(photos.fingerprint, extractor.info) | ({"mirrored": True} if mirrored else {})
+    extractor = build(backbone, weights, layer, progress, precision=precision)
+    parts = key_parts(photos.fingerprint, extractor.info)
     folder = features_dir() / key_of(parts)
     with _locked(folder, progress):
         index = _open(folder, parts, extractor.info, total)
         array = np.load(folder / "features.npy", mmap_mode="r+")
-        images = photos.images[:, :, ::-1] if mirrored else photos.images
         with processes.kept():
-            _fill(array, index, folder, images, extractor.to(device), n, batch_size, progress)
+            _fill(array, index, folder, photos.images, extractor.to(device), n, batch_size, progress)
     return Features(np.load(folder / "features.npy", mmap_mode="r"), extractor.info, folder.name, folder)
 
 
 def key_parts(fingerprint: str, info: dict) -> dict:
     """What decides the numbers: the data, the extractor, its weights, its preprocessing."""
-    return dict(
-        data=fingerprint,
-        format=FORMAT,
-        **{name: info[name] for name in ("backbone", "layer", "sha256", "preprocessing")},
-    )
+    names = ("backbone", "layer", "sha256", "preprocessing", "precision")
+    return dict(data=fingerprint, format=FORMAT, **{name: info[name] for name in names})
 
 
 def key_of(parts: dict) -> str:

@@ -19,12 +19,12 @@ SEED = 0  # of untrained weights
 
 
 class Extractor(nn.Module):
-    """(N,1,H,W) sRGB luma in [0, 1], any size -> (N,width) float32. Always frozen and in eval mode: the same numbers
-    in a caller's train mode, under autocast, with or without gradients."""
+    """(N,1,H,W) sRGB luma in [0, 1], any size -> (N,width) float32, computed in `precision` (fp32 or bf16). Always
+    frozen and in eval mode: the same numbers in a caller's train mode, under autocast, with or without gradients."""
 
-    def __init__(self, row: Row, net: nn.Module, layer: str):
+    def __init__(self, row: Row, net: nn.Module, layer: str, precision: str = "fp32"):
         super().__init__()
-        self.row, self.net, self.layer, self.info = row, net, layer, {}
+        self.row, self.net, self.layer, self.precision, self.info = row, net, layer, precision, {}
         for name, values in zip(("mean", "std"), row.norm, strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).train()
@@ -47,10 +47,8 @@ class Extractor(nn.Module):
     def forward(self, gray: torch.Tensor) -> torch.Tensor:
         with torch.autocast(gray.device.type, enabled=False):
             x = self.prepare(gray)
-            if self.layer == "features":
-                return pooled(self.row, self.net, x).float()
-            logits = self.net(x).float()
-            return logits.softmax(1) if self.layer == "probabilities" else logits
+        with torch.autocast(gray.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            return (pooled(self.row, self.net, x) if self.layer == "features" else self.net(x)).float()
 
 
 def build(
@@ -59,10 +57,11 @@ def build(
     layer: str = "logits",
     progress: Callable[[int, int, str], None] | None = None,
     size: int | None = None,
+    precision: str = "fp32",
 ) -> Extractor:
     """A frozen extractor with `.info`: backbone, weights (human text), trained, sha256 of its weights (of untrained ones
-    as koala.extractors.untrained.fingerprint has it), width, size, layer, preprocessing, and where `auto` had to go on
-    untrained, the reason.
+    as koala.extractors.untrained.fingerprint has it), width, size, layer, preprocessing, precision, and where `auto` had
+    to go on untrained, the reason.
 
     weights: imagenet, untrained (seed 0), auto (imagenet, else untrained), distilled (the file that pretrain.ipynb made
     from another network's answers), or a .pth or .safetensors file.
@@ -73,7 +72,7 @@ def build(
     row = _resized(row, backbone, size or _weights.stated_size(_weights.located(str(weights), backbone)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
-        extractor = Extractor(row, create(row), layer)
+        extractor = Extractor(row, create(row), layer, precision)
         filled = _fill(extractor, backbone, str(weights), progress)
     extractor.info = dict(
         backbone=backbone,
@@ -81,6 +80,7 @@ def build(
         width=width(backbone, layer),
         size=row.size,
         layer=layer,
+        precision=precision,
         preprocessing=(
             f"luma, {row.mode} antialias to {row.size}x{row.size}, mean {row.norm[0]}, std {row.norm[1]}"
         ),

@@ -13,14 +13,7 @@ from koala.study.intervals import interval
 from koala.system import paths
 from koala.system.errors import KoalaError
 
-FEATURES = {
-    "backbone",
-    "weights",
-    "layer",
-    "feature_dims",
-    "feature_reduction",
-    "feature_source",
-}  # what the extractor is
+FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  # what the extractor is
 
 
 @dataclasses.dataclass

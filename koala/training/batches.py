@@ -5,11 +5,16 @@ import dataclasses
 import mmap
 import os
 import warnings
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
-PIXELS = 4_000_000  # looked at together where no gradients are needed: some 200 MB of float32 in all
+from koala import lab
+
+PIXELS = 4_000_000  # per evaluation batch, without gradients: some 200 MB of float32 in all
 KEPT = (
     8 * 2**20
 )  # bytes read from a memory map before its pages are handed back (the kernel maps neighbours, too)
@@ -39,78 +44,91 @@ class Streamed:
         return out
 
 
-@dataclasses.dataclass
+class Batch(NamedTuple):
+    """rgb (n,3,S,S) uint8 at the network's size, and what the extractor knows of it on the device: features (n,D)
+    float32, or gray (n,1,stored,stored) float32 in [0,1], the luma of the stored photograph, for a network that runs
+    the extractor itself."""
+
+    rgb: torch.Tensor
+    features: torch.Tensor
+
+    def pieces(self, size: int) -> Iterator["Batch"]:
+        """The same in consecutive micro-batches of at most `size`."""
+        return (Batch(*parts) for parts in zip(self.rgb.split(size), self.features.split(size), strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
 class Batches:
-    """images (N,S,S,3) uint8 and features (N,D) by row number, each a tensor or Streamed; what does not lie on the
-    device is read ahead by a thread where `ahead` announces it. mirrored: features (N,D) of the mirrored photographs."""
+    """images (N,stored,stored,3) uint8 and features (N,D) by row number, each a tensor or Streamed. image_size: what
+    the network sees, a divisor of the stored size. features is None for a network that gets gray instead."""
 
     images: torch.Tensor | Streamed
-    features: torch.Tensor | Streamed
+    features: torch.Tensor | Streamed | None
     device: torch.device
-    mirrored: torch.Tensor | Streamed | None = None
+    image_size: int
 
-    def __post_init__(self):
-        self._coming = {}  # id of an announced array of rows -> what the thread is reading
-        resident = isinstance(self.images, torch.Tensor) and self.images.device.type == self.device.type
-        self._thread = None if resident else concurrent.futures.ThreadPoolExecutor(1, "koala-batches")
+    def __call__(self, rows: np.ndarray, mirror: np.ndarray | None = None) -> Batch:
+        """The batch of `rows`. mirror: (N,) bool, the photographs to mirror (only without features)."""
+        return self._finish(self._read(rows), rows, mirror)
 
-    def __call__(self, rows: np.ndarray, mirror: np.ndarray | None = None):
-        """rgb (n,3,S,S) uint8 and features (n,D) float32, on the device. mirror: (N,) bool, the rows to mirror."""
-        coming = self._coming.pop(id(rows), None)
-        parts = coming.result() if coming else self._read(rows, mirror)
-        rgb, features, *other = (part.to(self.device, non_blocking=True) for part in parts)
-        rgb, features = rgb.permute(0, 3, 1, 2), features.float()  # (n, 3, S, S), (n, D)
-        if mirror is None:
-            return rgb, features
-        turned = torch.from_numpy(mirror[rows]).to(self.device)  # (n,)
-        if other:
-            features = torch.where(turned[:, None], other[0].float(), features)
-        return torch.where(turned[:, None, None, None], rgb.flip(-1), rgb), features
+    def load(self, pieces: Iterable[np.ndarray], mirror: np.ndarray | None = None) -> Iterator[Batch]:
+        """The batches of `pieces` (arrays of rows) in turn; what is streamed is read by a thread, one piece ahead."""
+        if not isinstance(self.images, Streamed) and self.images.device.type == self.device.type:
+            yield from (self(rows, mirror) for rows in pieces)
+            return
+        with concurrent.futures.ThreadPoolExecutor(1, "koala-batches") as thread:
+            coming = ((rows, thread.submit(self._read, rows)) for rows in pieces)
+            ready = next(coming, None)
+            while ready:
+                (rows, read), ready = ready, next(coming, None)
+                yield self._finish(read.result(), rows, mirror)
 
-    def ahead(self, pieces, mirror: np.ndarray | None = None):
-        """Yield `pieces` (arrays of rows), while the next one is being read already."""
-        pieces = iter(pieces)
-        piece = next(pieces, None)
-        try:
-            while piece is not None:
-                following = next(pieces, None)
-                if self._thread and following is not None:
-                    self._coming[id(following)] = self._thread.submit(self._read, following, mirror)
-                yield piece
-                piece = following
-        finally:
-            self._coming.clear()
-
-    def _read(self, rows, mirror) -> list[torch.Tensor]:
-        """Pictures (n,S,S,3), features (n,D) and, where rows are mirrored, their other features, where they lie."""
+    def _read(self, rows: np.ndarray) -> list[torch.Tensor]:
+        """Photographs (n,stored,stored,3) and features (n,D), where they are stored; pinned on their way to a GPU."""
         index = torch.from_numpy(rows)
-        wanted = [self.images, self.features] + (
-            [self.mirrored] if mirror is not None and self.mirrored is not None else []
-        )
-        parts = [array[index.to(array.device)] for array in wanted]
+        arrays = [array for array in (self.images, self.features) if array is not None]
+        parts = [array[index.to(array.device)] for array in arrays]
         if self.device.type == "cuda":
             parts = [part if part.is_cuda else part.pin_memory() for part in parts]
         return parts
 
+    def _finish(self, parts: list[torch.Tensor], rows: np.ndarray, mirror: np.ndarray | None) -> Batch:
+        stored, *features = (part.to(self.device, non_blocking=True) for part in parts)
+        stored = stored.permute(0, 3, 1, 2)  # (n, 3, stored, stored)
+        if mirror is not None:
+            turned = torch.from_numpy(mirror[rows]).to(self.device)  # (n,)
+            stored = torch.where(turned[:, None, None, None], stored.flip(-1), stored)
+        known = features[0].float() if features else lab.luma(stored)  # (n, D) or (n, 1, stored, stored)
+        return Batch(block_means(stored, self.image_size), known)
+
+
+def block_means(rgb: torch.Tensor, size: int) -> torch.Tensor:
+    """(N,3,S,S) uint8 -> (N,3,size,size) uint8: the means of whole blocks of pixels, where size divides S."""
+    if rgb.shape[-1] == size:
+        return rgb
+    return F.avg_pool2d(rgb.float(), rgb.shape[-1] // size).round().to(torch.uint8)
+
 
 def make_batches(
     images: np.ndarray,
-    features: np.ndarray,
+    features: np.ndarray | None,
     device: torch.device,
-    mirrored: np.ndarray | None = None,
+    image_size: int | None = None,
     budget: int | None = None,
 ) -> Batches:
-    """Data on the GPU as uint8 when all of it takes less than `budget` bytes, else streamed.
+    """Data on the GPU as uint8 where all of it takes less than `budget` bytes, else streamed.
 
-    budget: half of the device's free memory where it is None. On a CPU a memory map is resident as it stands, in the
-    system's page cache, as long as that can hold it."""
-    arrays = [array for array in (images, features, mirrored) if array is not None]
+    image_size: what the network sees, by default the stored size. budget: half of the device's free memory by default.
+    On a CPU a memory map is resident as it is, in the system's page cache, as long as that can hold it."""
+    arrays = [array for array in (images, features) if array is not None]
     budget = _free(device) // 2 if budget is None else budget
     if sum(array.nbytes for array in arrays) < budget:
         tensors = [_as_tensor(array).to(device) for array in arrays]
     else:
         tensors = [Streamed(array) if isinstance(array, np.memmap) else _as_tensor(array) for array in arrays]
-    return Batches(*tensors[:2], device, *tensors[2:])
+    return Batches(
+        tensors[0], tensors[1] if len(tensors) > 1 else None, device, image_size or images.shape[1]
+    )
 
 
 def _free(device: torch.device) -> int:
@@ -127,10 +145,10 @@ def _as_tensor(array: np.ndarray) -> torch.Tensor:
 
 
 def at_a_time(images, most: int = 256) -> int:
-    """How many of images (N,S,S,3) are looked at together: at most `most`, and fewer where they are large."""
+    """How many of images (N,S,S,3) are evaluated together: at most `most`, and fewer where they are large."""
     return max(1, min(most, PIXELS // images.shape[1] ** 2))
 
 
-def chunks(rows: np.ndarray, size: int):
+def chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """`rows` in consecutive pieces of at most `size`."""
     return (rows[start : start + size] for start in range(0, len(rows), size))

@@ -1,10 +1,11 @@
-"""The training loop: Adam, a halving learning rate, half-resolution losses; it can stop and go on at any moment.
+"""The training loop: it can stop and go on at any moment, to the same bits.
 
-Nothing random is carried over between steps: the order of an epoch follows from (seed, epoch) and the learning
-rate from the epoch, so a state is only weights, optimizer, position and the sums so far.
+Nothing random is carried over between steps: the order of an epoch follows from (seed, epoch) and the learning rate
+from the position, so a state is only weights, optimizer, position and the sums so far.
 """
 
 import contextlib
+import math
 import signal
 import time
 
@@ -15,14 +16,27 @@ from koala import lab, model
 from koala.system.errors import KoalaError
 from koala.training import checkpoint, distributed
 from koala.training.batches import at_a_time, chunks
-from koala.training.step import Job, deal, make_optimizer, mean_loss, train_step
+from koala.training.step import Job, Trainer, deal, mean_loss
 
+WARM_UP = 0.05  # share of the steps in which the cosine schedule rises
 TERMS = 64  # validation photographs whose fusion terms go into the history
 
 
-def learning_rate(config, epoch: int) -> float:
-    """config.lr, multiplied by config.lr_decay every config.lr_step epochs (epochs count from 0)."""
-    return config.lr * config.lr_decay ** (epoch // config.lr_step)
+def learning_rate(config, step: int, per_epoch: int) -> float:
+    """The learning rate of a step (counted from 0 over the whole run) where an epoch has `per_epoch` steps.
+
+    schedule "steps": config.lr, multiplied by config.lr_decay every config.lr_step epochs. "cosine": see `cosine`."""
+    if config.schedule == "cosine":
+        return cosine(config.lr, step, config.epochs * per_epoch)
+    return config.lr * config.lr_decay ** (step // per_epoch // config.lr_step)
+
+
+def cosine(highest: float, step: int, steps: int) -> float:
+    """Up to `highest` over the first WARM_UP of the steps, then down to 0 as a half cosine."""
+    warm = max(1, round(WARM_UP * steps))
+    if step < warm:
+        return highest * (step + 1) / warm
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
 def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
@@ -31,8 +45,8 @@ def epoch_order(rows: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 
 
 def mirrored_rows(count: int, config, epoch: int) -> np.ndarray | None:
-    """(count,) bool: which photographs (seed, epoch) mirror; None without config.flip."""
-    if not config.flip:
+    """(count,) bool: which photographs are mirrored, half of them by (seed, epoch); None without config.mirror."""
+    if not config.mirror:
         return None
     return np.random.default_rng([config.seed, epoch, 1]).integers(0, 2, count, dtype=bool)
 
@@ -45,24 +59,24 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
     train_loss is the mean over the epoch while the weights move, val_loss the mean afterwards, both per photograph.
     SIGTERM or an interrupt writes a checkpoint and raises KoalaError: the same call goes on from there.
     """
-    config, optimizer = job.config, make_optimizer(job.model, job.config.lr)
-    state = (_restore(job, optimizer, folder) if config.resume else None) or _fresh()
-    job.synchronized = distributed.wrap(job.step, job.batches.device)
+    config, trainer = job.config, Trainer(job)
+    state = (_restore(job, trainer.optimizer, folder) if config.resume else None) or _fresh()
+    if state["epoch"] < config.epochs and (distributed.active() or job.compiled != "off"):
+        mine, _ = distributed.share(rows["train"][: config.batch_size])
+        trainer.warm_up(job.batches(mine))
     with stop_signals() as stopped:
         while state["epoch"] < config.epochs:
             epoch = state["epoch"]
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate(config, epoch)
-            for _ in _steps(job, optimizer, rows["train"], state, progress):
+            for _ in _steps(trainer, rows["train"], state, progress):
                 if stopped() or time.monotonic() - state["saved"] > 60 * config.checkpoint_minutes:
-                    _save(job, optimizer, folder, state)
+                    _save(job, trainer.optimizer, folder, state)
                 if stopped():
                     raise KoalaError(
                         f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on."
                     )
             state["history"].append(_record(job, rows, state))
             state.update(epoch=epoch + 1, step=0, sum=torch.zeros((), dtype=torch.float64))
-            _save(job, optimizer, folder, state)
+            _save(job, trainer.optimizer, folder, state)
             if on_epoch:
                 on_epoch(state["history"])
     return state["history"]
@@ -81,34 +95,36 @@ def _record(job, rows, state) -> dict:
         raise KoalaError(
             f"the validation loss is {losses['val_loss']} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
         )
-    return {
-        "epoch": epoch + 1,
-        "lr": learning_rate(job.config, epoch),
-        **losses,
-        **first_terms(job, rows["validation"]),
-    }
+    per_epoch = -(-len(rows["train"]) // job.config.batch_size)
+    rate = learning_rate(job.config, epoch * per_epoch, per_epoch)  # of the epoch's first step
+    return {"epoch": epoch + 1, "lr": rate, **losses, **first_terms(job, rows["validation"])}
 
 
 def first_terms(job, rows) -> dict[str, float]:
-    """koala.model.fusion_terms of the first TERMS photographs of `rows`, of fewer where they are large."""
+    """koala.model.fusion_terms of the first TERMS photographs of `rows`, of fewer where they are large; empty for a
+    network without a fusion."""
+    if not isinstance(job.model, model.Koala):
+        return {}
     rgb, features = job.batches(rows[: at_a_time(job.batches.images, TERMS)])
     return model.fusion_terms(job.model.eval(), lab.network_inputs(rgb)[0], features)
 
 
-def _steps(job, optimizer, rows, state, progress):
-    """The rest of this epoch, a step an iteration; `state` holds the position and the sum of the losses so far."""
+def _steps(trainer, rows, state, progress):
+    """The rest of this epoch, one step per iteration; `state` holds the position and the sum of the losses so far."""
+    job, config, epoch = trainer.job, trainer.job.config, state["epoch"]
     job.model.train()
-    size, epochs = job.config.batch_size, job.config.epochs
-    order = epoch_order(rows, job.config.seed, state["epoch"])
-    mirror = mirrored_rows(len(job.batches.images), job.config, state["epoch"])
+    order = epoch_order(rows, config.seed, epoch)
+    mirror = mirrored_rows(len(job.batches.images), config, epoch)
     state["sum"] = state["sum"].to(job.batches.device)
-    steps = list(chunks(order, size))[state["step"] :]
-    for count, mine, factor in deal(job, steps, mirror):
-        state["sum"] += train_step(job, optimizer, mine, factor, mirror).double() * count
+    pieces = list(chunks(order, config.batch_size))
+    for count, batch, factor in deal(job, pieces[state["step"] :], mirror):
+        for group in trainer.optimizer.param_groups:
+            group["lr"] = learning_rate(config, epoch * len(pieces) + state["step"], len(pieces))
+        state["sum"] += trainer.take(batch, factor).double() * count
         state["step"] += 1
         if progress:
-            seen = state["epoch"] * len(order) + min(state["step"] * size, len(order))
-            progress(seen, epochs * len(order), f"epoch {state['epoch'] + 1} of {epochs}")
+            seen = epoch * len(order) + min(state["step"] * config.batch_size, len(order))
+            progress(seen, config.epochs * len(order), f"epoch {epoch + 1} of {config.epochs}")
         yield
 
 

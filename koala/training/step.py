@@ -7,15 +7,17 @@ import torch
 import torch.nn.functional as F
 
 from koala import lab
+from koala.config import RunConfig
+from koala.losses import Loss
 from koala.system import device as devices
 from koala.system.errors import KoalaError
 from koala.training import distributed
-from koala.training.batches import Batches, chunks
+from koala.training.batches import Batch, Batches, chunks
 
 
 class Step(torch.nn.Module):
-    """rgb (n,3,S,S) uint8 and features (n,D) float32 -> mean loss. This is what is compiled and what DDP wraps:
-    Lab in float32, the network in the job's precision, the loss in float32."""
+    """A Batch's rgb (n,3,S,S) uint8 and features -> mean loss. This is what is compiled and what DDP wraps: Lab in
+    float32, the network in the job's precision, the loss in float32."""
 
     def __init__(self, model, loss, precision: str):
         super().__init__()
@@ -30,106 +32,121 @@ class Step(torch.nn.Module):
 
 @dataclasses.dataclass
 class Job:
-    """What training needs. compiled: off, on or graphs (koala.system.device.pick_compile). micro_batch is set once memory has
-    run out; seconds counts training time. step is `Step`, compiled where asked; synchronized averages its gradients
-    over the processes."""
+    """What is trained, on what and how. compiled: off, on or graphs (koala.system.device.pick_compile).
+
+    Two fields change during a run and go into its checkpoints: micro_batch, photographs per forward pass, at first the
+    whole batch and halved where memory runs out; and seconds of training so far."""
 
     model: torch.nn.Module
-    loss: object
+    loss: Loss
     batches: Batches
-    config: object
+    config: RunConfig
     precision: str
     compiled: str = "off"
     micro_batch: int = 0
     seconds: float = 0.0
 
     def __post_init__(self):
-        self.step = devices.compile_step(Step(self.model, self.loss, self.precision), self.compiled)
-        self.synchronized, self.settled = self.step, False
+        self.step = Step(self.model, self.loss, self.precision)
+        self.micro_batch = self.micro_batch or self.config.batch_size
 
 
-def make_optimizer(model, lr: float) -> torch.optim.Optimizer:
-    return torch.optim.Adam(
-        model.parameters(), lr=lr, fused=next(model.parameters()).device.type in ("cuda", "cpu")
+class Trainer:
+    """Takes the steps of a job: its step module compiled where asked and averaged over the processes, and an optimizer."""
+
+    def __init__(self, job: Job):
+        self.job, self.ready = job, False
+        self.optimizer = make_optimizer(job.model, job.config.lr, job.config.weight_decay)
+        self.step = distributed.wrap(devices.compile_step(job.step, job.compiled), job.batches.device)
+
+    def warm_up(self, batch: Batch) -> None:
+        """Before the first step: find out whether compiling works and what fits into memory, and agree with the others.
+
+        Once processes wait for each other in a backward pass, one that starts again would block them for ever."""
+        job = self.job
+        works = True
+        try:
+            self._halving(batch, 1.0, synchronize=False)
+        except KoalaError:
+            raise
+        except Exception as error:  # compilers fail in many ways, and a run can do without
+            if job.compiled == "off":
+                raise
+            works = False
+            why = str(error).partition("\n")[0][:200]
+            print(f"torch.compile failed ({type(error).__name__}: {why}): going on without it.")
+        if not distributed.least(int(works), job.batches.device):
+            job.compiled = "off"
+            self.step = distributed.wrap(job.step, job.batches.device)
+            self._halving(batch, 1.0, synchronize=False)
+        job.micro_batch = distributed.least(job.micro_batch, job.batches.device)
+        self.ready = True
+
+    def take(self, batch: Batch, factor: float = 1.0) -> torch.Tensor:
+        """One step of the optimizer; the mean loss over all processes' photographs, without waiting for the device.
+
+        batch: this process's; factor: see koala.training.distributed.share. Where memory runs out the micro-batch is
+        halved and the step is taken again with the same effective batch."""
+        value = self._halving(batch, factor, synchronize=True)
+        self.optimizer.step()
+        return distributed.total(value)
+
+    def _halving(self, batch, factor, synchronize) -> torch.Tensor:
+        """Gradients of the batch, with half the micro-batch again and again where memory runs out."""
+        job = self.job
+        while True:
+            self.optimizer.zero_grad(set_to_none=True)
+            try:
+                return self._accumulate(batch, factor, synchronize)
+            except RuntimeError as error:
+                if not devices.is_out_of_memory(error):
+                    raise
+                if job.micro_batch == 1:
+                    raise KoalaError(
+                        "one photograph does not fit the device's memory: use a smaller image_size."
+                    ) from None
+                if self.ready and distributed.active():
+                    raise KoalaError(
+                        "memory ran out in a step that several processes share: run the same command to go on."
+                    ) from None
+                job.micro_batch = -(-job.micro_batch // 2)
+                if (
+                    job.compiled == "graphs"
+                ):  # gradients that add up across replays would lie in the graphs' own memory
+                    job.compiled = "on"
+                    self.step = distributed.wrap(devices.compile_step(job.step, "on"), job.batches.device)
+                print(f"out of memory: going on with micro-batches of {job.micro_batch}.")
+
+    def _accumulate(self, batch, factor, synchronize) -> torch.Tensor:
+        """Gradients of factor * mean loss, a micro-batch at a time; this process's part of the mean loss."""
+        value, pieces = 0.0, list(batch.pieces(self.job.micro_batch))
+        for piece in pieces:
+            last = synchronize and piece is pieces[-1]
+            with contextlib.nullcontext() if last else distributed.unsynchronized(self.step):
+                part = self.step(*piece) * (factor * len(piece.rgb) / len(batch.rgb))
+                part.backward()
+            value = value + part.detach()
+        return value / distributed.size()
+
+
+def make_optimizer(model, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
+    """Adam, or AdamW where weights decay (biases and other vectors do not)."""
+    fused = next(model.parameters()).device.type in ("cuda", "cpu")
+    if not weight_decay:
+        return torch.optim.Adam(model.parameters(), lr=lr, fused=fused)
+    matrices, vectors = (
+        [p for p in model.parameters() if (p.ndim > 1) == wanted] for wanted in (True, False)
     )
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, fused=fused)
 
 
 def deal(job: Job, pieces: list, mirror=None):
-    """Yield (length of a piece, this process's rows of it, their factor), while the next is being read already."""
+    """Yield (length of a piece, this process's Batch of it, its factor), the next being read ahead."""
     dealt = [distributed.share(piece) for piece in pieces]
-    ahead = job.batches.ahead([mine for mine, _ in dealt], mirror)
-    for piece, (_, factor), mine in zip(pieces, dealt, ahead, strict=True):
-        yield len(piece), mine, factor
-
-
-def train_step(job: Job, optimizer, rows, factor: float = 1.0, mirror=None) -> torch.Tensor:
-    """One step of the optimizer; returns the mean loss over all processes' rows without waiting for the device.
-
-    rows: this process's; factor: see koala.training.distributed.share; mirror: (N,) bool, which photographs are mirrored.
-    Out of memory halves the micro-batch and takes the step again with the same effective batch."""
-    if not job.settled and (distributed.active() or job.compiled != "off"):
-        _settle(job, optimizer, lambda: _accumulate(job, rows, factor, mirror, synchronize=False))
-    value = _halving(job, optimizer, lambda: _accumulate(job, rows, factor, mirror))
-    optimizer.step()
-    return distributed.total(value)
-
-
-def _settle(job, optimizer, accumulate) -> None:
-    """Before the first step: find out whether compiling works and what fits into memory, and agree with the others.
-
-    In a synchronized pass they would wait for ever for a process that starts again."""
-    works = True
-    try:
-        _halving(job, optimizer, accumulate)
-    except KoalaError:
-        raise
-    except Exception as error:  # compilers fail in many ways, and a run can do without
-        if job.compiled == "off":
-            raise
-        works = False
-        why = str(error).partition("\n")[0][:200]
-        print(f"torch.compile failed ({type(error).__name__}: {why}): going on without it.")
-    if not distributed.least(int(works), job.batches.device):
-        job.step, job.compiled = Step(job.model, job.loss, job.precision), "off"
-        job.synchronized = distributed.wrap(job.step, job.batches.device)
-        _halving(job, optimizer, accumulate)
-    job.micro_batch = distributed.least(job.micro_batch or job.config.batch_size, job.batches.device)
-    job.settled = True
-
-
-def _halving(job, optimizer, accumulate) -> torch.Tensor:
-    """accumulate(), with half the micro-batch again and again where memory runs out."""
-    while True:
-        optimizer.zero_grad(set_to_none=True)
-        try:
-            return accumulate()
-        except RuntimeError as error:
-            micro = job.micro_batch or job.config.batch_size
-            if not devices.is_out_of_memory(error):
-                raise
-            if micro == 1 or (job.settled and distributed.active()):
-                raise KoalaError(
-                    "one photograph does not fit the device's memory: use a smaller image_size."
-                    if micro == 1
-                    else "memory ran out in a step that several processes share: run the same command to go on."
-                ) from None
-            job.micro_batch = -(-micro // 2)
-            print(f"out of memory: going on with micro-batches of {job.micro_batch}.")
-
-
-def _accumulate(job, rows, factor, mirror, synchronize=True) -> torch.Tensor:
-    """Gradients of factor * mean loss over `rows`, a micro-batch at a time; this process's part of the mean loss."""
-    value, pieces = (
-        0.0,
-        [rows] if len(rows) <= (job.micro_batch or len(rows)) else list(chunks(rows, job.micro_batch)),
-    )
-    for piece in pieces:
-        last = synchronize and piece is pieces[-1]
-        with contextlib.nullcontext() if last else distributed.unsynchronized(job.synchronized):
-            part = job.synchronized(*job.batches(piece, mirror)) * (factor * len(piece) / len(rows))
-            part.backward()
-        value = value + part.detach()
-    return value / distributed.size()
+    loaded = job.batches.load([mine for mine, _ in dealt], mirror)
+    for piece, (_, factor), batch in zip(pieces, dealt, loaded, strict=True):
+        yield len(piece), batch, factor
 
 
 @torch.no_grad()
@@ -137,8 +154,8 @@ def mean_loss(job: Job, rows) -> float:
     """Mean loss per photograph over `rows`, in eval mode and without gradients; the processes share the work."""
     job.model.eval()
     total = torch.zeros((), dtype=torch.float64, device=job.batches.device)
-    for count, mine, factor in deal(job, list(chunks(rows, job.micro_batch or job.config.batch_size))):
-        total += job.step(*job.batches(mine)).double() * (factor * count / distributed.size())
+    for count, batch, factor in deal(job, list(chunks(rows, job.micro_batch))):
+        total += job.step(*batch).double() * (factor * count / distributed.size())
     return distributed.total(total).item() / len(rows)
 
 

@@ -36,7 +36,7 @@ def painter(photo_folder):
     )
     photos = experiment.load_photos(settings)
     rows = experiment.split_rows(settings, photos)
-    run = experiment.run(settings, photos, rows, *experiment.load_features(settings, photos, rows, CPU), CPU)
+    run = experiment.run(settings, experiment.load_inputs(settings, photos, rows, CPU), CPU)
     return colorize.load(run.folder.name, CPU)
 
 

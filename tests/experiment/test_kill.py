@@ -18,7 +18,7 @@ settings = config.RunConfig(dataset=sys.argv[1], image_size=32, backbone="none",
 photos = experiment.load_photos(settings)
 rows = experiment.split_rows(settings, photos)
 print("ready", flush=True)
-run = experiment.run(settings, photos, rows, *experiment.load_features(settings, photos, rows, "cpu"), torch.device("cpu"))
+run = experiment.run(settings, experiment.load_inputs(settings, photos, rows, "cpu"), torch.device("cpu"))
 print(run.folder, flush=True)
 """
 

@@ -15,6 +15,7 @@ from koala import config, data, experiment, extractors
 from koala.experiment import pretrain
 from koala.extractors import quantize
 from koala.system.errors import KoalaError
+from koala.training.loop import cosine
 
 CPU = torch.device("cpu")
 SMALL = config.PretrainConfig(
@@ -63,7 +64,7 @@ def test_crops_show_parts_of_their_own_photograph_and_mirror_half():
 
 
 def test_the_learning_rate_rises_and_falls_to_nothing():
-    rates = [pretrain.learning_rate(SMALL, step, 200) for step in range(200)]
+    rates = [cosine(SMALL.lr, step, 200) for step in range(200)]
     peak = int(np.argmax(rates))
     assert rates[peak] == pytest.approx(SMALL.lr) and 5 < peak < 15 and rates[-1] < SMALL.lr / 1000
     assert all(a < b for a, b in itertools.pairwise(rates[: peak + 1]))

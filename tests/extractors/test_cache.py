@@ -37,6 +37,7 @@ class Tiny(nn.Module):
             sha256=f"{scale}",
             width=5,
             preprocessing="none",
+            precision="fp32",
         )
 
     def forward(self, gray):
@@ -55,7 +56,7 @@ def tiny(tmp_path, monkeypatch):
 
     def compute(data, n=None, net=None, **arguments):
         net = net or Tiny()
-        monkeypatch.setattr(cache, "build", lambda *_: net)
+        monkeypatch.setattr(cache, "build", lambda *_, **__: net)
         return extractors.compute(data, "tiny", "untrained", n, batch_size=3, **arguments), net
 
     return compute
@@ -182,7 +183,7 @@ SCRIPT = """
     from test_cache import Tiny, photos
     from koala.extractors import cache
     cache.BLOCK = 8
-    cache.build = lambda *_: Tiny()
+    cache.build = lambda *_, **__: Tiny()
     def progress(done, total, what):
         print(done, total, what, flush=True)
         time.sleep({pause})

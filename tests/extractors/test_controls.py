@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
 
 from koala.extractors import controls
 from koala.system.errors import KoalaError
@@ -37,23 +36,9 @@ def test_a_random_sample_follows_the_seed_and_is_stored():
     assert drawn.min() > 140 and drawn.max() < 260  # every dimension about as often: 200
 
 
-def test_pca_is_fitted_on_the_training_rows_alone():
-    matrix, meta = controls.apply(ARRAY, ROWS, dims=5, reduction="pca")
-    reference = PCA(5, svd_solver="full").fit(ARRAY[ROWS["train"]].astype(np.float64))
-    expected = reference.transform(ARRAY.astype(np.float64))
-    assert matrix.shape == (80, 5)
-    assert np.allclose(np.abs(matrix), np.abs(expected), atol=1e-3)  # an axis has no sign
-    assert meta["pca_variance"] == pytest.approx(reference.explained_variance_ratio_.sum(), abs=1e-4)
-    changed = ARRAY.copy()
-    changed[ROWS["test"]] += 50
-    other, _ = controls.apply(changed, ROWS, dims=5, reduction="pca")
-    assert np.array_equal(other[ROWS["train"]], matrix[ROWS["train"]])
-
-
-@pytest.mark.parametrize("reduction", controls.REDUCTIONS)
 @pytest.mark.parametrize("source", controls.SOURCES)
-def test_what_was_stored_reduces_other_pictures_alike(reduction, source):
-    matrix, meta = controls.apply(ARRAY, ROWS, source, 6, reduction, 3, CATEGORIES)
+def test_what_was_stored_reduces_other_pictures_alike(source):
+    matrix, meta = controls.apply(ARRAY, ROWS, source, 6, 3, CATEGORIES)
     meta = json.loads(json.dumps(meta))
     projected = controls.project(ARRAY, meta)
     assert projected.shape == matrix.shape == (80, 6)
@@ -94,14 +79,9 @@ def test_two_pictures_swap_and_rows_of_no_split_stay():
         (dict(dims=25), "feature_dims 25 must be between 1 and the features' width 24"),
         (dict(dims=-1), "feature_dims -1 must be between 1"),
         (
-            dict(dims=25, reduction="pca"),
-            "feature_dims 25 must be between 1 and 24 for PCA on 60 training pictures",
-        ),
-        (
             dict(source="images"),
-            "feature_source must be one of image, shuffled, zero, category, got 'images'",
+            "feature_source must be one of image, shuffled, zero, category, not 'images'",
         ),
-        (dict(reduction="lda"), "feature_reduction must be one of random, pca, got 'lda'"),
     ],
 )
 def test_bad_input_is_one_sentence(arguments, message):

@@ -260,9 +260,6 @@ def test_layers(backbone, width):
     x = F.interpolate(gray("coffee"), (64, 64))
     base = untrained(backbone)
     by = {layer: extractors.Extractor(base.row, base.net, layer)(x) for layer in backbones.LAYERS}
-    assert torch.allclose(by["probabilities"], by["logits"].softmax(1)) and by[
-        "probabilities"
-    ].sum().item() == pytest.approx(1)
     assert by["features"].shape == (1, width) and extractors.width(backbone, "features") == width
     with torch.no_grad():
         assert torch.allclose(

@@ -88,7 +88,7 @@ def test_untrained_it_is_a_frozen_extractor_like_any_other():
     assert not any(parameter.requires_grad for parameter in untrained().parameters())
 
 
-@pytest.mark.parametrize("layer", ["logits", "probabilities"])
+@pytest.mark.parametrize("layer", ["logits"])
 def test_without_a_classifier_there_are_no_logits(layer):
     with pytest.raises(KoalaError, match=f"no {layer}: use layer=features"):
         extractors.build("inception2015", "untrained", layer)

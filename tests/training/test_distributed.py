@@ -36,19 +36,19 @@ def run(config, home, monkeypatch):
     monkeypatch.setenv("KOALA_HOME", str(home))
     photos = experiment.load_photos(config)
     rows = experiment.split_rows(config, photos)
-    return experiment.run(config, photos, rows, *experiment.load_features(config, photos, rows, CPU), CPU)
+    return experiment.run(config, experiment.load_inputs(config, photos, rows, CPU), CPU)
 
 
 STEPS = """
 from koala.experiment import worker
 from koala.training import distributed, loop
-honest = loop.train_step
+honest = loop.Trainer.take
 def told(*arguments):
     value = honest(*arguments)
     if not distributed.rank():
         print("loss", value.item(), flush=True)
     return value
-loop.train_step = told
+loop.Trainer.take = told
 worker.main()
 """
 
@@ -130,7 +130,7 @@ photos = experiment.load_photos(config)
 rows = experiment.split_rows(config, photos)
 def progress(done, total, text):
     print(done, flush=True)
-experiment.run(config, photos, rows, *experiment.load_features(config, photos, rows, "cpu"), torch.device("cpu"),
+experiment.run(config, experiment.load_inputs(config, photos, rows, "cpu"), torch.device("cpu"),
                progress=progress)
 """
 

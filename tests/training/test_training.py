@@ -12,7 +12,7 @@ import pytest
 import torch
 import yaml
 
-from koala import experiment, extractors, losses, study, training
+from koala import experiment, extractors, lab, losses, study, training
 from koala.config import RunConfig, from_dict
 from koala.experiment import artefacts, evaluate, pipeline
 from koala.system import device, paths
@@ -39,11 +39,11 @@ def config(photo_folder):
 def prepare(config):
     photos = experiment.load_photos(config)
     rows = experiment.split_rows(config, photos)
-    return photos, rows, *experiment.load_features(config, photos, rows, CPU)
+    return experiment.load_inputs(config, photos, rows, CPU)
 
 
 def run(config, **kwargs):
-    return experiment.run(config, *prepare(config), CPU, **kwargs)
+    return experiment.run(config, prepare(config), CPU, **kwargs)
 
 
 def contents(run) -> dict[str, bytes]:
@@ -108,10 +108,10 @@ def test_going_on_after_a_stop_gives_the_same_bits(config, steps, monkeypatch):
 
 def test_sigterm_keeps_the_state(config):
     folder = paths.runs_dir() / "x"
-    photos, rows, matrix, *_ = prepare(config)
-    job = pipeline.make_job(config, photos, rows, matrix, CPU)
+    inputs = prepare(config)
+    job = pipeline.make_job(config, inputs, CPU)
     with pytest.raises(KoalaError, match="the state is kept"):
-        training.fit(job, rows, folder, progress=lambda *_: signal.raise_signal(signal.SIGTERM))
+        training.fit(job, inputs.rows, folder, progress=lambda *_: signal.raise_signal(signal.SIGTERM))
     state = checkpoint.load(folder)
     assert (state["epoch"], state["step"]) == (0, 1)
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -159,10 +159,8 @@ def test_a_full_disk_stops_with_one_sentence_and_keeps_the_last_state(config, sm
 
 
 def test_out_of_memory_halves_the_micro_batch_with_the_same_result(config, monkeypatch):
-    photos, rows, matrix, *_ = prepare(config)
-    expected = training.fit(
-        pipeline.make_job(config, photos, rows, matrix, CPU), rows, paths.runs_dir() / "a"
-    )
+    inputs = prepare(config)
+    expected = training.fit(pipeline.make_job(config, inputs, CPU), inputs.rows, paths.runs_dir() / "a")
     honest = Step.forward
 
     def small_memory(step, rgb, features):
@@ -171,21 +169,16 @@ def test_out_of_memory_halves_the_micro_batch_with_the_same_result(config, monke
         return honest(step, rgb, features)
 
     monkeypatch.setattr(Step, "forward", small_memory)
-    job = pipeline.make_job(config, photos, rows, matrix, CPU)
-    found = training.fit(job, rows, paths.runs_dir() / "b")
+    job = pipeline.make_job(config, inputs, CPU)
+    found = training.fit(job, inputs.rows, paths.runs_dir() / "b")
     assert job.micro_batch == 4
     assert pd.DataFrame(found).to_numpy() == pytest.approx(pd.DataFrame(expected).to_numpy(), rel=1e-4)
 
 
 def test_learning_rate_and_order():
     config = RunConfig()
-    assert [loop.learning_rate(config, epoch) for epoch in range(5)] == [
-        0.001,
-        0.001,
-        0.0005,
-        0.0005,
-        0.00025,
-    ]
+    rates = [loop.learning_rate(config, step, per_epoch=10) for step in (0, 19, 20, 39, 40)]
+    assert rates == [0.001, 0.001, 0.0005, 0.0005, 0.00025]
     rows = np.arange(50)
     orders = [loop.epoch_order(rows, seed, epoch).tolist() for seed in (0, 1) for epoch in (0, 1)]
     assert all(sorted(order) == rows.tolist() for order in orders)
@@ -199,10 +192,8 @@ def test_training_lowers_the_loss(config):
 
 def test_losses_in_the_history_are_means_over_photographs(config):
     """The validation loss equals the mean squared error of the full-resolution prediction, computed literally."""
-    photos, rows, matrix, *_ = prepare(config)
-    job = pipeline.make_job(config, photos, rows, matrix, CPU)
-    from koala import lab
-
+    inputs = prepare(config)
+    job, rows = pipeline.make_job(config, inputs, CPU), inputs.rows
     rgb, _ = job.batches(rows["validation"])
     L_norm, ab_norm = lab.training_pair(rgb)
     with torch.no_grad():
@@ -215,9 +206,9 @@ def test_the_extractor_is_bit_identical_after_training(config):
     before = {name: tensor.clone() for name, tensor in extractor.state_dict().items()}
     with_features = dataclasses.replace(config, backbone="efficientnet", weights="untrained", epochs=1)
     finished = run(with_features)
-    photos, *_ = prepare(with_features)
+    photos = prepare(with_features).photos
     extractor.train()
-    extractor(pipeline.lab.luma(torch.from_numpy(np.array(photos.images[:4])).permute(0, 3, 1, 2)))
+    extractor(lab.luma(torch.from_numpy(np.array(photos.images[:4])).permute(0, 3, 1, 2)))
     assert all(torch.equal(tensor, before[name]) for name, tensor in extractor.state_dict().items())
     assert finished.env["weights"]["sha256"] == extractors.build("efficientnet", "untrained").info["sha256"]
     assert finished.untrained
@@ -261,9 +252,14 @@ def test_too_few_photographs_and_wrong_device_are_one_sentence(config):
         device.pick("cuda:99")
 
 
-def test_precision_auto_takes_bf16_on_a_cpu_with_amx_only(monkeypatch):
-    for amx, expected in ((False, "fp32"), (True, "bf16")):
+def test_precision_auto_takes_bf16_where_the_cpu_multiplies_it(monkeypatch):
+    for amx, flags, expected in (
+        (False, {"avx2"}, "fp32"),
+        (True, {"avx2"}, "bf16"),
+        (False, {"avx512_bf16"}, "bf16"),
+    ):
         monkeypatch.setattr(device, "has_amx", lambda answer=amx: answer)
+        monkeypatch.setattr(device, "_cpu_flags", lambda answer=flags: answer)
         assert device.pick_precision("auto", CPU) == expected
     assert device.pick_precision("bf16", CPU) == "bf16"
 
@@ -315,22 +311,6 @@ def test_a_compiled_run_has_the_same_losses(config):
     assert found.to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-3)
 
 
-def test_a_mirrored_run_learns_goes_on_and_is_another_run(config, photo_folder):
-    config = dataclasses.replace(config, backbone="resnet18", weights="untrained", flip=True)
-    photos, rows, matrix, _, chosen = prepare(config)
-    mirrored = pipeline.load_mirrored(config, photos, rows, chosen, CPU)
-    assert mirrored.shape == matrix.shape and not np.array_equal(mirrored, matrix)
-    expected = run(config)
-    plain = run(dataclasses.replace(config, flip=False))
-    assert plain.folder != expected.folder and not plain.history.equals(expected.history)
-    before = contents(expected)
-    (expected.folder / "result.json").unlink()
-    restart = dataclasses.replace(config, resume=False, checkpoint_minutes=1e-9)
-    with pytest.raises(Stop):
-        run(restart, progress=stop_after(4))
-    assert contents(run(dataclasses.replace(restart, resume=True))) == before
-
-
 def test_a_network_that_blows_up_in_its_last_step_is_not_finished(config):
     with pytest.raises(KoalaError, match=r"validation loss is (nan|inf) in epoch 1: lower the learning rate"):
         run(dataclasses.replace(config, epochs=1, batch_size=64, lr=1e30))
@@ -340,12 +320,13 @@ def test_a_network_that_blows_up_in_its_last_step_is_not_finished(config):
     ("values", "message"),
     [
         (dict(loss="mse", bins=20), "'bins' does nothing with loss=mse"),
-        (dict(loss="crossentropy", decode="mean"), "'decode' does nothing with loss=crossentropy"),
-        (dict(loss="binned", sigma=2.0), "'sigma' does nothing with loss=binned"),
+        (dict(mirror=True), "'mirror' does nothing with network=koala"),
+        (dict(schedule="cosine", lr_step=3), "'lr_step' does nothing with schedule=cosine"),
         (
-            dict(backbone="efficientnet", feature_reduction="pca"),
-            "'feature_reduction' does nothing with feature_dims=0",
+            dict(network="pyramid", backbone="efficientnet", init="he"),
+            "'init' does nothing with network=pyramid",
         ),
+        (dict(network="pyramid"), "has the extractor as its encoder: name a backbone"),
         (dict(backbone="none", feature_source="zero"), "'feature_source' does nothing with backbone=none"),
     ],
 )
@@ -362,7 +343,7 @@ def test_every_experiment_file_passes_the_check(path):
 
 
 def test_categories_count_where_they_are_learnt_from(config, photo_folder):
-    photos, *_ = prepare(config)
+    photos = prepare(config).photos
     other = dataclasses.replace(
         photos, files=photos.files.assign(category=photos.files["category"].iloc[::-1].to_numpy())
     )
@@ -370,12 +351,12 @@ def test_categories_count_where_they_are_learnt_from(config, photo_folder):
 
 
 def test_the_second_of_two_equal_runs_waits_for_the_first(config, capfd):
-    given = prepare(config)
-    first = threading.Thread(target=experiment.run, args=(config, *given, CPU))
+    inputs = prepare(config)
+    first = threading.Thread(target=experiment.run, args=(config, inputs, CPU))
     first.start()
     while not list(paths.runs_dir().glob("*/.lock")):
         time.sleep(0.01)
-    second = experiment.run(config, *given, CPU)
+    second = experiment.run(config, inputs, CPU)
     first.join()
     text = capfd.readouterr().out
     assert second.result["status"] == "finished" and ("waiting for it" in text and "reading it back" in text)

@@ -1,0 +1,105 @@
+"""What a run is made of: its parameters checked, its photographs, their split, and the features of its extractor."""
+
+import dataclasses
+
+import numpy as np
+
+from koala import config as configs
+from koala import data, extractors, losses
+from koala.data import SPLITS
+from koala.extractors import controls
+from koala.system import device as devices
+from koala.system.errors import KoalaError
+
+# Where a parameter takes effect: elsewhere it would do nothing, and the same run would be trained again under a new name.
+COUNTS = {
+    "layer": ("network", lambda config: config.network == "koala"),
+    "feature_dims": ("network", lambda config: config.network == "koala"),
+    "feature_source": ("network", lambda config: config.network == "koala"),
+    "init": ("network", lambda config: config.network == "koala"),
+    "mirror": ("network", lambda config: config.network == "pyramid"),
+    "bins": ("loss", lambda config: config.loss == "binned"),
+    "lr_decay": ("schedule", lambda config: config.schedule == "steps"),
+    "lr_step": ("schedule", lambda config: config.schedule == "steps"),
+}
+OF_EXTRACTOR = ("layer", "feature_dims", "feature_source")
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """photos; rows: row numbers of "train", "validation" and "test"; features (n,D) float16 in row order, with D = 0 where
+    the network takes none; extractor: what it was (koala.extractors.build's info); controls: what was done to its
+    output (koala.extractors.controls.apply)."""
+
+    photos: data.Photos
+    rows: dict[str, np.ndarray]
+    features: np.ndarray
+    extractor: dict
+    controls: dict
+
+
+def check(config: configs.RunConfig) -> None:
+    """What a run's parameters can be refused for before any photograph is read. Raises KoalaError."""
+    width = extractors.width(config.backbone, config.layer)
+    losses.build(config.loss, n_bins=config.bins)
+    counts = COUNTS | {
+        name: ("backbone", lambda config: False) for name in OF_EXTRACTOR if config.backbone == "none"
+    }
+    for name, (cause, takes_effect) in counts.items():
+        if getattr(config, name) != getattr(configs.RunConfig, name) and not takes_effect(config):
+            raise KoalaError(
+                f"parameter '{name}' does nothing with {cause}={getattr(config, cause)}: leave it out, or change {cause}."
+            )
+    if config.network == "pyramid" and config.backbone == "none":
+        raise KoalaError(
+            "network=pyramid has the extractor as its encoder: name a backbone, or use network=koala."
+        )
+    if config.backbone != "none" and config.feature_dims > width:
+        raise KoalaError(
+            f"parameter 'feature_dims' must be at most {width}, the width of {config.backbone}, not {config.feature_dims}."
+        )
+
+
+def load_photos(config, progress=None) -> data.Photos:
+    """The prepared data set that `config.dataset` names, prepared now if need be. A wrong backbone stops here first."""
+    extractors.width(config.backbone, config.layer)  # raises KoalaError
+    return data.find(config.dataset, config.image_size, progress=progress)
+
+
+def split_rows(config, photos) -> dict[str, np.ndarray]:
+    """Row numbers of train, validation and test among the first max_images rows (all where it is 0)."""
+    count = min(config.max_images or len(photos.files), len(photos.files))
+    rows = {split: photos.rows(split, count) for split in SPLITS}
+    for split, members in rows.items():
+        if not len(members):
+            raise KoalaError(
+                f"max_images={config.max_images} leaves no photograph in the {split} split of '{photos.name}': use more."
+            )
+    return rows
+
+
+def load_inputs(config, photos, rows, device, progress=None) -> Inputs:
+    """The photographs with the features that the run uses, from the cache or computed now."""
+    count = 1 + max(members.max() for members in rows.values())
+    if config.network == "pyramid":  # it runs the extractor itself
+        info = extractors.build(config.backbone, config.weights, progress=progress).info
+        return Inputs(photos, rows, np.zeros((count, 0), np.float16), info, {})
+    precision = devices.pick_precision(config.precision, device)
+    cached = extractors.compute(
+        photos,
+        config.backbone,
+        config.weights,
+        count,
+        config.layer,
+        device,
+        progress=progress,
+        precision=precision,
+    )
+    outputs = cached.array[:count]
+    if config.backbone == "none":
+        return Inputs(photos, rows, outputs, cached.info, {})
+    categories = photos.files["category"].to_numpy()[:count]
+    features, applied = controls.apply(
+        outputs, rows, config.feature_source, config.feature_dims, config.seed, categories
+    )
+    return Inputs(photos, rows, features, cached.info, applied)
