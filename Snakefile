@@ -15,7 +15,8 @@ PYTHON = shlex.quote(sys.executable)
 PAPERMILL = f"{PYTHON} -m papermill --log-level ERROR --no-progress-bar"
 FOLDER, REPORTS = STUDY.folder, STUDY.reports
 RUNS = [f"{experiment}-s{seed}" for experiment, seed in STUDY.runs()]
-FEATURES = studies.extractors(STUDY)
+FEATURES = studies.extractors(STUDY)  # name -> parameters of features.ipynb
+NEEDS = {run: studies.features_of(STUDY, run[0]) for run in STUDY.runs()}  # -> the features that a run waits for
 
 if workflow.is_main_process:  # a failed run's result file would count as done
     studies.forget_failures(STUDY)
@@ -23,15 +24,6 @@ if workflow.is_main_process:  # a failed run's result file would count as done
 
 def arguments(values):
     return " ".join(map(shlex.quote, studies.command_line(values)))
-
-
-def run_parameters(wildcards):
-    experiment, seed = wildcards.run.rsplit("-s", 1)
-    return arguments(studies.parameters(STUDY, experiment, int(seed)))
-
-
-wildcard_constraints:
-    run="[^/]+-s[0-9]+",
 
 
 rule all:
@@ -57,40 +49,78 @@ rule data:
         "&& cp {params.meta:q} {output:q} || {{ tail -n 1 {log:q}.stderr >&2; exit 1; }}"
 
 
-rule features:
-    input:
-        FOLDER / "data.json",
-    output:
-        touch(FOLDER / "features-{extractor}.done"),
-    log:
-        FOLDER / "features-{extractor}.ipynb",
-    params:
-        arguments=lambda wildcards: arguments(FEATURES[wildcards.extractor]),
-    threads: max(1, workflow.cores // max(1, len(FEATURES)))
-    resources:
-        gpu=1,
-    shell:  # where this fails, each run that needs it fails with the reason
-        "echo 'Running the extractor {wildcards.extractor} over the photographs ...'; "
-        "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/features.ipynb {log:q} {params.arguments} 2>{log:q}.stderr || true"
+# One rule per extractor and per run, since a rule has one priority: the study's order decides what starts first, so that
+# an unfinished study is already worth reading.
+for extractor, parameters in FEATURES.items():
+    first = min(i for i, run in enumerate(STUDY.runs()) if NEEDS[run] == extractor)
+
+    rule:
+        name: f"features_{extractor}"
+        input:
+            FOLDER / "data.json",
+            [FOLDER / f"distilled-{parameters['backbone']}.done"] if parameters.get("weights") == "distilled" else [],
+        output:
+            touch(FOLDER / f"features-{extractor}.done"),
+        log:
+            FOLDER / f"features-{extractor}.ipynb",
+        params:
+            arguments=arguments(parameters),
+            extractor=extractor,
+        threads: max(1, workflow.cores // len(RUNS))
+        priority: len(RUNS) - first
+        resources:
+            gpu=1,
+        shell:  # where this fails, each run that needs it fails with the reason
+            "echo 'Running the extractor {params.extractor} over the photographs ...'; "
+            "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/features.ipynb {log:q} {params.arguments} "
+            "2>{log:q}.stderr || true"
 
 
-rule train:
-    input:
-        FOLDER / "data.json",
-        [FOLDER / f"features-{name}.done" for name in FEATURES],
-    output:
-        FOLDER / "{run}.json",
-    log:
-        FOLDER / "{run}.ipynb",
-    params:
-        arguments=run_parameters,
-    threads: max(1, workflow.cores // len(RUNS))
-    resources:
-        gpu=1,
-    shell:
-        "echo 'Training {wildcards.run} ...'; "
-        "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/train.ipynb {log:q} {params.arguments} "
-        "-p result_file {output:q} 2>{log:q}.stderr || {PYTHON} -m koala.study failed {log:q} {output:q}"
+for backbone in STUDY.distill:
+
+    rule:
+        name: f"distill_{backbone}"
+        input:
+            FOLDER / "data.json",
+        output:
+            touch(FOLDER / f"distilled-{backbone}.done"),
+        log:
+            FOLDER / f"distilled-{backbone}.ipynb",
+        params:
+            arguments=arguments(studies.distillation(STUDY, backbone)),
+            backbone=backbone,
+        threads: max(1, workflow.cores // len(RUNS))
+        priority: len(RUNS) - min(i for i, run in enumerate(STUDY.runs()) if f"{backbone}-distilled" in NEEDS[run])
+        resources:
+            gpu=1,
+        shell:  # where this fails, each run that needs it fails with the reason
+            "echo 'Teaching {params.backbone} what another network knows ...'; "
+            "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/pretrain.ipynb {log:q} {params.arguments} "
+            "2>{log:q}.stderr || true"
+
+
+for index, (experiment, seed) in enumerate(STUDY.runs()):
+
+    rule:
+        name: f"train_{experiment}_{seed}"
+        input:
+            FOLDER / "data.json",
+            [FOLDER / f"features-{NEEDS[experiment, seed]}.done"] if NEEDS[experiment, seed] else [],
+        output:
+            FOLDER / f"{experiment}-s{seed}.json",
+        log:
+            FOLDER / f"{experiment}-s{seed}.ipynb",
+        params:
+            arguments=arguments(studies.parameters(STUDY, experiment, seed)),
+            run=f"{experiment}-s{seed}",
+        threads: max(1, workflow.cores // len(RUNS))
+        priority: len(RUNS) - index
+        resources:
+            gpu=1,
+        shell:
+            "echo 'Training {params.run} ...'; "
+            "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/train.ipynb {log:q} {params.arguments} "
+            "-p result_file {output:q} 2>{log:q}.stderr || {PYTHON} -m koala.study failed {log:q} {output:q}"
 
 
 rule analysis:

@@ -135,18 +135,18 @@ class BenchmarkConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig(Identified):
-    """Parameters of pretrain.ipynb: an extractor trained as a classifier of gray photographs."""
+    """Parameters of pretrain.ipynb: an extractor's network taught another extractor's logits of gray photographs."""
 
     dataset: str = "photos"
     image_size: ImageSize = 64
     max_images: Count = 0
+    teacher: str = "efficientnet"
     backbone: str = "resnet18"
     size: Count = 64
     epochs: Positive = 3
     batch_size: Positive = 64
     lr: PositiveFloat = 0.001
     weight_decay: Share = 0.05
-    smoothing: Share = 0.1
     seed: Seed = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Device = "auto"

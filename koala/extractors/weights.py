@@ -103,12 +103,17 @@ def located(choice: str, backbone: str) -> str:
     Raises KoalaError where that file is not there yet."""
     if choice != "distilled":
         return choice
-    path = data_dir() / "weights" / f"{backbone}-distilled.safetensors"
+    path = distilled_file(backbone)
     if not path.exists():
         raise KoalaError(
             f"there are no distilled weights of '{backbone}' at {path}: make them with notebooks/pretrain.ipynb."
         )
     return str(path)
+
+
+def distilled_file(backbone: str) -> Path:
+    """Where pretrain.ipynb leaves the weights of a backbone that it has taught."""
+    return data_dir() / "weights" / f"{backbone}-distilled.safetensors"
 
 
 def stated_size(name: str) -> int | None:

@@ -12,7 +12,7 @@ from koala.system import paths
 from koala.system.errors import KoalaError, nearest
 
 PARAMS = paths.ROOT / "params"
-KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "probe", "parts"}
+KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "distill", "probe", "parts"}
 PART_KEYS = {"experiments", "seeds", "scale", "suffix"}
 
 _NAMES, _VALUES = (list, "a list: [one, two]"), (dict, "parameters with their values, one a line")
@@ -21,6 +21,7 @@ KINDS = {
     "seeds": _NAMES,
     "data": _VALUES,
     "scale": _VALUES,
+    "distill": _VALUES,
     "title": (str, "text"),
     "about": (str, "text"),
     "probe": (str, "an experiment's name, or empty quotes for none"),
@@ -51,6 +52,7 @@ class Part:
 class Study:
     """experiments: names of files in params/experiments, or of a part's, with its suffix. parts: what runs, in this order; where it
     is empty, every experiment over every seed. data: parameters of data.ipynb. scale: overrides for all runs.
+    distill: backbone -> parameters of pretrain.ipynb, for experiments with weights=distilled.
     probe: the experiment whose extractor extractor.ipynb looks into, or "". about: what the study is for, and what it
     cannot show, in one to three sentences for its pages."""
 
@@ -63,6 +65,7 @@ class Study:
     probe: str = ""
     about: str = ""
     parts: list = dataclasses.field(default_factory=list)
+    distill: dict = dataclasses.field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -103,6 +106,8 @@ def load(name: str) -> Study:
     if not study.experiments or not study.seeds:
         raise KoalaError(f"{path}: a study needs at least one experiment and one seed.")
     config.from_dict(config.DataConfig, study.data)
+    for backbone in study.distill:
+        config.from_dict(config.PretrainConfig, distillation(study, backbone))
     for experiment, seed in study.runs():
         config.from_dict(config.RunConfig, parameters(study, experiment, seed))
     if study.probe and study.probe not in study.experiments:
@@ -129,17 +134,27 @@ def _stored(study: Study) -> int:
 
 def extractors(study: Study) -> dict[str, dict]:
     """The distinct extractor outputs that a study needs: name -> parameters of features.ipynb."""
-    wanted = {}
     names = {field.name for field in dataclasses.fields(config.FeaturesConfig)}
+    wanted = {}
     for experiment in study.experiments:
-        values = {k: v for k, v in parameters(study, experiment, 0).items() if k in names}
-        values["image_size"] = _stored(study)  # the extractor sees the photographs as they are prepared
-        if values.get("backbone") != "none":
-            key = "-".join(str(values.get(k, "auto")) for k in ("backbone", "weights", "layer")).replace(
-                "/", "_"
-            )
-            wanted[key] = values
+        if key := features_of(study, experiment):
+            values = {k: v for k, v in parameters(study, experiment, 0).items() if k in names}
+            wanted[key] = values | {"image_size": _stored(study)}  # the extractor sees what is prepared
     return wanted
+
+
+def features_of(study: Study, experiment: str) -> str:
+    """Name of the extractor outputs that an experiment needs; empty without an extractor, or where the network runs it."""
+    values = parameters(study, experiment, 0)
+    if values.get("backbone") == "none" or values.get("network") == "pyramid":
+        return ""
+    return "-".join(str(values.get(k, "auto")) for k in ("backbone", "weights", "layer")).replace("/", "_")
+
+
+def distillation(study: Study, backbone: str) -> dict:
+    """Parameters of pretrain.ipynb that make the distilled weights of a backbone on the study's photographs."""
+    shared = {"dataset": study.data.get("name", "photos"), "image_size": _stored(study), "backbone": backbone}
+    return shared | study.distill[backbone]
 
 
 def results(study: Study) -> list[dict]:

@@ -14,8 +14,12 @@ def say(text: str) -> None:
     ipykernel keeps the stderr that papermill handed on to the kernel: sys.stderr.fileno()."""
     if _papermill() is None:
         return
-    line = f"\r\x1b[K{text}\n" if os.isatty(sys.stderr.fileno()) else f"\n{text}\n"  # over papermill's bar
-    os.write(sys.stderr.fileno(), line.encode(errors="replace"))
+    try:
+        terminal = sys.stderr.fileno()
+    except OSError:  # ipykernel keeps no copy where it does not capture descriptors, as under pytest
+        return
+    line = f"\r\x1b[K{text}\n" if os.isatty(terminal) else f"\n{text}\n"  # over papermill's bar
+    os.write(terminal, line.encode(errors="replace"))
 
 
 def output_notebook() -> Path | None:

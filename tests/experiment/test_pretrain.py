@@ -1,4 +1,4 @@
-"""Training an extractor's network: labels, crops, one run through papermill, and that it stops and goes on."""
+"""A pupil learns its teacher's logits: loss, crops, labels, the weights as an extractor, and that it stops and goes on."""
 
 import dataclasses
 import itertools
@@ -9,11 +9,13 @@ import pandas as pd
 import pytest
 import safetensors
 import torch
+import torch.nn.functional as F
 from calling import make_environment, papermill, text_of
 
-from koala import config, data, experiment, extractors
-from koala.experiment import pretrain
+from koala import config, data, experiment, extractors, lab
+from koala.experiment import lesson, pretrain
 from koala.extractors import quantize
+from koala.extractors.weights import distilled_file
 from koala.system.errors import KoalaError
 from koala.training.loop import cosine
 
@@ -38,28 +40,32 @@ class Table:
     """As much of a data set as `classes` looks at."""
 
     files: pd.DataFrame
-    name: str = "made up"
 
 
-def test_synsets_have_imagenets_numbers_and_other_categories_their_order():
-    synsets = Table(
-        pd.DataFrame({"category": pd.Categorical(["n01443537", "n01440764", "n01443537"])})
-    )  # goldfish 1, tench 0
-    assert pretrain.classes(synsets, 1000).tolist() == [1, 0, 1]
-    others = Table(pd.DataFrame({"category": pd.Categorical(["sea", "forest", "sea"])}))
-    assert pretrain.classes(others, 1000).tolist() == [1, 0, 1]
-    for width, categories in ((1, ["a", "b"]), (10, ["a", "a"])):
-        with pytest.raises(KoalaError, match=r"'made up' has \d categories"):
-            pretrain.classes(Table(pd.DataFrame({"category": pd.Categorical(categories)})), width)
+def test_synsets_have_imagenets_numbers_and_other_categories_none():
+    names = pd.Categorical(["n01443537", "n01440764", "n01443537"])  # goldfish 1, tench 0
+    assert pretrain.classes(Table(pd.DataFrame({"category": names}))).tolist() == [1, 0, 1]
+    assert pretrain.classes(Table(pd.DataFrame({"category": pd.Categorical(["sea", "forest"])}))) is None
+
+
+def test_the_loss_is_the_divergence_of_the_softened_softmaxes():
+    ours, theirs = torch.randn(2, 5, 9, generator=torch.Generator().manual_seed(0))
+    p, q = F.softmax(theirs / 2, 1), F.softmax(ours / 2, 1)
+    assert lesson.distance(ours, theirs).item() == pytest.approx(
+        4 * (p * (p / q).log()).sum(1).mean().item(), rel=1e-5
+    )
+    assert lesson.distance(theirs + 3, theirs).item() == pytest.approx(
+        0, abs=1e-5
+    )  # a common shift does not count
 
 
 def test_crops_show_parts_of_their_own_photograph_and_mirror_half():
     ramp = torch.linspace(0, 1, 64).expand(400, 1, 64, 64)  # brighter to the right
-    shown = pretrain.augment(ramp, 96)
+    shown = lesson.augment(ramp, 96)
     assert shown.shape == (400, 1, 96, 96) and 0 <= shown.min() and shown.max() <= 1
     slope = shown[..., -1].mean((1, 2)) - shown[..., 0].mean((1, 2))  # (400,)
     assert 0.4 < (slope < 0).float().mean() < 0.6
-    assert slope.abs().min() > pretrain.LEAST * 0.75 * 0.9 and slope.abs().max() < 1.01
+    assert slope.abs().min() > lesson.LEAST * 0.75 * 0.9 and slope.abs().max() < 1.01
     assert shown.std(dim=2).max() < 1e-5  # nothing is turned or sheared
 
 
@@ -71,104 +77,117 @@ def test_the_learning_rate_rises_and_falls_to_nothing():
     assert all(a >= b for a, b in itertools.pairwise(rates[peak:]))
 
 
-def test_a_network_learns_and_its_packed_weights_are_an_extractor(photos):
+def test_a_pupil_learns_and_its_packed_weights_are_an_extractor(photos):
     state = torch.get_rng_state()
     result = train(photos, epochs=6)
     assert torch.equal(torch.get_rng_state(), state)
-    assert result["history"]["train_loss"].iloc[-1] < result["history"]["train_loss"].iloc[0]
-    assert result["test"]["in 8 bits"]["top1"] > 0.6  # two categories
-    file = result["folder"] / "weights.safetensors"
-    with safetensors.safe_open(file, "pt") as opened:
-        assert (
-            json.loads(opened.metadata()["koala"])["size"] == 32
-            and opened.get_tensor("conv1.0.weight").dtype == torch.int8
-        )
-    extractor = extractors.build("resnet10t", str(file))
-    assert extractor.row.size == 32 and extractor.info["size"] == 32 and extractor.info["trained"]
+    losses = result["history"]["val_loss"]
+    assert losses.iloc[-1] < 0.8 * losses.iloc[0] and "top1" not in result["history"]
+    with safetensors.safe_open(result["folder"] / "weights.safetensors", "pt") as opened:
+        note = json.loads(opened.metadata()["koala"])
+        assert note["size"] == 32 and note["teacher"] == "efficientnet"
+        assert opened.get_tensor("conv1.0.weight").dtype == torch.int8
+    extractor = extractors.build("resnet10t", "distilled")
+    assert (
+        extractor.info["weights"] == "distilled here"
+        and extractor.info["trained"]
+        and extractor.row.size == 32
+    )
     rows = photos.rows("test")
-    given = pretrain.make_batches(photos.images, np.zeros((len(photos.images), 0), np.float16), CPU)
-    again = pretrain.accuracy(extractor, given, torch.from_numpy(pretrain.classes(photos, 1000)), rows)
-    assert again == pytest.approx(result["test"]["in 8 bits"])
-    assert train(photos, epochs=6)["run_id"] == result["run_id"]  # read back
+    teacher = extractors.compute(photos, "efficientnet").array
+    images = torch.from_numpy(np.array(photos.images[rows])).permute(0, 3, 1, 2)
+    logits = extractor(lab.luma(images))
+    expected = (logits.argmax(1).numpy() == teacher[rows].argmax(1)).mean()
+    assert result["test"]["in 8 bits"]["agreement"] == pytest.approx(expected)
+    distilled_file("resnet10t").unlink()
+    assert (
+        train(photos, epochs=6)["run_id"] == result["run_id"] and distilled_file("resnet10t").exists()
+    )  # read back
 
 
 def test_only_the_training_split_is_learned(photos, monkeypatch):
     seen = []
-    step = pretrain.Lesson.step
-    monkeypatch.setattr(
-        pretrain.Lesson, "step", lambda self, rows, *rest: seen.extend(rows) or step(self, rows, *rest)
-    )
-    train(photos)
-    assert sorted(set(seen)) == photos.rows("train").tolist() and len(seen) == 2 * len(set(seen))
+    honest = lesson.Lesson.step
+
+    def watching(self, batch, number, steps):
+        seen.append(batch.features)
+        return honest(self, batch, number, steps)
+
+    monkeypatch.setattr(lesson.Lesson, "step", watching)
+    train(photos, epochs=1)
+    teacher = torch.from_numpy(np.array(extractors.compute(photos, "efficientnet").array)).float()
+    rows = {int((teacher == one).all(1).nonzero()[0]) for one in torch.cat(seen)}
+    assert rows == set(photos.rows("train").tolist())
 
 
-@pytest.mark.parametrize("after", [1, 3])
-def test_a_run_that_is_stopped_goes_on_to_the_same_bits(photos, monkeypatch, after):
-    whole = train(photos)
-    expected = {
-        name: (whole["folder"] / name).read_bytes() for name in ("weights.safetensors", "history.csv")
-    }
-    calls = []
+class Stop(Exception):
+    pass
 
-    def progress(*_):
-        calls.append(1)
-        if len(calls) == after:
-            raise KeyboardInterrupt
 
-    settings = dataclasses.replace(SMALL, checkpoint_minutes=1e-9, resume=True)
-    (whole["folder"] / "result.json").unlink()
+@pytest.mark.parametrize("steps", [1, 3])
+def test_a_run_that_is_stopped_goes_on_to_the_same_bits(photos, steps, tmp_path, monkeypatch):
+    settings = dataclasses.replace(SMALL, checkpoint_minutes=1e-9)
     rows = experiment.split_rows(settings, photos)
-    with pytest.raises(KeyboardInterrupt):
-        pretrain.run(settings, photos, rows, CPU, progress=progress)
-    assert not (whole["folder"] / "result.json").exists()
+    calls = itertools.count(1)
+
+    def stop(*_):
+        if next(calls) > steps:
+            raise Stop
+
+    extractors.compute(photos, "efficientnet")  # the teacher is not interrupted here
+    with pytest.raises(Stop):
+        pretrain.run(settings, photos, rows, CPU, progress=stop)
     resumed = pretrain.run(settings, photos, rows, CPU)
-    assert resumed["folder"] == whole["folder"]
-    assert {name: (whole["folder"] / name).read_bytes() for name in expected} == expected
+    expected = (resumed["folder"] / "weights.safetensors").read_bytes()
+    again = pretrain.run(dataclasses.replace(settings, resume=False), photos, rows, CPU)
+    assert (again["folder"] / "weights.safetensors").read_bytes() == expected
 
 
-def test_a_size_that_the_network_cannot_take_is_one_sentence():
-    for backbone, size in (("vit", 64), ("inception", 32)):
-        with pytest.raises(KoalaError, match=f"'{backbone}' cannot take pictures of {size} pixels"):
-            extractors.build(backbone, "untrained", size=size)
+def test_a_teacher_without_weights_or_of_other_logits_is_refused(photos):
+    with pytest.raises(KoalaError, match="without a classifier"):
+        train(photos, teacher="inception2015")
+    with pytest.raises(KoalaError):
+        train(photos, teacher="resnet18")  # no ImageNet weights without a hub
 
 
-def test_packing_keeps_names_that_look_like_scales():
-    state = {"norm.scale": torch.randn(5), "norm": torch.randn(5), "conv.weight": torch.randn(4, 3)}
-    restored = quantize.dequantize(quantize.quantize(state))
-    assert set(restored) == set(state) and torch.equal(restored["norm.scale"], state["norm.scale"])
-    assert quantize.dequantize(state).keys() == state.keys()
+def test_quantized_weights_are_within_half_a_step():
+    state = {"w": torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0))}
+    packed = quantize.quantize(state)
+    step = state["w"].abs().amax((1, 2, 3), keepdim=True) / 127
+    assert ((quantize.dequantize(packed)["w"] - state["w"]).abs() <= step / 2 + 1e-6).all()
 
 
-def test_notebook_and_a_run_with_its_weights(tmp_path, photo_folder):
+def test_notebook_and_a_run_with_its_weights(photo_folder, tmp_path):
     environment = make_environment(tmp_path)
-    shared = (
+    arguments = (
         "-p",
         "dataset",
         photo_folder,
         "-p",
         "image_size",
-        "32",
-        "-p",
-        "epochs",
-        "1",
-        "-p",
-        "device",
-        "cpu",
+        32,
         "-p",
         "backbone",
         "resnet10t",
+        "-p",
+        "size",
+        32,
     )
-    done = papermill(environment, "pretrain", tmp_path / "out.ipynb", *shared, "-p", "size", "32")
+    out = tmp_path / "pretrain.ipynb"
+    done = papermill(environment, "pretrain", out, *arguments, "-p", "epochs", 1)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "in 8 bits" in text_of(tmp_path / "out.ipynb")
-    (file,) = (tmp_path / "runs").glob("*/weights.safetensors")
-    done = papermill(environment, "train", tmp_path / "run.ipynb", *shared, "-p", "weights", file)
+    assert "agreement" in text_of(out)
+    done = papermill(
+        environment,
+        "train",
+        tmp_path / "train.ipynb",
+        *arguments[:6],
+        "-p",
+        "weights",
+        "distilled",
+        "-p",
+        "epochs",
+        1,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
-    (env,) = (
-        path
-        for path in (tmp_path / "runs").glob("*/env.json")
-        if (path.parent / "model.safetensors").exists()
-    )
-    assert json.loads(env.read_text())["weights"]["trained"] and "UNTRAINED" not in text_of(
-        tmp_path / "run.ipynb"
-    )
+    assert "distilled here" in text_of(tmp_path / "train.ipynb")
