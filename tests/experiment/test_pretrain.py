@@ -181,7 +181,7 @@ def test_notebook_and_a_run_with_its_weights(photo_folder, tmp_path):
         environment,
         "train",
         tmp_path / "train.ipynb",
-        *arguments[:6],
+        *arguments[:9],
         "-p",
         "weights",
         "distilled",
