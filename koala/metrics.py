@@ -182,6 +182,12 @@ def hue_errors(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch
     return values
 
 
+def hue_shares(lab_true: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Lab (N,3,H,W) -> for each name in HUES the share of each photograph's pixels that have it, (N,)."""
+    sector = _sector(lab_true)
+    return {name: (sector == index).float().mean((1, 2)) for index, name in enumerate(HUES)}
+
+
 def _sector(picture):
     a, b = picture[:, 1], picture[:, 2]
     lower = torch.tensor(list(HUES.values()), dtype=a.dtype, device=a.device)

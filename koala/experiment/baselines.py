@@ -55,16 +55,9 @@ def table(
     batches(rows) -> (rgb (n,3,S,S) uint8, ...), with .images (N,...); files: the data set's table; fingerprint: the data set's;
     features (N,D) in row order, without which, or with D = 0, the methods OF_FEATURES are left out. Where all photographs have one
     category, so are those that need it."""
-    names = files["category"].to_numpy(str)[: 1 + max(members.max() for members in rows.values())]
-    size = batches(rows["test"][:1])[0].shape[-1]
-    key = _hash(
-        FORMAT,
-        fingerprint,
-        size,
-        *(rows[split] for split in sorted(rows)),
-        *np.unique(names, return_inverse=True),
-    )
-    colours = _colours(batches, rows, names, key, progress)
+    names = _names(rows, files)
+    key = _key(batches, rows, names, fingerprint)
+    colours = fit(batches, rows, files, fingerprint, progress)
     tables = [_judged(f"plain-{key}", batches, rows["test"], _plain(colours, names), progress)]
     if features is not None and features.shape[1]:
         own = _hash(key, features)
@@ -83,13 +76,31 @@ def measured(rgb: torch.Tensor, ab: torch.Tensor) -> dict[str, np.ndarray]:
     return {name: value.cpu().numpy() for name, value in values.items()}
 
 
-def _colours(batches, rows, names, key, progress) -> Colours:
-    """Fitted on the training split, or read back."""
+def fit(batches, rows: dict, files: pd.DataFrame, fingerprint: str, progress=None) -> Colours:
+    """Colours by lightness of the training split, or read back. Arguments as in `table`."""
+    names = _names(rows, files)
+    key = _key(batches, rows, names, fingerprint)
     arrays = kept(f"colours-{key}", lambda: _sums(batches, rows, names, progress))
     fitted = [metrics.baselines_of(torch.from_numpy(total)) for total in arrays["totals"]]
     categories = dict(zip(arrays["names"].tolist(), fitted, strict=True))
     return Colours(
         metrics.baselines_of(torch.from_numpy(arrays["totals"].sum(0))), categories, arrays["residuals"]
+    )
+
+
+def _names(rows, files) -> np.ndarray:
+    """(N,) the categories up to the last photograph that counts."""
+    return files["category"].to_numpy(str)[: 1 + max(members.max() for members in rows.values())]
+
+
+def _key(batches, rows, names, fingerprint) -> str:
+    size = batches(rows["test"][:1])[0].shape[-1]
+    return _hash(
+        FORMAT,
+        fingerprint,
+        size,
+        *(rows[split] for split in sorted(rows)),
+        *np.unique(names, return_inverse=True),
     )
 
 
@@ -123,13 +134,13 @@ def _plain(colours: Colours, names: np.ndarray):
     def predict(rows, L):
         predictions = {name: colours.everyone.predict(name, L) for name in metrics.BASELINES}
         if len(colours.categories) > 1:
-            predictions["category"] = _by_category(colours, names[rows], L)
+            predictions["category"] = by_category(colours, names[rows], L)
         return predictions
 
     return lambda: predict
 
 
-def _by_category(colours: Colours, names, L: torch.Tensor) -> torch.Tensor:
+def by_category(colours: Colours, names, L: torch.Tensor) -> torch.Tensor:
     """Colour by lightness of each photograph's category; of all photographs where the training split has none of it."""
     fitted = [colours.categories.get(name, colours.everyone) for name in names]
     return torch.cat([one.predict("lightness", L[i : i + 1]) for i, one in enumerate(fitted)])
@@ -146,7 +157,7 @@ def _from_features(colours: Colours, rows: dict, names: np.ndarray, features: np
         shift = torch.stack([shift[i, level[i]] for i in range(len(L))]).movedim(3, 1)  # (n, 2, S, S)
         predictions = {"linear": colours.everyone.predict("lightness", L) + shift}
         if told is not None:
-            predictions["category_told"] = _by_category(colours, told(members), L)
+            predictions["category_told"] = by_category(colours, told(members), L)
         return predictions
 
     return predict

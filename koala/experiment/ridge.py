@@ -16,36 +16,37 @@ LEAST = 1e-6  # a column that varies less is constant, and says nothing
 
 @dataclass(frozen=True)
 class Ridge:
-    """A fitted regression: features (n,D) -> targets (n,K). penalty: the one that the validation split chose."""
+    """A fitted regression: features (n,D) -> targets (n,K). penalties (K,): those that the validation split chose."""
 
     mean: torch.Tensor
     scale: torch.Tensor
     weights: torch.Tensor
     intercept: torch.Tensor
-    penalty: float
+    penalties: np.ndarray
 
     def __call__(self, features: np.ndarray) -> torch.Tensor:
         standardized = (_tensor(features) - self.mean) / self.scale
         return standardized @ self.weights + self.intercept
 
 
-def fit(features: np.ndarray, targets: np.ndarray, rows: dict, weights: np.ndarray | None = None) -> Ridge:
+def fit(features, targets, rows: dict, weights=None, each: bool = False) -> Ridge:
     """Fit on rows["train"], choose the penalty on rows["validation"] by the weighted squared error.
 
-    features (N,D) in row order; targets (N,K) and weights (N,), which are 1 where they are left out, likewise. The
-    features are standardized by the training split, and the intercept is not penalized."""
+    features (N,D) in row order; targets (N,K) and weights (N,), which are 1 where they are left out, likewise. each: a
+    penalty for each target, rather than one for all. The features are standardized by the training split, and the
+    intercept is not penalized."""
     weights = np.ones(len(targets), np.float32) if weights is None else weights
     mean, scale = _moments(features, rows["train"])
     gram, cross, x_mean, y_mean = _sums(features, targets, weights, rows["train"], mean, scale)
     values, vectors = torch.linalg.eigh(gram)
     rotated = vectors.T @ cross  # (D, K)
     solved = [vectors @ (rotated / (values.clamp_min(0) + p)[:, None]) for p in PENALTIES]
-    fitted = [
-        Ridge(mean, scale, w.float(), (y_mean - x_mean @ w).float(), float(p))
-        for w, p in zip(solved, PENALTIES, strict=True)
-    ]
-    losses = _validation_losses(fitted, features, targets, weights, rows["validation"])
-    return fitted[int(np.argmin(losses))]
+    fitted = [Ridge(mean, scale, w.float(), (y_mean - x_mean @ w).float(), None) for w in solved]
+    losses = _validation_losses(fitted, features, targets, weights, rows["validation"])  # (penalties, K)
+    losses = losses if each else losses.sum(1, keepdims=True).repeat(losses.shape[1], 1)
+    chosen = losses.argmin(0)  # (K,)
+    columns = torch.stack([solved[i][:, k] for k, i in enumerate(chosen)], 1)  # (D, K)
+    return Ridge(mean, scale, columns.float(), (y_mean - x_mean @ columns).float(), PENALTIES[chosen])
 
 
 def _moments(features, rows) -> tuple[torch.Tensor, torch.Tensor]:
@@ -75,10 +76,11 @@ def _sums(features, targets, weights, rows, mean, scale):
 
 
 def _validation_losses(fitted, features, targets, weights, rows) -> np.ndarray:
-    losses = np.zeros(len(fitted))
+    """(penalties, K)"""
+    losses = np.zeros((len(fitted), targets.shape[1]))
     for part in _parts(rows):
         y, w = _tensor(targets[part]), _tensor(weights[part])[:, None]
-        losses += [(w * (model(features[part]) - y).square()).sum().item() for model in fitted]
+        losses += np.stack([(w * (model(features[part]) - y).square()).sum(0).numpy() for model in fitted])
     return losses
 
 

@@ -1,4 +1,4 @@
-"""What the extractor can do in this architecture: its output is one constant a channel and photograph, no more.
+"""What the extractor can do in this architecture: its output is one constant per channel of a photograph, no more.
 
 conv1x1([encoder, embedding]) = conv(encoder) + linear(embedding): the embedding moves each of the 256 channels of a
 photograph up or down before one ReLU. So three questions can be asked without training again: how large is that
@@ -9,85 +9,88 @@ import dataclasses
 
 import numpy as np
 import torch
-from sklearn.linear_model import RidgeCV
 from sklearn.metrics import r2_score
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from koala import lab, metrics
-from koala.experiment import evaluate
+from koala.experiment import evaluate, ridge
 from koala.extractors import controls
-from koala.study import category_baseline
-from koala.study.compare import interval
+from koala.study.intervals import interval
 from koala.training import loop
 from koala.training.batches import at_a_time, chunks
 from koala.training.step import Job, predict
 
 RARE = 0.005  # a target that varies less over the test split has no meaningful R^2
-PENALTIES = np.logspace(-1, 6, 15)
+FITTED = 20_000  # photographs of a split that the probes look at: all 78,150 of tiny-imagenet change an R^2 by 0.01
 
 
-def gray_statistics(rgb: torch.Tensor) -> np.ndarray:
-    """What lightness alone says of a photograph, without a network: (N,3,S,S) uint8 -> (N,35).
+def gray_statistics(L: torch.Tensor) -> np.ndarray:
+    """What lightness alone says of a photograph, without a network: L* (N,S,S) in [0, 100] -> (N,35).
 
     A histogram of L* in 16 bins, its mean and spread, the mean L* of a 4x4 grid, and the mean absolute gradient."""
-    L = lab.rgb_to_lab(rgb.cpu())[:, 0]  # (N, S, S)
-    shares = torch.stack([torch.histc(one, 16, 0, 100) / one.numel() for one in L])
+    n = len(L)
+    bins = (L * (16 / 100)).int().clamp(0, 15) + 16 * torch.arange(n, device=L.device).view(n, 1, 1)
+    shares = torch.bincount(bins.flatten(), minlength=16 * n).view(n, 16) / L[0].numel()
     grid = torch.nn.functional.adaptive_avg_pool2d(L[:, None], 4).flatten(1)  # (N, 16)
     moments = torch.stack([L.mean((1, 2)), L.std((1, 2)), L.diff(dim=2).abs().mean((1, 2))], 1)
-    return torch.cat([shares, grid, moments], 1).numpy()
+    return torch.cat([shares, grid, moments], 1).cpu().numpy()
 
 
-def colour_targets(rgb: torch.Tensor) -> dict[str, np.ndarray]:
-    """A photograph's colour in a few numbers: mean a*, mean b*, and the share of its pixels in each hue, (N,) each."""
-    rgb = rgb.cpu()
-    ab = lab.rgb_to_lab(rgb)[:, 1:]
-    targets = {"mean a*": ab[:, 0].mean((1, 2)), "mean b*": ab[:, 1].mean((1, 2))}
-    shares = metrics.hue_errors(rgb, ab)
-    return {
-        name: value.numpy()
-        for name, value in (targets | {hue: shares[f"{hue}_share"] for hue in metrics.HUES}).items()
-    }
+def colour_targets(lab_true: torch.Tensor) -> dict[str, np.ndarray]:
+    """A photograph's colour in a few numbers, of Lab (N,3,S,S): mean a*, mean b*, and the share of its pixels in each hue,
+    (N,) each."""
+    targets = {"mean a*": lab_true[:, 1].mean((1, 2)), "mean b*": lab_true[:, 2].mean((1, 2))}
+    return {name: value.cpu().numpy() for name, value in (targets | metrics.hue_shares(lab_true)).items()}
 
 
-def linear_probe(
-    inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], fit_rows, test_rows
-) -> list[dict]:
-    """R^2 on test_rows of ridge regression fitted on fit_rows, one dict a target with a value per kind of input.
+def linear_probe(inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], rows: dict) -> list[dict]:
+    """R^2 on rows["test"] of ridge regression fitted on rows["train"], one dict a target with a value per kind of input.
 
-    inputs: name -> (N,D); targets: name -> (N,). The penalty is chosen within fit_rows by leave-one-out. R^2 is
+    inputs: name -> (N,D); targets: name -> (N,). The penalty is chosen for each target on rows["validation"]. R^2 is
     1 for a perfect prediction, 0 for the test photographs' own mean, below 0 for worse, and NaN where the target hardly
     varies over them."""
     wanted = np.stack(list(targets.values()), 1)  # (N, targets)
-    scores = {}
-    for name, matrix in inputs.items():
-        model = make_pipeline(StandardScaler(), RidgeCV(PENALTIES, alpha_per_target=True))
-        found = model.fit(matrix[fit_rows], wanted[fit_rows]).predict(matrix[test_rows])
-        r2 = r2_score(wanted[test_rows], found, multioutput="raw_values")
-        scores[name] = np.where(wanted[test_rows].std(0) > RARE, r2, np.nan)
+    of_test, scores = wanted[rows["test"]], {}
+    for name, features in inputs.items():
+        predicted = ridge.fit(features, wanted, rows, each=True)(features[rows["test"]])
+        r2 = r2_score(of_test, predicted.numpy(), multioutput="raw_values")
+        scores[name] = np.where(of_test.std(0) > RARE, r2, np.nan)
     return [
         {"target": target} | {name: scores[name][i] for name in inputs} for i, target in enumerate(targets)
     ]
 
 
-def statistics(job: Job, matrix: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def shortened(rows: dict) -> dict:
+    """The same splits, training and validation with their first FITTED photographs: they stand in random order."""
+    return {split: members if split == "test" else members[:FITTED] for split, members in rows.items()}
+
+
+def statistics(
+    batches, features: np.ndarray, rows: dict
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """A run's photographs in row order: what can be known of each, "gray statistics" (N,35) and "features" (N,D), and
-    its `colour_targets`. matrix: the run's features (N,D)."""
+    its `colour_targets`. NaN where a photograph is not in `rows`. features (N,D)."""
+    members = np.sort(np.concatenate(list(rows.values())))
     gray, colours = [], []
-    for part in chunks(np.arange(len(matrix)), at_a_time(job.batches.images)):
-        rgb, _ = job.batches(part)
-        gray.append(gray_statistics(rgb))
-        colours.append(colour_targets(rgb))
-    inputs = {"gray statistics": np.concatenate(gray), "features": matrix.astype(np.float32)}
-    return inputs, {name: np.concatenate([part[name] for part in colours]) for name in colours[0]}
+    for part in chunks(members, at_a_time(batches.images)):
+        lab_true = lab.rgb_to_lab(batches(part)[0])
+        gray.append(gray_statistics(lab_true[:, 0]))
+        colours.append(colour_targets(lab_true))
+    targets = {name: np.concatenate([part[name] for part in colours]) for name in colours[0]}
+    inputs = {"gray statistics": _in_rows(np.concatenate(gray), members, len(features)), "features": features}
+    return inputs, {name: _in_rows(values, members, len(features)) for name, values in targets.items()}
+
+
+def _in_rows(values: np.ndarray, members: np.ndarray, count: int) -> np.ndarray:
+    """Values of `members` (m,...) in an array of all `count` photographs; NaN elsewhere."""
+    everyone = np.full((count, *values.shape[1:]), np.nan, np.float32)
+    everyone[members] = values
+    return everyone
 
 
 def run(inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], rows: dict) -> list[dict]:
     """`linear_probe` of a run's `statistics`: from gray statistics, from its features, and from both."""
-    both = np.concatenate(list(inputs.values()), 1)
-    return linear_probe(
-        inputs | {"both": both}, targets, rows["train"][: category_baseline.FITTED], rows["test"]
-    )
+    both = np.concatenate([features.astype(np.float32) for features in inputs.values()], 1)
+    return linear_probe(inputs | {"both": both}, targets, rows)
 
 
 def averages(probed: list[dict]) -> list[dict]:
@@ -110,20 +113,20 @@ def with_features(job: Job, features: torch.Tensor) -> Job:
     return dataclasses.replace(job, batches=dataclasses.replace(job.batches, features=features))
 
 
-def swapped_errors(job: Job, matrix: np.ndarray, rows: dict, seed: int = 0) -> dict[str, np.ndarray]:
+def swapped_errors(job: Job, features: np.ndarray, rows: dict, seed: int = 0) -> dict[str, np.ndarray]:
     """CIEDE2000 of each test photograph (n,) with its own features, another test photograph's, and the mean features.
 
-    matrix: the run's features (N,D)."""
-    features = torch.from_numpy(np.ascontiguousarray(matrix))
-    mean = matrix[rows["train"]].mean(0, dtype=np.float32).astype(matrix.dtype)
+    features: the run's (N,D)."""
+    own = torch.from_numpy(np.ascontiguousarray(features))
+    mean = features[rows["train"]].mean(0, dtype=np.float32).astype(features.dtype)
     kinds = {
-        "own": features,
-        "another photograph's": features[torch.from_numpy(controls.shuffled_rows(len(matrix), rows, seed))],
-        "mean of the training split": torch.from_numpy(mean).expand_as(features),
+        "own": own,
+        "another photograph's": own[torch.from_numpy(controls.shuffled_rows(len(features), rows, seed))],
+        "mean of the training split": torch.from_numpy(mean).expand_as(own),
     }
     errors = {}
-    for name, given in kinds.items():
-        changed, parts = with_features(job, given), []
+    for name, replaced in kinds.items():
+        changed, parts = with_features(job, replaced), []
         for part in chunks(rows["test"], at_a_time(job.batches.images, job.config.batch_size)):
             parts.append(metrics.evaluate(*predict(changed, part))["ciede2000"].cpu().numpy())
         errors[name] = np.concatenate(parts)
@@ -131,7 +134,7 @@ def swapped_errors(job: Job, matrix: np.ndarray, rows: dict, seed: int = 0) -> d
 
 
 def compare(errors: dict[str, np.ndarray]) -> list[dict]:
-    """Mean of each kind and its difference from "own" with a 95 % interval over photographs."""
+    """Mean of each kind of features and its difference from "own" with a 95 % interval over photographs."""
     rows = []
     for name, values in errors.items():
         mean, low, high = interval((values - errors["own"])[None])
@@ -141,14 +144,14 @@ def compare(errors: dict[str, np.ndarray]) -> list[dict]:
     return rows
 
 
-def swap_pictures(job: Job, matrix: np.ndarray, rows: dict, names: np.ndarray, count: int):
-    """Columns of pictures and captions for koala.report.pictures.grid: `count` drawn test photographs, of as many categories as
-    can be, each with everyone's features. matrix: the run's features (N,D); names: (N,) every photograph's category."""
+def swap_pictures(job: Job, features: np.ndarray, rows: dict, names: np.ndarray, count: int):
+    """Columns of photographs and captions for koala.report.pictures.grid: `count` test photographs of a seeded draw, of as many
+    categories as possible, each with everyone's features. features: the run's (N,D); names: (N,) the categories."""
     drawn = evaluate.drawn(rows["test"])
     drawn = drawn[evaluate.of_each(names[drawn], count)]
     columns = {}
     for number, row in enumerate(drawn, 1):
-        features = torch.from_numpy(np.array(matrix[row])).expand(matrix.shape)
-        columns[f"features of {number}"] = evaluate.pictures(with_features(job, features), drawn)
+        same = torch.from_numpy(np.array(features[row])).expand(features.shape)
+        columns[f"features of {number}"] = evaluate.pictures(with_features(job, same), drawn)
     columns["truth"] = job.batches(drawn)[0].permute(0, 2, 3, 1).cpu().numpy()
     return columns, [f"photograph {number}" for number in range(1, len(drawn) + 1)]

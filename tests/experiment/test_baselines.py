@@ -71,8 +71,8 @@ def test_colours_by_lightness_are_those_of_a_loop_over_photographs(opened):
 
 def test_linear_colour_is_scikit_learns_ridge_over_all_pixels(opened):
     """Every pixel a line, in its band of lightness; the project sums over a photograph's pixels first."""
-    batches, _, features = opened
-    colours = baselines._colours(batches, ROWS, NAMES, "key", None)
+    batches, files, features = opened
+    colours = baselines.fit(batches, ROWS, files, "print")
     predicted = baselines.linear_colour(colours, ROWS, features)(ROWS["test"])  # (n, 4, 2)
     mean, scale = features[:40].astype(np.float32).mean(0), features[:40].astype(np.float32).std(0)
     standardized = (features.astype(np.float32) - mean) / scale
@@ -96,7 +96,7 @@ def test_the_penalty_is_the_one_that_serves_the_validation_split():
     noise = RNG.normal(size=(300, 2)).astype(np.float32)
     rows = {"train": np.arange(60), "validation": np.arange(60, 200)}
     of_noise, of_signal = (
-        ridge.fit(features, targets, rows).penalty for targets in (noise, features[:, :2] + 0.01 * noise)
+        ridge.fit(features, targets, rows).penalties[0] for targets in (noise, features[:, :2] + 0.01 * noise)
     )
     assert of_noise >= 1e3 > 1 >= of_signal
 
@@ -120,7 +120,7 @@ def test_what_is_kept_is_read_back_and_what_is_damaged_is_computed_anew(opened):
     first = baselines.table(batches, ROWS, files, "print", features)
     batches.read = 0
     pd.testing.assert_frame_equal(baselines.table(batches, ROWS, files, "print", features), first)
-    assert batches.read == 1  # to see the photographs' size
+    assert batches.read == 2  # to see the photographs' size
     for path in (kept.paths.data_dir() / "baselines").glob("*.npz"):
         path.write_bytes(path.read_bytes()[:-50] + b"\0" * 50)
     pd.testing.assert_frame_equal(baselines.table(batches, ROWS, files, "print", features), first)
@@ -140,4 +140,4 @@ def test_a_category_without_training_photographs_has_the_colours_of_all():
     everyone = metrics.fit_baselines([torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8)])
     colours = SimpleNamespace(everyone=everyone, categories={})
     L = torch.full((1, 1, 4, 4), 50.0)
-    assert torch.equal(baselines._by_category(colours, ["moon"], L), everyone.predict("lightness", L))
+    assert torch.equal(baselines.by_category(colours, ["moon"], L), everyone.predict("lightness", L))

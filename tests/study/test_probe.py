@@ -41,7 +41,7 @@ def opened(photo_folder):
 
 
 def everything(rows, categories, matrix, job):
-    inputs, targets = probe.statistics(job, matrix)
+    inputs, targets = probe.statistics(job.batches, matrix, rows)
     columns, captions = probe.swap_pictures(job, matrix, rows, categories, 3)
     return {**inputs, **targets, **probe.swapped_errors(job, matrix, rows), **columns}, captions
 
@@ -70,7 +70,7 @@ def test_own_features_give_the_runs_own_error(opened):
 
 def test_targets_are_the_photographs_colours_and_a_probe_finds_what_is_there(opened):
     rows, _, matrix, job = opened
-    _, targets = probe.statistics(job, matrix)
+    _, targets = probe.statistics(job.batches, matrix, rows)
     rgb, _ = job.batches(np.array([3]))
     ab = lab.rgb_to_lab(rgb)[0, 1:].mean((1, 2))
     assert targets["mean a*"][3] == pytest.approx(ab[0].item(), abs=1e-4) and targets["mean b*"][
@@ -79,5 +79,5 @@ def test_targets_are_the_photographs_colours_and_a_probe_finds_what_is_there(ope
     wanted = targets["mean a*"]
     known = np.stack([wanted, np.random.default_rng(1).normal(size=len(wanted))], 1)
     inputs = {"known": known, "noise": known[:, 1:]}
-    (row,) = probe.linear_probe(inputs, {"mean a*": wanted}, rows["train"], rows["test"])
+    (row,) = probe.linear_probe(inputs, {"mean a*": wanted}, rows)
     assert row["known"] > 0.95 > 0.5 > row["noise"]
