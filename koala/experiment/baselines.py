@@ -109,7 +109,7 @@ def _sums(batches, rows, names, progress) -> dict[str, np.ndarray]:
     members = np.concatenate([rows["train"], rows["validation"]])
     sums, size = np.zeros((len(members), 101, 3), np.float32), at_a_time(batches.images)
     for start, part in zip(range(0, len(members), size), chunks(members, size), strict=True):
-        sums[start : start + len(part)] = metrics.colour_sums(_thinned(batches(part)[0])).cpu()
+        sums[start : start + len(part)] = metrics.colour_sums(thinned(batches(part)[0])).cpu()
         if progress:
             progress(start + len(part), len(members), "baselines")
     known, place = np.unique(names[rows["train"]], return_inverse=True)
@@ -122,7 +122,7 @@ def _sums(batches, rows, names, progress) -> dict[str, np.ndarray]:
     return {"names": known, "totals": totals, "residuals": residuals}
 
 
-def _thinned(rgb: torch.Tensor) -> torch.Tensor:
+def thinned(rgb: torch.Tensor) -> torch.Tensor:
     """Every k-th pixel of every k-th line, such that a side has at most MOST: the mean colour of 10^9 pixels is that of 10^8."""
     step = -(-rgb.shape[-1] // MOST)
     return rgb[..., ::step, ::step]

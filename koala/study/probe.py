@@ -12,7 +12,7 @@ import torch
 from sklearn.metrics import r2_score
 
 from koala import lab, metrics
-from koala.experiment import evaluate, ridge
+from koala.experiment import baselines, evaluate, ridge
 from koala.extractors import controls
 from koala.study.intervals import interval
 from koala.training import loop
@@ -68,11 +68,11 @@ def statistics(
     batches, features: np.ndarray, rows: dict
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """A run's photographs in row order: what can be known of each, "gray statistics" (N,35) and "features" (N,D), and
-    its `colour_targets`. NaN where a photograph is not in `rows`. features (N,D)."""
+    its `colour_targets`, of photographs thinned as baselines are fitted on. NaN where a photograph is not in `rows`. features (N,D)."""
     members = np.sort(np.concatenate(list(rows.values())))
     gray, colours = [], []
     for part in chunks(members, at_a_time(batches.images)):
-        lab_true = lab.rgb_to_lab(batches(part)[0])
+        lab_true = lab.rgb_to_lab(baselines.thinned(batches(part)[0]))
         gray.append(gray_statistics(lab_true[:, 0]))
         colours.append(colour_targets(lab_true))
     targets = {name: np.concatenate([part[name] for part in colours]) for name in colours[0]}

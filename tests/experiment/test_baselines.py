@@ -110,9 +110,9 @@ def test_constant_and_missing_features_give_colour_by_lightness(opened):
     assert difference.abs().max() < 0.2
 
 
-def test_large_photographs_are_thinned_and_small_ones_are_not():
-    assert baselines._thinned(torch.zeros(1, 3, 224, 224)).shape == (1, 3, 112, 112)
-    assert baselines._thinned(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+def test_large_photographs_arethinned_and_small_ones_are_not():
+    assert baselines.thinned(torch.zeros(1, 3, 224, 224)).shape == (1, 3, 112, 112)
+    assert baselines.thinned(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
 
 
 def test_what_is_kept_is_read_back_and_what_is_damaged_is_computed_anew(opened):
