@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from koala.system import paths
+from koala.system.errors import KoalaError
 
 
 def kept(key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -27,7 +28,7 @@ def kept(key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np
 def _sealed(path) -> bool:
     try:
         return paths.read_json(path.with_suffix(".json"))["sha256"] == paths.sha256_file(path)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, KeyError, KoalaError):
         return False
 
 

@@ -141,3 +141,11 @@ def test_a_category_without_training_photographs_has_the_colours_of_all():
     colours = SimpleNamespace(everyone=everyone, categories={})
     L = torch.full((1, 1, 4, 4), 50.0)
     assert torch.equal(baselines.by_category(colours, ["moon"], L), everyone.predict("lightness", L))
+
+
+def test_a_damaged_seal_is_as_good_as_none(opened):
+    first = kept.kept("key", lambda: {"a": np.ones(3)})
+    seal = kept.paths.data_dir() / "baselines" / "key.json"
+    seal.write_text(seal.read_text().replace("a", "b", 1))
+    again = kept.kept("key", lambda: {"a": np.full(3, 2.0)})
+    assert first["a"][0] == 1 and again["a"][0] == 2
