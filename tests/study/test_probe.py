@@ -36,7 +36,7 @@ def opened(photo_folder):
         rows,
         photos.files["category"].to_numpy(str),
         matrix,
-        pipeline.make_job(config, photos, rows, matrix, CPU),
+        pipeline.make_job(config, experiment.Inputs(photos, rows, matrix, {}, {}), CPU),
     )
 
 
