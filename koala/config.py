@@ -12,13 +12,27 @@ from koala.system.parameters import check, from_dict
 
 __all__ = ["check", "from_dict"]
 
-Positive = Annotated[int, Field(ge=1)]
-Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1, le=1_000_000)]
+Epochs = Annotated[int, Field(ge=1, le=10_000)]
+BatchSize = Annotated[int, Field(ge=1, le=65_536)]
+Count = Annotated[int, Field(ge=0, le=100_000_000)]
+Workers = Annotated[int, Field(ge=0, le=1024)]
 ImageSize = Annotated[int, Field(ge=16, le=1024, multiple_of=8)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+Minutes = Annotated[float, Field(gt=0, le=10_080, allow_inf_nan=False)]  # a week
+# A pattern's description is what an error says that a value must be.
+Device = Annotated[
+    str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$", description="auto, cpu, cuda, cuda:0, cuda:1 ...")
+]
+DataName = Annotated[
+    str,
+    Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="letters, digits, dots, '-' and '_', 100 at most",
+    ),
+]
 
 # These say where or how a run is computed, or where its summary goes; what is learned does not depend on them.
 VOLATILE = ("resume", "device", "compile", "processes", "result_file", "checkpoint_minutes")
@@ -54,20 +68,20 @@ class RunConfig(Identified):
     bins: Annotated[int, Field(ge=2, le=512)] = 50
     init: Literal["torch", "glorot", "he"] = "torch"
     mirror: bool = False
-    epochs: Positive = 4
-    batch_size: Positive = 64
+    epochs: Epochs = 4
+    batch_size: BatchSize = 64
     lr: PositiveFloat = 0.001
     schedule: Literal["steps", "cosine"] = "steps"
     lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.5
-    lr_step: Positive = 2
+    lr_step: Epochs = 2
     weight_decay: Share = 0.0
     seed: Seed = 0
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Device = "auto"
     compile: Literal["auto", "off", "on", "graphs"] = "auto"
-    processes: Count = 0
+    processes: Workers = 0
     resume: bool = True
-    checkpoint_minutes: PositiveFloat = 5.0
+    checkpoint_minutes: Minutes = 5.0
     result_file: str = ""
 
 
@@ -76,12 +90,12 @@ class DataConfig:
     """Parameters of data.ipynb: photographs in, one prepared data set out."""
 
     source: str = "photos"
-    name: str = "photos"
+    name: DataName = "photos"
     image_size: ImageSize = 64
     fit: Literal["crop", "fit"] = "crop"
     seed: Seed = 0
     keep_gray: bool = False
-    workers: Count = 0
+    workers: Workers = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +157,8 @@ class PretrainConfig(Identified):
     teacher: str = "efficientnet"
     backbone: str = "resnet18"
     size: Count = 64
-    epochs: Positive = 3
-    batch_size: Positive = 64
+    epochs: Epochs = 3
+    batch_size: BatchSize = 64
     lr: PositiveFloat = 0.001
     weight_decay: Share = 0.05
     seed: Seed = 0
@@ -152,7 +166,7 @@ class PretrainConfig(Identified):
     device: Device = "auto"
     compile: Literal["auto", "off", "on"] = "auto"
     resume: bool = True
-    checkpoint_minutes: PositiveFloat = 5.0
+    checkpoint_minutes: Minutes = 5.0
 
 
 @dataclasses.dataclass(frozen=True)

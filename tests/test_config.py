@@ -6,10 +6,11 @@ from pathlib import Path
 import nbformat
 import papermill
 import pytest
-import yaml
+from papermill.translators import PythonTranslator
 
 from koala import config, study
-from koala.system import parameters, paths
+from koala.experiment import inputs
+from koala.system import parameters, paths, yaml_files
 from koala.system.errors import KoalaError
 
 NOTEBOOKS = {
@@ -44,6 +45,13 @@ def test_only_the_last_injected_cell_counts():
     assert parameters.injected_names(cells) == ["epochs"]
 
 
+@pytest.mark.parametrize("key", ["epochs = 1\nimport os\nx", "epochs: int", "os.environ['x']", "x; y"])
+def test_a_key_that_papermill_would_write_as_code_is_refused(key):
+    injected = PythonTranslator.codify({key: 1}, "Parameters").removeprefix("# Parameters\n")
+    with pytest.raises(KoalaError, match="a parameter is a name with a value, not"):
+        check(injected=injected)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "words"),
     [
@@ -61,6 +69,13 @@ def test_only_the_last_injected_cell_counts():
         ("weights", "no/such/file.pth", "'weights' must be .* an existing .pth or .safetensors file"),
         ("device", "gpu", "'device' must be auto, cpu, cuda"),
         ("backbone", ["a"], "'backbone' must be text"),
+        ("epochs", 10**9, "'epochs' must be at most 10,000"),
+        ("epochs", "9" * 5000, "'epochs' has 5,000 characters"),
+        ("batch_size", 10**6, "'batch_size' must be at most 65,536"),
+        ("dataset", "x" * 5000, "'dataset' has 5,000 characters"),
+        ("weights", "x" * 4000 + ".pth", "'weights' must be .* existing"),
+        ("weights", "~nobody/\0.pth", "'weights' must be .* existing"),
+        ("loss", "m\ns" * 100, r"not 'm.ns.* \.\.\.\.$"),
     ],
 )
 def test_wrong_values_are_one_sentence(name, value, words):
@@ -98,15 +113,22 @@ def test_notebooks_are_stored_clean_and_with_short_cells(name):
 EXPERIMENTS = sorted(path.stem for path in (study.PARAMS / "experiments").glob("*.yaml"))
 
 
+def experiment(name: str) -> dict:
+    return yaml_files.read(study.PARAMS / "experiments" / f"{name}.yaml")
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment_files_are_valid(name):
-    values = yaml.safe_load((study.PARAMS / "experiments" / f"{name}.yaml").read_text())
-    assert config.from_dict(config.RunConfig, values)
+    """Names, types and ranges; and that a run can be built from them, before any photograph is read."""
+    values = experiment(name)
+    inputs.check(config.from_dict(config.RunConfig, values))
+    injected = PythonTranslator.codify(values, "Parameters")  # what papermill writes, the guard reads
+    assert parameters.injected_names([injected]) == list(values)
 
 
 @pytest.mark.parametrize("name", ["1-inception", "2-convnext", "3-reduced", "4-crossentropy"])
 def test_the_four_experiments_hold_the_reports_values(name):
-    values = yaml.safe_load((study.PARAMS / "experiments" / f"{name}.yaml").read_text())
+    values = experiment(name)
     assert (values["lr"], values["lr_decay"], values["lr_step"]) == (0.001, 0.5, 2)
     assert (values["epochs"], values["batch_size"], values["image_size"]) == (20, 64, 224)
 
@@ -136,8 +158,18 @@ def test_wrong_study_files_are_one_sentence(tmp_path):
         ("seeds: [0]", "seeds: 3", "'seeds' must be a list"),
         ("probe: efficientnet", "probe: no-extractor", "probe 'no-extractor' has no extractor"),
         ("probe: efficientnet", "probe: [1]", "'probe' must be an experiment's name"),
+        ("seeds: [0]", "seeds: [0, 0]", "'seeds' names one of .* twice"),
+        ("seeds: [0]", "seeds: [0, 0.0]", "'seeds' must hold whole numbers, not 0.0"),
+        ("seeds: [0]", "seeds: [-1]", "'seed' must be at least 0"),
+        ("seeds: [0]", "seeds: [0]\nseeds: [1]", "line 7 cannot be read: 'seeds' stands there twice"),
+        ("name: photos", "name: ../../photos", "'name' must be letters, digits"),
+        ("name: photos", "name: a/b", "'name' must be letters, digits"),
+        ("efficientnet,", "../studies/demo,", "there is no params/experiments/../studies/demo.yaml"),
+        ("efficientnet,", "[vit],", r"'experiments' must hold names, not \['vit'\]"),
+        ("epochs: 3", "epochs: 3000000", "'epochs' must be at most 10,000"),
     ]:
         path = Path(tmp_path) / "mine.yaml"
-        path.write_text(text.replace(old, new))
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
         with pytest.raises(KoalaError, match=words):
             study.load(str(path))

@@ -1,15 +1,16 @@
 """papermill from the repository's root, as the README has it, and a whole study with a run that fails."""
 
+import ast
+import dataclasses
 import importlib.util
+import re
 
 import nbformat
-import papermill as pm
 import pytest
-import yaml
 from calling import TINY, call, make_environment, papermill, text_of
 
-from koala import study
-from koala.system import parameters, paths
+from koala import config
+from koala.system import paths
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +53,20 @@ def test_bad_input_stops_at_once_with_one_sentence(environment, tmp_path, argume
 
 def test_help_lists_every_parameter(environment):
     done = call(environment, "papermill", "--help-notebook", "notebooks/train.ipynb")
-    assert (
-        "backbone: str" in done.stdout and "a fresh" not in done.stdout and "Can't infer" not in done.stdout
-    )
+    listed = re.findall(r"^  (\w+): (\w+) \(default (.*?)\)\s+(\S.*)$", done.stdout, re.MULTILINE)
+    fields = dataclasses.fields(config.RunConfig)
+    assert [name for name, *_ in listed] == [field.name for field in fields]
+    for field, (_, kind, default, words) in zip(fields, listed, strict=True):
+        assert (kind, ast.literal_eval(default)) == (type(field.default).__name__, field.default), field.name
+        assert len(words) > 5, f"{field.name} has no help"
+    assert "Can't infer" not in done.stdout
+
+
+def test_a_parameter_twice_in_a_file_is_refused(environment, tmp_path):
+    (tmp_path / "mine.yaml").write_text("epochs: 1\nseed: 1\nepochs: 2\n")
+    done = papermill(environment, "train", tmp_path / "out.ipynb", "-f", tmp_path / "mine.yaml")
+    assert done.returncode != 0
+    assert "mine.yaml, line 3 cannot be read: 'epochs' stands there twice." in done.stderr
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("snakemake"), reason="needs snakemake")
@@ -89,20 +101,6 @@ def test_a_study_goes_on_past_a_failing_run(environment, tmp_path):
     again = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}
     assert again["no-extractor-s0.json"] == before["no-extractor-s0.json"]
     assert again["resnet18-s0.json"] > before["resnet18-s0.json"]
-
-
-@pytest.mark.parametrize(
-    "path", sorted((study.PARAMS / "experiments").glob("*.yaml")), ids=lambda path: path.stem
-)
-def test_every_experiment_can_be_injected(path, tmp_path):
-    """papermill's own injection of each experiment's file: what it writes into the notebook, the guard accepts."""
-    values = yaml.safe_load(path.read_text())
-    source = str(paths.ROOT / "notebooks" / "train.ipynb")
-    notebook = pm.execute_notebook(
-        source, str(tmp_path / "out.ipynb"), values, prepare_only=True, progress_bar=False
-    )
-    injected = next(c.source for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", []))
-    assert parameters.injected_names([injected]) == list(values)
 
 
 def test_several_files_combine_and_the_later_wins(environment, tmp_path):

@@ -14,7 +14,7 @@ from koala.data import catalog, list_files, stl10
 from koala.data.archives import is_debris, list_archive, list_folder, read, walk
 from koala.data.samples import list_photos
 from koala.system.errors import KoalaError
-from koala.system.paths import ROOT, resolve
+from koala.system.paths import ROOT, exists, resolve
 
 __all__ = ["entries", "expand", "read", "signature"]
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
@@ -41,12 +41,12 @@ def expand(source: str, progress=None) -> list:
 
     A name in koala.data.catalog is fetched where it is not there yet; progress(done, total, what) is called meanwhile."""
     found = []
-    for part in filter(None, (part.strip() for part in str(source).split(","))):
+    for part in _names(str(source)):
         if part == "photos":
             found.append(part)
         elif part in catalog.SOURCES and not Path(part).exists():
             found.append(catalog.fetch(part, progress))
-        elif glob.has_magic(part) and not Path(part).exists():
+        elif glob.has_magic(part) and not exists(part):
             hits = sorted(glob.glob(os.path.expanduser(part))) or sorted(glob.glob(str(ROOT / part)))
             if not hits:
                 raise KoalaError(f"no file or folder matches '{part}' (looked in {Path.cwd()} and {ROOT}).")
@@ -59,6 +59,17 @@ def expand(source: str, progress=None) -> list:
         if place != "photos" and not place.is_dir() and not str(place).lower().endswith(ARCHIVES):
             raise KoalaError(f"'{place}' is neither a folder nor an archive ({', '.join(ARCHIVES)}).")
     return sorted(set(found), key=str)  # the order in which sources are named changes nothing
+
+
+def _names(source: str) -> list[str]:
+    """What commas separate in `source`; a comma in the name of a file or folder that is there belongs to the name."""
+    pieces, names = source.split(","), []
+    while pieces:
+        longer = (",".join(pieces[:count]).strip() for count in range(min(len(pieces), 10), 1, -1))
+        name = next((name for name in longer if exists(name) or exists(ROOT / name)), pieces[0].strip())
+        names.append(name)
+        del pieces[: name.count(",") + 1]
+    return [name for name in names if name]
 
 
 def signature(source: str) -> str:

@@ -9,7 +9,6 @@ import argparse
 import datetime
 import os
 import sys
-from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -18,7 +17,7 @@ import yaml
 from koala import config as configs
 from koala.experiment import launch, pipeline
 from koala.experiment.inputs import check, load_inputs, load_photos, split_rows
-from koala.system import paths
+from koala.system import paths, yaml_files
 from koala.system.errors import KoalaError
 from koala.training import distributed
 
@@ -40,7 +39,7 @@ def read_config(arguments=None) -> configs.RunConfig:
     )
     given, values = parser.parse_args(arguments), {}
     for file in given.f:
-        values |= yaml.safe_load(Path(paths.resolve(file)).read_text(encoding="utf-8"))
+        values |= yaml_files.read(paths.resolve(file))
     values |= {name: yaml.safe_load(value) for name, value in given.p}
     config = configs.from_dict(configs.RunConfig, values)
     check(config)

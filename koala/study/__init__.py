@@ -1,9 +1,10 @@
 """Many runs, one question: which experiments and seeds make a study, and what they say together.
 
-The package's own names are the plan (params/studies/NAME.yaml and where its parts are kept), light enough for the
-Snakefile; `compare`, `claims`, `probe` and `category_baseline` look at finished runs.
+The package's own names are the plan (params/studies/NAME.yaml and where its parts are kept) and how its parts ended,
+light enough for the Snakefile; `compare`, `claims`, `probe` and `category_baseline` look at finished runs.
 """
 
+from koala.study.outcomes import forget_failures, outcome, record_end, record_failure, results, why
 from koala.study.plan import (
     PARAMS,
     Study,
@@ -11,13 +12,8 @@ from koala.study.plan import (
     distillation,
     extractors,
     features_of,
-    forget_failures,
     load,
-    outcome,
     parameters,
-    record_end,
-    record_failure,
-    results,
 )
 
 __all__ = [
@@ -34,4 +30,5 @@ __all__ = [
     "record_end",
     "record_failure",
     "results",
+    "why",
 ]

@@ -8,6 +8,7 @@ import pandas as pd
 from koala import metrics
 from koala.config import VOLATILE
 from koala.experiment import artefacts
+from koala.study import outcomes
 from koala.study import plan as plans
 from koala.study.intervals import interval
 from koala.system import paths
@@ -55,7 +56,7 @@ class Study:
 def load(name: str) -> Study:
     """Every run of the study that is finished. Raises KoalaError where there is no such study, or no such run."""
     plan = plans.load(name)
-    rows = plans.results(plan)
+    rows = outcomes.results(plan)
     finished = [row for row in rows if row["status"] == "finished"]
     if not finished:
         raise KoalaError(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")

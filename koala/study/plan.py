@@ -1,14 +1,11 @@
 """A study: which experiments, seeds, data and scale. params/studies/NAME.yaml, and where its parts are kept."""
 
 import dataclasses
-import json
-import sys
+import re
 from pathlib import Path
 
-import yaml
-
 from koala import config
-from koala.system import paths
+from koala.system import paths, yaml_files
 from koala.system.errors import KoalaError, nearest
 
 PARAMS = paths.ROOT / "params"
@@ -99,7 +96,9 @@ def load(name: str) -> Study:
 
     Raises KoalaError that names the file and the entry."""
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else _named("studies", name)
-    values = _read_yaml(path)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", path.stem):  # folders are named after it
+        raise KoalaError(f"{path}: name a study's file with letters, digits, dots, '-' and '_'.")
+    values = yaml_files.read(path)
     _check(path, values, KEYS, {"data"} | ({"parts"} if "parts" in values else {"experiments", "seeds"}))
     values = {"title": path.stem, "probe": ""} | values | {"scale": values.get("scale") or {}}
     study = Study(name=path.stem, **(_with_parts(path, values) if "parts" in values else values))
@@ -108,8 +107,10 @@ def load(name: str) -> Study:
     config.from_dict(config.DataConfig, study.data)
     for backbone in study.distill:
         config.from_dict(config.PretrainConfig, distillation(study, backbone))
-    for experiment, seed in study.runs():
-        config.from_dict(config.RunConfig, parameters(study, experiment, seed))
+    for seed in study.seeds:
+        config.from_dict(config.RunConfig, {"seed": seed})
+    for experiment in study.experiments:
+        config.from_dict(config.RunConfig, parameters(study, experiment, study.seeds[0]))
     if study.probe and study.probe not in study.experiments:
         raise KoalaError(f"{path}: probe '{study.probe}' is not one of its experiments.")
     if study.probe and parameters(study, study.probe, 0).get("backbone") == "none":
@@ -122,7 +123,7 @@ def parameters(study: Study, experiment: str, seed: int) -> dict:
 
     One process a run, unless the study says otherwise: several runs at a time are what fills several GPUs."""
     part = study.part(experiment)
-    values = {"processes": 1} | _read_yaml(_named("experiments", part.files()[experiment]))
+    values = {"processes": 1} | yaml_files.read(_named("experiments", part.files()[experiment]))
     shared = {"dataset": study.data.get("name", "photos"), "image_size": _stored(study)}
     return values | shared | study.scale | part.scale | {"seed": seed}
 
@@ -157,72 +158,17 @@ def distillation(study: Study, backbone: str) -> dict:
     return shared | study.distill[backbone]
 
 
-def results(study: Study) -> list[dict]:
-    """One dict a run, in the study's order: its result, or status "failed" or "missing" with the error."""
-    rows = []
-    for experiment, seed in study.runs():
-        row = _outcome(study.result_file(experiment, seed))
-        rows.append({"experiment": experiment, "seed": seed, **row})
-    return rows
-
-
-def outcome(study: Study, part: str) -> dict:
-    """How the study's "analysis" or "extractor" notebook ended: status, and the error where it failed."""
-    return _outcome(study.folder / f"{part}.json")
-
-
-def _outcome(path: Path) -> dict:
-    try:
-        return paths.read_json(path)
-    except FileNotFoundError:
-        return {"status": "missing", "error": "not run yet"}
-    except paths.Damaged as error:
-        return {"status": "failed", "error": f"KoalaError: {error} Start the study again."}
-
-
-def record_end(result_file) -> None:
-    """Write the result file of a notebook that has no other result than that it ended well."""
-    paths.write_json(result_file, {"status": "finished"})
-
-
-def record_failure(notebook, result_file) -> None:
-    """Write a result file that says why a run failed: papermill's record of the exception, or that there is none."""
-    path = Path(notebook)
-    error = "the run ended without a result: its process was killed or papermill could not start"
-    if path.exists():
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            for output in cell.get("outputs", []):
-                if output["output_type"] == "error":
-                    error = f"{output['ename']}: {output['evalue']}"
-    paths.write_json(result_file, {"status": "failed", "error": error})
-    print(f"failed: {error}", file=sys.stderr)
-
-
-def forget_failures(study: Study) -> None:
-    """Remove the result files of what failed or is no longer there, so that the next call tries it again."""
-    for path in study.folder.glob("*.json"):
-        try:
-            row = paths.read_json(path)
-            lost = "run_id" in row and not (paths.runs_dir() / row["run_id"] / "result.json").exists()
-        except paths.Damaged:
-            row, lost = {}, True
-        if lost or row.get("status") == "failed":
-            path.unlink()
-
-
 def command_line(values: dict) -> list[str]:
     """Parameters as papermill's -p arguments."""
     return [part for name, value in values.items() for part in ("-p", name, str(value))]
 
 
 def _named(kind: str, name: str) -> Path:
-    path = PARAMS / kind / f"{name}.yaml"
-    if not path.exists():
-        names = sorted(p.stem for p in (PARAMS / kind).glob("*.yaml"))
-        raise KoalaError(
-            f"there is no params/{kind}/{name}.yaml{nearest(name, names)} (there are: {', '.join(names)})"
-        )
-    return path
+    names = sorted(path.stem for path in (PARAMS / kind).glob("*.yaml"))
+    if name not in names:  # and so no path to somewhere else
+        shown = f"params/{kind}/{str(name)[:60]}.yaml"
+        raise KoalaError(f"there is no {shown}{nearest(name, names)} (there are: {', '.join(names)})")
+    return PARAMS / kind / f"{name}.yaml"
 
 
 def _check(path: Path, values: dict, known: set, needed: set) -> None:
@@ -233,6 +179,12 @@ def _check(path: Path, values: dict, known: set, needed: set) -> None:
     for key, (kind, words) in KINDS.items():
         if key in values and not isinstance(values[key], kind):
             raise KoalaError(f"{path}: '{key}' must be {words}, not {values[key]!r}.")
+        if kind is list and len(set(map(str, values.get(key, [])))) < len(values.get(key, [])):
+            raise KoalaError(f"{path}: '{key}' names one of {values[key]} twice.")
+    for key, kind, words in (("seeds", int, "whole numbers"), ("experiments", str, "names")):
+        for entry in values.get(key, []):
+            if type(entry) is not kind:  # 0 and 0.0 and "0" would be one seed under three names
+                raise KoalaError(f"{path}: '{key}' must hold {words}, not {entry!r}.")
 
 
 def _with_parts(path: Path, values: dict) -> dict:
@@ -249,13 +201,3 @@ def _with_parts(path: Path, values: dict) -> dict:
         raise KoalaError(f"{path}: {', '.join(twice)} would run twice with a seed: give one part a suffix.")
     names = list(dict.fromkeys(name for name, _ in runs))
     return values | {"parts": parts, "experiments": names, "seeds": sorted({seed for _, seed in runs})}
-
-
-def _read_yaml(path: Path) -> dict:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise KoalaError(f"{path} cannot be read: {error}") from None
-    if not isinstance(values, dict):
-        raise KoalaError(f"{path} must hold 'name: value' lines.")
-    return values

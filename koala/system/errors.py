@@ -4,7 +4,13 @@ import difflib
 
 
 class KoalaError(ValueError):
-    """Bad input or a missing thing. The message says what, where and what to do, in one sentence."""
+    """Bad input or a missing thing. The message says what, where and what to do, in one sentence.
+
+    A name that it quotes may hold line breaks, other control characters or bytes that are no text: they are escaped."""
+
+    def __init__(self, message: str = ""):
+        readable = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))
+        super().__init__("".join(readable))
 
     def _render_traceback_(self):
         # IPython calls this instead of drawing its own traceback: a user's slip needs no stack.

@@ -7,14 +7,25 @@ papermill injects an unknown name with one warning line and goes on, and hands `
 import ast
 import dataclasses
 import typing
+from pathlib import Path
 from typing import Annotated
 
+import psutil
 import pydantic
 
-from koala.system import paths
+from koala.system import paths, yaml_files
 from koala.system.errors import KoalaError, nearest
 
 WEIGHTS = ("auto", "imagenet", "untrained", "distilled")  # or a file
+LONGEST = 4096  # characters of a text: as many as a path may have
+LIMITS = {  # pydantic's name of a complaint -> our words, and where it keeps the limit
+    "greater_than_equal": ("at least", "ge"),
+    "greater_than": ("more than", "gt"),
+    "less_than_equal": ("at most", "le"),
+    "less_than": ("less than", "lt"),
+    "multiple_of": ("a multiple of", "multiple_of"),
+}
+KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
 
 
 def check(cls, namespace: dict, history: list[str] = ()):
@@ -25,7 +36,10 @@ def check(cls, namespace: dict, history: list[str] = ()):
     Raises KoalaError naming the parameter, the value and what is allowed.
     """
     names = [field.name for field in dataclasses.fields(cls)]
-    for name in injected_names(history):
+    injected = injected_names(history)
+    for file in parameter_files() if injected else ():
+        yaml_files.read(file)  # papermill takes the last of two values for a name, without a word
+    for name in injected:
         if name not in names:
             raise KoalaError(
                 f"unknown parameter '{name}'{nearest(name, names)} (parameters: {', '.join(names)})"
@@ -49,16 +63,40 @@ def from_dict(cls, values: dict):
 
 
 def injected_names(history: list[str]) -> list[str]:
-    """Names that papermill set: the assignments of the last cell that opens with "# Parameters"."""
+    """Names that papermill set: the assignments of the last cell that opens with "# Parameters".
+
+    papermill writes keys into that cell as they are: KoalaError where one of them was more than a name."""
     cells = [cell for cell in history if cell.lstrip().startswith("# Parameters")]
     if not cells:
         return []
-    assigns = [node for node in ast.parse(cells[-1]).body if isinstance(node, ast.Assign)]
-    return [target.id for node in assigns for target in node.targets if isinstance(target, ast.Name)]
+    names = []
+    for node in ast.parse(cells[-1]).body:
+        if not isinstance(node, ast.Assign) or not all(isinstance(t, ast.Name) for t in node.targets):
+            line = shorten(ast.unparse(node))
+            raise KoalaError(
+                f"a parameter is a name with a value, not {line}: mend the file or the -p that sets it."
+            )
+        names += [target.id for target in node.targets]
+    return names
+
+
+def parameter_files() -> list[Path]:
+    """The files that were given with -f to the papermill that started this kernel, as far as they are on this disk."""
+    try:
+        parent = psutil.Process().parent()
+        words, folder = (parent.cmdline(), Path(parent.cwd())) if parent else ([], None)
+    except psutil.Error:
+        return []
+    if not any("papermill" in word for word in words[:4]):
+        return []
+    names = [words[i + 1] for i, word in enumerate(words[:-1]) if word in ("-f", "--parameters_file")]
+    return [folder / name for name in names if paths.exists(folder / name)]
 
 
 def _coerce(name, hint, value):
     kind = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+    if isinstance(value, str) and len(value) > LONGEST:
+        raise KoalaError(f"parameter '{name}' has {len(value):,} characters, and {LONGEST:,} are allowed.")
     if kind in (int, float) and isinstance(value, bool):
         raise KoalaError(f"parameter '{name}' must be a number, not {value}.")
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
@@ -71,31 +109,23 @@ def _coerce(name, hint, value):
 
 def _explain(error: dict, hint, value) -> str:
     """One plain clause for pydantic's first complaint."""
-    context = error.get("ctx", {})
+    context, shown = error.get("ctx", {}), shorten(repr(value))
     if error["type"] == "literal_error":
         choices = [str(choice) for choice in typing.get_args(hint)]
-        return f"must be one of {', '.join(choices)}, not {value!r}{nearest(str(value), choices)}."
-    limits = {
-        "greater_than_equal": ("at least", "ge"),
-        "greater_than": ("more than", "gt"),
-        "less_than_equal": ("at most", "le"),
-        "less_than": ("less than", "lt"),
-        "multiple_of": ("a multiple of", "multiple_of"),
-    }
-    if error["type"] in limits:
-        words, key = limits[error["type"]]
-        return f"must be {words} {context[key]}, not {value}."
-    if error["type"] == "string_pattern_mismatch":
-        return f"must be auto, cpu, cuda, cuda:0, cuda:1 ..., not {value!r}."
-    kinds = {
-        "int": "a whole number",
-        "float": "a finite number",
-        "fini": "a finite number",
-        "bool": "true or false",
-        "stri": "text",
-    }
-    kind = next((text for start, text in kinds.items() if error["type"].startswith(start)), "of another type")
-    return f"must be {kind}, not {value!r}."
+        return f"must be one of {', '.join(choices)}, not {shown}{nearest(str(value), choices)}."
+    if error["type"] in LIMITS:
+        words, key = LIMITS[error["type"]]
+        return f"must be {words} {context[key]:,}, not {shown}."
+    if error["type"] == "string_pattern_mismatch":  # what a pattern means in words stands beside it
+        return f"must be {hint.__metadata__[0].description}, not {shown}."
+    kind = typing.get_args(hint)[0] if typing.get_origin(hint) is Annotated else hint
+    return f"must be {KINDS[kind]}, not {shown}."
+
+
+def shorten(text: str, longest: int = 60) -> str:
+    """text for a sentence: on one line, its end left out where it is long."""
+    text = " ".join(text.split())
+    return text if len(text) <= longest else text[:longest] + " ..."
 
 
 def _check_weights(weights: str) -> None:
@@ -106,5 +136,5 @@ def _check_weights(weights: str) -> None:
         close = nearest(weights, WEIGHTS)
         raise KoalaError(
             f"parameter 'weights' must be {', '.join(WEIGHTS)} or an existing .pth or .safetensors file, "
-            f"not {weights!r}{close}"
+            f"not {shorten(repr(weights))}{close}"
         ) from None

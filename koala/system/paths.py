@@ -34,15 +34,26 @@ def reports_dir() -> Path:
     return Path(os.environ.get("KOALA_REPORTS") or ROOT / "reports").expanduser().resolve()
 
 
+def exists(path) -> bool:
+    """Whether there is such a file or folder: not where the name is too long, or no name at all."""
+    try:
+        return Path(path).exists()
+    except (OSError, ValueError):
+        return False
+
+
 def resolve(name: str) -> Path:
     """A user's path: as it stands, or, as papermill and JupyterLab start in different folders, from the root.
 
     Raises KoalaError where neither exists."""
-    path = Path(name).expanduser()
+    path = Path(name)
+    with contextlib.suppress(RuntimeError):  # ~nobody
+        path = path.expanduser()
     for candidate in (path, ROOT / path):
-        if candidate.exists():
+        if exists(candidate):
             return candidate.resolve()
-    raise KoalaError(f"there is no file or folder '{name}' (looked in {Path.cwd()} and {ROOT}).")
+    shown = f"{name!r}" if len(name) <= 200 else f"{name[:200]!r} ..."
+    raise KoalaError(f"there is no file or folder {shown} (looked in {Path.cwd()} and {ROOT}).")
 
 
 @contextlib.contextmanager

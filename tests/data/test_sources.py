@@ -333,3 +333,22 @@ def test_embedded_crops_keep_to_their_photograph():
     assert set(photos.files["split"]) == {"train", "validation", "test"}
     other = Counter(entry["where"][0] for entry in sources.entries("photos", seed=1))
     assert other != Counter(entry["where"][0] for entry in sources.entries("photos", seed=0))
+
+
+def test_a_comma_in_a_path_is_no_separator(tmp_path):
+    folder = as_folder(tmp_path).rename(tmp_path / "sea, sand, sun")
+    (tmp_path / "sea").mkdir()
+    as_zip(tmp_path)
+    assert sources.expand("sea, sand, sun") == sources.expand(str(folder)) == [folder]
+    assert sources.expand(f"set.zip,{folder},sea") == sorted(
+        [folder, tmp_path / "set.zip", tmp_path / "sea"], key=str
+    )
+    photos = data.prepare("sea, sand, sun,set.zip", "both", 32)
+    assert data.find("both", 16).files["path"].tolist() == photos.files["path"].tolist()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 3000, "a\0b", "~nobody/x", "two\nlines", "[" * 300])
+def test_odd_and_long_names_are_one_sentence(name):
+    with pytest.raises(KoalaError) as caught:
+        data.find(name, 32)
+    assert "\n" not in str(caught.value) and "\0" not in str(caught.value)

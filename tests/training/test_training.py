@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 
-from koala import experiment, extractors, lab, losses, study, training
-from koala.config import RunConfig, from_dict
+from koala import experiment, extractors, lab, losses, training
+from koala.config import RunConfig
 from koala.experiment import artefacts, evaluate, pipeline
 from koala.system import device, paths
 from koala.system.errors import KoalaError
@@ -333,13 +332,6 @@ def test_a_network_that_blows_up_in_its_last_step_is_not_finished(config):
 def test_a_parameter_that_would_do_nothing_is_refused(values, message):
     with pytest.raises(KoalaError, match=message):
         experiment.check(dataclasses.replace(RunConfig(backbone="none"), **values))
-
-
-@pytest.mark.parametrize(
-    "path", sorted((study.PARAMS / "experiments").glob("*.yaml")), ids=lambda path: path.stem
-)
-def test_every_experiment_file_passes_the_check(path):
-    experiment.check(from_dict(RunConfig, yaml.safe_load(path.read_text())))
 
 
 def test_categories_count_where_they_are_learnt_from(config, photo_folder):

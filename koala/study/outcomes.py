@@ -1,0 +1,65 @@
+"""How the parts of a study ended: one result file a run and a notebook, in the study's folder."""
+
+import json
+import sys
+from pathlib import Path
+
+from koala.study.plan import Study
+from koala.system import paths
+
+
+def results(study: Study) -> list[dict]:
+    """One dict a run, in the study's order: its result, or status "failed" or "missing" with the error."""
+    return [
+        {"experiment": experiment, "seed": seed, **_read(study.result_file(experiment, seed))}
+        for experiment, seed in study.runs()
+    ]
+
+
+def outcome(study: Study, part: str) -> dict:
+    """How the study's "analysis" or "extractor" notebook ended: status, and the error where it failed."""
+    return _read(study.folder / f"{part}.json")
+
+
+def _read(path: Path) -> dict:
+    try:
+        return paths.read_json(path)
+    except FileNotFoundError:
+        return {"status": "missing", "error": "not run yet"}
+    except paths.Damaged as error:
+        return {"status": "failed", "error": f"KoalaError: {error} Start the study again."}
+
+
+def record_end(result_file) -> None:
+    """Write the result file of a notebook that has no other result than that it ended well."""
+    paths.write_json(result_file, {"status": "finished"})
+
+
+def record_failure(notebook, result_file) -> None:
+    """Write a result file that says why a notebook failed, and say it."""
+    error = why(notebook)
+    paths.write_json(result_file, {"status": "failed", "error": error})
+    print(f"failed: {error}", file=sys.stderr)
+
+
+def why(notebook) -> str:
+    """papermill's record of the exception that ended a notebook, or that there is none."""
+    error = "it ended without a result: its process was killed or papermill could not start"
+    if Path(notebook).exists():
+        for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]:
+            for output in cell.get("outputs", []):
+                if output["output_type"] == "error":
+                    error = f"{output['ename']}: {output['evalue']}"
+    return error
+
+
+def forget_failures(study: Study) -> None:
+    """Remove the result files of what failed or is no longer there, so that the next call tries it again."""
+    for path in study.folder.glob("*.json"):
+        try:
+            row = paths.read_json(path)
+            lost = "run_id" in row and not (paths.runs_dir() / row["run_id"] / "result.json").exists()
+        except paths.Damaged:
+            row, lost = {}, True
+        if lost or row.get("status") == "failed":
+            path.unlink()
