@@ -1,5 +1,7 @@
 """Freed memory that stays with the process: counted in page faults, not in seconds."""
 
+import os
+import re
 import subprocess
 import sys
 
@@ -59,3 +61,38 @@ def test_running_out_of_memory_is_told_from_other_errors():
     assert device.is_out_of_memory(caught.value)
     assert device.is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
     assert not device.is_out_of_memory(RuntimeError("shapes do not fit"))
+
+
+KERNEL = """
+import sys
+import jupyter_client
+manager, client = jupyter_client.manager.start_new_kernel(kernel_name="python3")
+code = "import sys, koala.config; assert 'torch' not in sys.modules; import torch; print(torch.ones(3).sum())"
+client.execute_interactive(code, store_history=False)
+client.stop_channels()
+manager.shutdown_kernel()
+"""
+
+
+SCRIPT = "import koala, torch"
+
+
+@pytest.mark.parametrize(
+    ("code", "own", "count"),
+    [
+        (SCRIPT, {}, "1000"),
+        (SCRIPT, {"GOMP_SPINCOUNT": "7"}, "7"),
+        (SCRIPT, {"OMP_WAIT_POLICY": "active"}, None),
+        (KERNEL, {}, "1000"),
+    ],
+)
+def test_threads_wait_instead_of_spinning_unless_the_user_decides(code, own, count):
+    """libgomp itself says what it has read, when torch loads it: in a script, and in a notebook's kernel."""
+    inherited = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    environment = inherited | {"OMP_DISPLAY_ENV": "VERBOSE"} | own
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    counts = re.findall(r"GOMP_SPINCOUNT = '(\d+)'", done.stderr)
+    if not counts:
+        pytest.skip("this torch brings another OpenMP")
+    assert counts == [count] if count else "1000" not in counts
