@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from koala import study as studies
+from koala.study import questions
 from koala.system import paths
 
 NAME = str(config.get("study", "demo"))  # of a file in params/studies, or a study file's path
@@ -17,6 +18,8 @@ FOLDER, REPORTS = STUDY.folder, STUDY.reports
 RUNS = [f"{experiment}-s{seed}" for experiment, seed in STUDY.runs()]
 FEATURES = studies.extractors(STUDY)  # name -> parameters of features.ipynb
 NEEDS = {run: studies.features_of(STUDY, run[0]) for run in STUDY.runs()}  # -> the features that a run waits for
+DEMO = STUDY.data.get("source", "photos") == "photos"
+ASKED = [] if DEMO else [one.experiment for one in questions.asked(STUDY)]
 
 if workflow.is_main_process:  # a failed run's result file would count as done
     studies.forget_failures(STUDY)
@@ -136,19 +139,47 @@ rule analysis:
         "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
 
 
-rule extractor:
+rule experiment:
+    input:
+        FOLDER / "analysis.json",
+    output:
+        FOLDER / "experiment-{experiment}.json",
+    log:
+        FOLDER / "experiment-{experiment}.ipynb",
+    shell:
+        "{PAPERMILL} notebooks/experiment.ipynb {log:q} -p study {NAME:q} -p experiment {wildcards.experiment:q} "
+        "2>{log:q}.stderr "
+        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
+
+
+rule colorize:  # what the network that comes with koala makes of the embedded photographs
+    input:
+        FOLDER / "data.json",
+    output:
+        FOLDER / "colorize.json",
+    log:
+        FOLDER / "colorize.ipynb",
+    params:
+        output=paths.data_dir() / "colorized",
+    shell:
+        "echo 'Colouring the embedded photographs ...'; "
+        "{PAPERMILL} notebooks/colorize.ipynb {log:q} -p output {params.output:q} 2>{log:q}.stderr "
+        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
+
+
+rule probe:
     input:
         expand(FOLDER / "{run}.json", run=RUNS),
     output:
-        FOLDER / "extractor.json",
+        FOLDER / "probe.json",
     log:
-        FOLDER / "extractor.ipynb",
+        FOLDER / "probe.ipynb",
     params:
         experiment=STUDY.probe,
         seed=STUDY.seeds[0],
     shell:
         "echo 'Looking into the extractor of {params.experiment} ...'; "
-        "{PAPERMILL} notebooks/extractor.ipynb {log:q} -p study {NAME:q} -p experiment {params.experiment:q} "
+        "{PAPERMILL} notebooks/probe.ipynb {log:q} -p study {NAME:q} -p experiment {params.experiment:q} "
         "-p seed {params.seed} 2>{log:q}.stderr "
         "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
 
@@ -156,7 +187,9 @@ rule extractor:
 rule report:
     input:
         FOLDER / "analysis.json",
-        [FOLDER / "extractor.json"] if STUDY.probe else [],
+        [FOLDER / "probe.json"] if STUDY.probe else [],
+        [FOLDER / "colorize.json"] if DEMO else [],
+        expand(FOLDER / "experiment-{experiment}.json", experiment=ASKED),
     output:
         REPORTS / "index.html",
     shell:

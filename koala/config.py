@@ -121,8 +121,18 @@ class AnalysisConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ExtractorConfig:
-    """Parameters of extractor.ipynb: what one run's extractor can do."""
+class ExperimentConfig:
+    """Parameters of experiment.ipynb: one experiment of a study beside the one it is compared with."""
+
+    study: str = "demo"
+    experiment: str = "3-reduced"
+    examples: Annotated[int, Field(ge=1, le=24)] = 6
+    device: Device = "auto"
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeConfig:
+    """Parameters of probe.ipynb: what one run's extractor can do."""
 
     study: str = "demo"
     experiment: str = "efficientnet"

@@ -19,7 +19,8 @@ NOTEBOOKS = {
     "features": config.FeaturesConfig,
     "analysis": config.AnalysisConfig,
     "colorize": config.ColorizeConfig,
-    "extractor": config.ExtractorConfig,
+    "experiment": config.ExperimentConfig,
+    "probe": config.ProbeConfig,
     "benchmark": config.BenchmarkConfig,
     "pretrain": config.PretrainConfig,
 }

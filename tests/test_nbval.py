@@ -20,11 +20,11 @@ def test_notebook_runs(environment, name):
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_analysis_and_extractor_run_after_two_runs(environment):
+def test_analysis_and_probe_run_after_two_runs(environment):
     for experiment in ("no-extractor", "efficientnet"):
         result = f"{environment['KOALA_HOME']}/runs/studies/demo/{experiment}-s0.json"
         values = ("-f", f"params/experiments/{experiment}.yaml", *TINY, "-p", "result_file", result)
         done = papermill(environment, "train", "-", *values)
         assert done.returncode == 0, done.stderr[-3000:]
-    done = call(environment, *NBVAL, "analysis.ipynb", "extractor.ipynb", folder=paths.ROOT / "notebooks")
+    done = call(environment, *NBVAL, "analysis.ipynb", "probe.ipynb", folder=paths.ROOT / "notebooks")
     assert done.returncode == 0, done.stdout[-3000:]

@@ -129,9 +129,14 @@ def reopen(run: artefacts.Run, device) -> tuple[Inputs, Job]:
         raise KoalaError(
             f"{run.folder.name}: its photographs or its extractor's weights are not those it was trained with; train it again."
         )
-    job = make_job(config, inputs, device)
+    return inputs, trained_job(run, inputs, device, config)
+
+
+def trained_job(run: artefacts.Run, inputs: Inputs, device, config=None) -> Job:
+    """The job of a finished run with its trained network, on the inputs that it had. config: the run's own by default."""
+    job = make_job(config or configs.from_dict(configs.RunConfig, run.config), inputs, device)
     job.model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
-    return inputs, job
+    return job
 
 
 def _finish(job, folder, inputs, history, progress) -> None:

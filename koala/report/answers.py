@@ -24,6 +24,26 @@ def sentences(found: compare.Study, rows: list[dict], summary) -> list[str]:
     return [text for text in told if text] + [_how_sure(found)]
 
 
+def beside(found: compare.Study, first: str, second: str) -> str:
+    """How one experiment does beside another, in two sentences: in colour, and in the validation loss."""
+    mean, low, high = compare.difference(found, first, second)
+    seeds = len(set(found.seeds(first)) & set(found.seeds(second)))
+    row = {"difference": mean, "low": low, "high": high}
+    told = (
+        f"{found.label(first)} minus {found.label(second)}: {difference(row)} in CIEDE2000, "
+        f"{compare.reads(low, high, seeds)}, over {seeds} seed{'s' * (seeds > 1)}."
+    )
+    if found.config(first)["loss"] != found.config(second)["loss"]:
+        return told
+    epochs = compare.epochs_to_converge(found, first, second).get("common")
+    if not epochs:
+        return told
+    first_needs, second_needs = (f"{count:.1f}" for count in epochs)
+    return (
+        f"{told} To the lowest validation loss that both reach: {first_needs} epochs against {second_needs}."
+    )
+
+
 def is_demo(found: compare.Study) -> bool:
     """Whether a study's photographs are the embedded ones, which are no evidence."""
     return found.plan.data.get("source", "photos") == "photos"

@@ -35,6 +35,21 @@ def kinds(pictures: dict, columns: int = 5) -> Photographs:
     return Photographs(tiles, list(pictures), [""] * columns)
 
 
+def lab_planes(rgb: np.ndarray) -> tuple[Photographs, int]:
+    """A photograph (S,S,3) uint8, its L*, its a* and b* as colours at L* 65, and the photograph made from the three
+    again; and the largest difference of that from the first, of 255."""
+    Lab = lab.rgb_to_lab(torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None])  # (1, 3, S, S)
+    L, a, b = Lab.split(1, dim=1)
+    zero, middle = torch.zeros_like(L), torch.full_like(L, 65)
+    planes = torch.cat(
+        [torch.cat(one, 1) for one in ((L, zero, zero), (middle, a, zero), (middle, zero, b), (L, a, b))]
+    )
+    shown = lab.lab_to_rgb(planes).permute(0, 2, 3, 1).numpy()  # (4, S, S, 3)
+    names = ["photograph", "L*", "a*", "b*", "from L*, a*, b*"]
+    difference = np.abs(shown[3].astype(int) - rgb.astype(int)).max()
+    return Photographs(np.concatenate([rgb[None], shown])[None], [""], names), int(difference)
+
+
 def category_counts(files: pd.DataFrame) -> Figure:
     """Photographs of each category, divided by split."""
     counts = files.groupby(["category", "split"], observed=True).size().unstack(fill_value=0)

@@ -4,6 +4,7 @@ from koala.report import answers, tables
 from koala.study import claims, compare
 
 SETTINGS = (
+    "network",
     "backbone",
     "layer",
     "feature_dims",

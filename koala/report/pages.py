@@ -8,7 +8,7 @@ import pandas as pd
 from koala import study
 from koala.report import facts, overview, render, tables
 from koala.report.pictures import MIME
-from koala.study import compare
+from koala.study import compare, questions
 from koala.system import paths
 from koala.system.errors import KoalaError
 from koala.system.progress import format_seconds
@@ -54,7 +54,10 @@ def notebooks(plan: study.Study) -> list[tuple[str, str, Path]]:
         ("Photographs", f"The photographs: {plan.title}", "data"),
     ]
     if plan.probe:
-        pages.append(("Extractor", f"What can the extractor of {plan.probe} do? {plan.title}", "extractor"))
+        pages.append(("Probe", f"What can the extractor of {plan.probe} do? {plan.title}", "probe"))
+    for one in questions.asked(plan):
+        title = f"Experiment: {one.title} ({one.experiment}, {plan.name})"
+        pages.append((one.experiment, title, f"experiment-{one.experiment}"))
     for name, seed in plan.runs():
         label = f"{name}, seed {seed}"
         pages.append((label, f"{label}, {plan.name}", f"{name}-s{seed}"))
@@ -77,6 +80,12 @@ def study_body(plan: study.Study, known: dict) -> str:
         plan=plan,
         known=known,
         demo=tables.DEMO if plan.data.get("source", "photos") == "photos" else "",
+        asked=[
+            one
+            for one in questions.asked(plan)
+            if (plan.folder / f"experiment-{one.experiment}.ipynb").exists()
+        ],
+        settings=facts.SETTINGS,
         total=len(rows),
         failed=[row for row in rows if row["status"] != "finished"],
         metrics=tables.METRICS,
@@ -90,12 +99,14 @@ def study_body(plan: study.Study, known: dict) -> str:
 
 
 def photographs(plan: study.Study) -> dict[str, dict | None]:
-    """Grids that executed notebooks hold: what colorize.ipynb made, and the test split by every experiment."""
+    """Grids that executed notebooks hold: what colorize.ipynb made, the test split by every experiment, and what the
+    demo's run with a trained extractor makes of photographs that it has seen."""
+    sources = {"coloured": "colorize", "compared": "analysis", "seen": "efficientnet-s0"}
     grids = {
-        name: render.outputs(render.read(plan.folder / f"{name}.ipynb"), MIME)
-        for name in ("colorize", "analysis")
+        name: render.outputs(render.read(plan.folder / f"{stem}.ipynb"), MIME)
+        for name, stem in sources.items()
     }
-    return {"coloured": (grids["colorize"] or [None])[-1], "compared": (grids["analysis"] or [None])[-1]}
+    return {name: (shown or [None])[-1] for name, shown in grids.items()}
 
 
 def best(known: dict) -> dict[str, float]:
@@ -123,7 +134,7 @@ def verdict(name: str) -> int:
         for row in study.results(plan)
         if row["status"] != "finished"
     ]
-    for part in ("analysis", *(["extractor"] if plan.probe else [])):
+    for part in ("analysis", *(["probe"] if plan.probe else [])):
         outcome = study.outcome(plan, part)
         if outcome["status"] != "finished":
             failed.append(f"{part}: {outcome['error']}")

@@ -9,11 +9,14 @@ import torch
 from IPython.display import HTML, display
 
 from koala import lab, metrics
-from koala.experiment import artefacts
+from koala.experiment import artefacts, evaluate
+from koala.experiment.pipeline import trained_job
 from koala.report import charts, pictures, tables
 from koala.system import terminal
+from koala.training.batches import block_means
 
 METHODS = {**metrics.BASELINES, "truth": tables.TRUTH}
+SEEN = "Photographs that training has seen beside held-out ones"
 SPEED = {"ms": "{:.2f}", "times": "{:.2f}", "lowest": "{:.2f}", "highest": "{:.2f}", "peak MiB": "{:,.0f}"}
 SUSTAINED = {
     "per_second": "{:,.1f}",
@@ -92,7 +95,8 @@ def methods(run: artefacts.Run) -> HTML:
     terminal.say(gist(run))
     count = run.result["photographs"]["test"]
     note = f"{count:,} photographs of the test split; each value is the mean of one value per photograph. {tables.READING}"
-    return HTML(tables.table(method_rows(run, run_label(run))).data + f'<p class="note">{note}</p>')
+    warning = tables.banner(tables.DEMO, "demo").data if run.env["data"]["name"] == "photos" else ""
+    return HTML(warning + tables.table(method_rows(run, run_label(run))).data + f'<p class="note">{note}</p>')
 
 
 def gist(run: artefacts.Run) -> str:
@@ -127,14 +131,33 @@ def ranked_grid(run: artefacts.Run, photos):
     error = run.per_image[run.per_image.method == "model"].set_index("row")["ciede2000"]
     names = [name for name in ("best", "median", "worst") for _ in shown[f"{name}_rows"]]
     numbers = np.concatenate([shown[f"{name}_rows"] for name in ("best", "median", "worst")])
-    truth = np.asarray(photos.images[numbers])
     coloured = np.concatenate([shown[name] for name in ("best", "median", "worst")])
+    truth = photographs(photos, numbers, coloured.shape[1])
     columns = {"input": gray(truth), run_label(run): coloured, "truth": truth}
     return pictures.grid(
         columns,
         [f"{name}, dE {error[number]:.1f}" for name, number in zip(names, numbers, strict=True)],
         "Held-out photographs by rank",
     )
+
+
+def seen_and_held_out(run: artefacts.Run, inputs, device, count: int = 4) -> pictures.Photographs:
+    """Photographs of the training split beside held-out ones, coloured by the run: what it has learnt by heart shows.
+
+    inputs: koala.experiment.Inputs."""
+    rows = {"seen in training": inputs.rows["train"][:count], "held out": inputs.rows["test"][:count]}
+    chosen = np.concatenate(list(rows.values()))
+    job = trained_job(run, inputs, device)
+    coloured = np.concatenate([evaluate.pictures(job, members) for members in rows.values()])
+    truth = photographs(inputs.photos, chosen, coloured.shape[1])
+    captions = [name for name, members in rows.items() for _ in members]
+    return pictures.grid({"input": gray(truth), run_label(run): coloured, "truth": truth}, captions, SEEN)
+
+
+def photographs(photos, rows, size: int) -> np.ndarray:
+    """Rows of a data set as a network of `size` pixels sees them, (n,size,size,3) uint8."""
+    stored = torch.from_numpy(np.ascontiguousarray(photos.images[rows])).permute(0, 3, 1, 2)
+    return block_means(stored, size).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def gray(images: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from koala import data
 from koala.experiment import artefacts, evaluate
 from koala.report import answers, pictures, tables
 from koala.report.charts import forest, show_svg
-from koala.report.show_run import gray
+from koala.report.show_run import gray, photographs
 from koala.study import claims, compare
 from koala.system.errors import KoalaError
 from koala.system.progress import format_seconds
@@ -19,6 +19,16 @@ def answer(found: compare.Study, summary: pd.DataFrame) -> HTML:
     if answers.is_demo(found):
         return tables.banner(tables.DEMO, "demo")
     return tables.box(answers.sentences(found, answers.compared(found), summary))
+
+
+def answered(found: compare.Study, asked) -> HTML:
+    """A question of koala.study.questions with what the report says and what is seen here."""
+    if answers.is_demo(found):
+        here = tables.DEMO
+    else:
+        here = answers.beside(found, asked.experiment, asked.against)
+    rows = {asked.title: asked.question, "What the report says": asked.expectation, "What is seen here": here}
+    return HTML(tables.render("question.html.j2", rows=rows))
 
 
 def status(found: compare.Study) -> HTML:
@@ -109,7 +119,8 @@ def grid(found: compare.Study, count: int) -> pictures.Photographs:
     drawn = next(iter(shown.values()))["drawn_rows"]
     categories = photos.files["category"].to_numpy()[drawn]
     chosen = evaluate.of_each(categories, count)
-    truth = np.asarray(photos.images[drawn[chosen]])
+    size = next(iter(shown.values()))["drawn"].shape[1]
+    truth = photographs(photos, drawn[chosen], size)
     columns = {"input": gray(truth)} | {
         found.label(name): kept["drawn"][chosen] for name, kept in shown.items()
     }

@@ -29,6 +29,11 @@ class Study:
     def experiments(self) -> list[str]:
         return list(dict.fromkeys(experiment for experiment, _ in self.runs))
 
+    def only(self, *experiments: str) -> "Study":
+        """The same study with these experiments alone, in this order."""
+        runs = {(name, seed): self.runs[name, seed] for name in experiments for seed in self.seeds(name)}
+        return Study(self.plan, runs, [])
+
     def seeds(self, experiment: str) -> list[int]:
         return [seed for name, seed in self.runs if name == experiment]
 

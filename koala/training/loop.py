@@ -55,7 +55,7 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
     """Train to config.epochs; returns the history: epoch, lr, train_loss, val_loss and the fusion's terms a row.
 
     rows: row numbers of "train" and "validation". folder: where checkpoints go; with config.resume a good one there is
-    continued. on_epoch(history) after each epoch; progress(photographs done, in all, text) at every step.
+    continued. on_epoch(history) after each epoch; progress(photographs of the epoch, all, text) at every step.
     train_loss is the mean over the epoch while the weights move, val_loss the mean afterwards, both per photograph.
     SIGTERM or an interrupt writes a checkpoint and raises KoalaError: the same call goes on from there.
     """
@@ -123,8 +123,8 @@ def _steps(trainer, rows, state, progress):
         state["sum"] += trainer.take(batch, factor).double() * count
         state["step"] += 1
         if progress:
-            seen = epoch * len(order) + min(state["step"] * config.batch_size, len(order))
-            progress(seen, config.epochs * len(order), f"epoch {epoch + 1} of {config.epochs}")
+            seen = min(state["step"] * config.batch_size, len(order))
+            progress(seen, len(order), f"epoch {epoch + 1} of {config.epochs}")
         yield
 
 

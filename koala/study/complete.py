@@ -1,0 +1,20 @@
+"""Runs of a study that are missing, trained one after another: what its graph does, from within a notebook."""
+
+from koala import config as configs
+from koala import data, experiment
+from koala.study import plan as plans
+
+
+def train_missing(plan: plans.Study, names: list[str], device, progress=None) -> None:
+    """Train what is missing of these experiments, over their seeds, and keep the results where the study looks for them."""
+    done = {(row["experiment"], row["seed"]) for row in plans.results(plan) if row["status"] == "finished"}
+    for name, seed in plan.runs():
+        if name in names and (name, seed) not in done:
+            data.prepare(**plan.data, progress=progress)
+            where = {"result_file": str(plan.result_file(name, seed))}
+            config = configs.from_dict(configs.RunConfig, plans.parameters(plan, name, seed) | where)
+            experiment.check(config)
+            photos = experiment.load_photos(config, progress)
+            rows = experiment.split_rows(config, photos)
+            inputs = experiment.load_inputs(config, photos, rows, device, progress)
+            experiment.write_result(config, experiment.run(config, inputs, device, progress=progress))
