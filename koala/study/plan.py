@@ -49,12 +49,8 @@ class Part:
 class Study:
     """experiments: names of files in params/experiments, or of a part's, with its suffix. parts: what runs, in this order; where it
     is empty, every experiment over every seed. data: parameters of data.ipynb. scale: overrides for all runs.
-<<<<<<< HEAD
     distill: backbone -> parameters of pretrain.ipynb, for experiments with weights=distilled.
-    probe: the experiment whose extractor extractor.ipynb looks into, or "". about: what the study is for, and what it
-=======
     probe: the experiment whose extractor probe.ipynb looks into, or "". about: what the study is for, and what it
->>>>>>> 06345e8 (Notebooks that teach: the network drawn from the model, one batch's tensors, the loop's own source, a photograph as L*, a*, b* and back; experiment.ipynb asks what one of the report's experiments asks; extractor.ipynb is probe.ipynb; the demo opens with colour and shows what training has seen)
     cannot show, in one to three sentences for its pages."""
 
     name: str
@@ -156,55 +152,10 @@ def features_of(study: Study, experiment: str) -> str:
     return "-".join(str(values.get(k, "auto")) for k in ("backbone", "weights", "layer")).replace("/", "_")
 
 
-<<<<<<< HEAD
 def distillation(study: Study, backbone: str) -> dict:
     """Parameters of pretrain.ipynb that make the distilled weights of a backbone on the study's photographs."""
     shared = {"dataset": study.data.get("name", "photos"), "image_size": _stored(study), "backbone": backbone}
     return shared | study.distill[backbone]
-=======
-def outcome(study: Study, part: str) -> dict:
-    """How the study's "analysis" or "probe" notebook ended: status, and the error where it failed."""
-    return _outcome(study.folder / f"{part}.json")
-
-
-def _outcome(path: Path) -> dict:
-    try:
-        return paths.read_json(path)
-    except FileNotFoundError:
-        return {"status": "missing", "error": "not run yet"}
-    except paths.Damaged as error:
-        return {"status": "failed", "error": f"KoalaError: {error} Start the study again."}
-
-
-def record_end(result_file) -> None:
-    """Write the result file of a notebook that has no other result than that it ended well."""
-    paths.write_json(result_file, {"status": "finished"})
-
-
-def record_failure(notebook, result_file) -> None:
-    """Write a result file that says why a run failed: papermill's record of the exception, or that there is none."""
-    path = Path(notebook)
-    error = "the run ended without a result: its process was killed or papermill could not start"
-    if path.exists():
-        for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]:
-            for output in cell.get("outputs", []):
-                if output["output_type"] == "error":
-                    error = f"{output['ename']}: {output['evalue']}"
-    paths.write_json(result_file, {"status": "failed", "error": error})
-    print(f"failed: {error}", file=sys.stderr)
-
-
-def forget_failures(study: Study) -> None:
-    """Remove the result files of what failed or is no longer there, so that the next call tries it again."""
-    for path in study.folder.glob("*.json"):
-        try:
-            row = paths.read_json(path)
-            lost = "run_id" in row and not (paths.runs_dir() / row["run_id"] / "result.json").exists()
-        except paths.Damaged:
-            row, lost = {}, True
-        if lost or row.get("status") == "failed":
-            path.unlink()
->>>>>>> 06345e8 (Notebooks that teach: the network drawn from the model, one batch's tensors, the loop's own source, a photograph as L*, a*, b* and back; experiment.ipynb asks what one of the report's experiments asks; extractor.ipynb is probe.ipynb; the demo opens with colour and shows what training has seen)
 
 
 def command_line(values: dict) -> list[str]:
