@@ -7,7 +7,7 @@ import torch
 from koala import lab
 from koala.system.errors import KoalaError
 
-GRAY = 5.0  # a picture without |a*| or |b*| above this is gray (the released code of Zhang et al.)
+GRAY = 5.0  # a photograph without |a*| or |b*| above this is gray (the released code of Zhang et al.)
 
 
 def count_bins(ab: torch.Tensor, grid: float = 10.0) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""How good is a colorization? One value per image; averages, intervals and tables come later.
+"""How good is a colorization? One value per photograph; averages, intervals and tables come later.
 
 What is judged is the picture that a viewer sees: lightness of the truth with the predicted a*b*, clipped to sRGB and
 rounded to uint8 (`judged`). So every number covers the clipping, too. Means over images should skip NaN, which
@@ -188,8 +188,8 @@ def hue_shares(lab_true: torch.Tensor) -> dict[str, torch.Tensor]:
     return {name: (sector == index).float().mean((1, 2)) for index, name in enumerate(HUES)}
 
 
-def _sector(picture):
-    a, b = picture[:, 1], picture[:, 2]
+def _sector(pixels):
+    a, b = pixels[:, 1], pixels[:, 2]
     lower = torch.tensor(list(HUES.values()), dtype=a.dtype, device=a.device)
     sector = torch.bucketize(torch.rad2deg(torch.atan2(b, a)) % 360, lower, right=True) - 1
     return torch.where(torch.hypot(a, b) > MIN_CHROMA, sector, -1)

@@ -60,7 +60,7 @@ class Koala(nn.Module):
         )  # (N, 2 or bins, H, W)
 
     def half(self, L_norm, features=None):
-        """The same before the last upsampling, (N, 2 or bins, H/2, W/2): all that the network knows."""
+        """The output at half resolution, (N, 2 or bins, H/2, W/2), before the final nearest upsampling."""
         if L_norm.shape[-1] % 8 or L_norm.shape[-2] % 8:
             raise KoalaError(f"height and width must be multiples of 8, not {tuple(L_norm.shape[-2:])}.")
         return self.decoder(F.relu(self.fuse(self.encoder(L_norm), features)))
@@ -74,8 +74,8 @@ class Koala(nn.Module):
         if self.embedding is None:
             return fused
         if features is None or features.shape[-1] != self.feature_dims:
-            found = None if features is None else tuple(features.shape)
-            raise KoalaError(f"features must be (N, {self.feature_dims}), not {found}.")
+            shape = None if features is None else tuple(features.shape)
+            raise KoalaError(f"features must be (N, {self.feature_dims}), not {shape}.")
         return fused + self.embedding(features.to(self.embedding.weight.dtype))[:, :, None, None]
 
     @torch.no_grad()

@@ -20,7 +20,7 @@ from koala.system import processes
 from koala.training.batches import make_batches
 from koala.training.step import Job, Step, Trainer
 
-PAPER = 84_313 * 20  # photographs that the report's training looked at: so many a split, 20 epochs
+PAPER = 84_313 * 20  # photographs that the report's training looked at, 20 epochs of its training split
 LEAST = 0.3  # seconds of one measurement: short steps are repeated
 
 
@@ -30,7 +30,7 @@ class Variant:
 
     name: str
     extract: bool = True  # the extractor runs in every step
-    skimage: bool = True  # Lab by scikit-image, a photograph at a time, on the CPU
+    skimage: bool = True  # Lab by scikit-image, one photograph at a time, on the CPU
     linear: bool = False  # the embedding enters as a linear term instead of a concatenation
     half: bool = False  # the loss is taken at half resolution
     channels_last: bool = False
@@ -67,8 +67,8 @@ def photographs(dataset: str, image_size: int, count: int) -> np.ndarray:
     return np.asarray(images[np.arange(count) % len(images)])
 
 
-def build(variant: Variant, images: np.ndarray, extractor, device: torch.device) -> Callable[[], None]:
-    """A function that takes one training step on all `images` (n,S,S,3)."""
+def build(variant: Variant, images: np.ndarray, extractor, device: torch.device):
+    """A function that takes one training step on all `images` (n,S,S,3), and the network that it trains."""
     model = pipeline.make_model(configs.RunConfig(), 1000)
     model = model if variant.linear else literal.LiteralKoala(model)
     layout = torch.channels_last if variant.channels_last else torch.contiguous_format
@@ -78,7 +78,7 @@ def build(variant: Variant, images: np.ndarray, extractor, device: torch.device)
     )
     batches, rows = make_batches(images, features, device), np.arange(len(images))
     if variant.half:
-        return _engine(variant, model, batches, rows)
+        return _engine(variant, model, batches, rows), model
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, foreach=False)
 
     def step():
@@ -90,7 +90,7 @@ def build(variant: Variant, images: np.ndarray, extractor, device: torch.device)
         literal.mean_squared_error(model(L_norm.to(device), vectors), ab_norm.to(device)).backward()
         optimizer.step()
 
-    return step
+    return step, model
 
 
 def _engine(variant, model, batches, rows) -> Callable[[], None]:
@@ -128,7 +128,7 @@ def measure(
     device: torch.device,
     progress=None,
 ) -> list[dict]:
-    """One dict a variant: variant, ms (median a photograph), times (median over the rounds of literal / variant),
+    """One dict per variant: variant, ms (median per photograph), times (median over the rounds of literal / variant),
     lowest, highest, and on a GPU its peak MiB."""
     images, extractor = (
         photographs(dataset, image_size, batch_size),
@@ -136,7 +136,7 @@ def measure(
     )
     lines, taken = variants(device), []
     with devices.repeatable():
-        steps = [build(line, images, extractor, device) for line in lines]
+        steps = [build(line, images, extractor, device)[0] for line in lines]
         peaks = [_warm(step, device) for step in steps]
         for number in range(rounds):
             taken.append(
@@ -187,10 +187,10 @@ def sustained(
     device,
     progress=None,
 ) -> dict:
-    """The engine as a run uses it, over so many steps of drawn photographs.
+    """The engine as a run uses it, over `steps` steps of photographs chosen at random.
 
     per_second: photographs; paper_hours: of the report's 84,313 x 20 photographs at this rate (None below 200 steps);
-    gflop: of a photograph's training step; share: of `peak`'s matrix product in the same precision."""
+    gflop: of one photograph's training step; share: of `peak`'s matrix product in the same precision."""
     _forget_peak(device)
     images = photographs(dataset, image_size, max(batch_size, 512))
     batches = make_batches(images, np.zeros((len(images), 1000), np.float16), device)

@@ -36,7 +36,7 @@ class LiteralKoala(nn.Module):
 
 
 def training_pair(pictures: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """(n,S,S,3) uint8 -> L_norm (n,1,S,S) and ab_norm (n,2,S,S), a photograph at a time."""
+    """(n,S,S,3) uint8 -> L_norm (n,1,S,S) and ab_norm (n,2,S,S), one photograph at a time."""
     planes = torch.stack(
         [torch.from_numpy(rgb2lab(picture)).permute(2, 0, 1).float() for picture in pictures]
     )  # (n, 3, S, S)

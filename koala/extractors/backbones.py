@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from koala.extractors import inception2015
-from koala.extractors.weights import Origin
+from koala.extractors.origins import Origin
 from koala.system.errors import KoalaError, nearest
 
 HALF = ((0.5,) * 3, (0.5,) * 3)

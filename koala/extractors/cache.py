@@ -100,13 +100,13 @@ def _open(folder, parts, info, total) -> dict:
     shape = (total, info["width"])
     try:
         index = read_json(folder / "index.json")
-        found = np.load(folder / "features.npy", mmap_mode="r").shape
+        stored = np.load(folder / "features.npy", mmap_mode="r").shape
     except Damaged as error:
         print(f"{error} These features are computed anew.", flush=True)
         return _create(folder, parts, info, shape)
     except (OSError, ValueError, EOFError):  # not there, or cut short: begin anew
         return _create(folder, parts, info, shape)
-    if index.get("parts") != parts or found != shape:
+    if index.get("parts") != parts or stored != shape:
         raise KoalaError(f"{folder} holds features of other data or another extractor; delete that folder.")
     return index
 
@@ -170,7 +170,7 @@ def _halved(batch_size, backbone) -> int:
         torch.cuda.empty_cache()
     if batch_size == 1:
         raise KoalaError(
-            f"memory runs out for a single picture in '{backbone}': use device=cpu or a smaller backbone."
+            f"memory runs out for a single photograph in '{backbone}': use device=cpu or a smaller backbone."
         )
     return batch_size // 2
 

@@ -1,9 +1,9 @@
 """What goes into the fusion: which dimensions of the features, and whose. Pure functions of arrays and row numbers.
 
-The controls share everything else with the real thing: the network, its number of weights and its budget. `zero`
-takes the content away and leaves the weights; `shuffled` leaves the features' distribution, too, and only gives every
-picture those of another picture of its split. `category` gives every picture the mean features of its true category's
-training pictures: all that a perfect classifier of the categories at hand could tell, and nothing beside it.
+The controls share everything else with the real features: the network, its number of weights and its budget. `zero`
+removes the content and keeps the weights; `shuffled` also keeps the features' distribution, and gives every photograph
+those of another photograph of its split; `category` gives every photograph the mean features of its true category's
+training photographs: all that a perfect classifier of these categories could know, and nothing else.
 """
 
 import numpy as np
@@ -66,7 +66,7 @@ def project(features: np.ndarray, applied: dict) -> np.ndarray:
 
 
 def select_dims(width: int, dims: int, seed: int) -> np.ndarray:
-    """`dims` of `width` columns, drawn by the seed without repetition, sorted."""
+    """`dims` of `width` columns, a seeded sample without repetition, sorted."""
     if not 1 <= dims <= width:
         raise KoalaError(
             f"feature_dims {dims} must be between 1 and the features' width {width} (0 takes all)."
@@ -75,14 +75,14 @@ def select_dims(width: int, dims: int, seed: int) -> np.ndarray:
 
 
 def shuffled_rows(n: int, rows_by_split: dict[str, np.ndarray], seed: int) -> np.ndarray:
-    """(n,) row numbers: for each row that of another picture of its split, fixed by the seed, each used once.
+    """(n,) row numbers: for each row that of another photograph of its split, fixed by the seed, each used once.
 
-    One random cycle through the split (Sattolo 1986): no picture keeps its own. Rows of no split stay."""
+    One random cycle through the split (Sattolo 1986): no photograph keeps its own. Rows of no split stay."""
     taken = np.arange(n)
     for k, (split, rows) in enumerate(sorted(rows_by_split.items())):
         if len(rows) == 1:
             raise KoalaError(
-                f"the {split} split has one picture, so its features cannot be shuffled: use more pictures."
+                f"the {split} split has one photograph, so its features cannot be shuffled: use more photographs."
             )
         cycle = np.random.default_rng([seed, 2, k]).permutation(rows)
         taken[cycle] = np.roll(cycle, 1)

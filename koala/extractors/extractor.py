@@ -1,4 +1,4 @@
-"""Frozen feature extractors: a gray picture in, ImageNet logits out.
+"""Frozen feature extractors: a gray photograph in, ImageNet logits out.
 
 koala.extractors.backbones has the table of them. Building downloads only what `weights` asks for.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from koala.extractors import inception2015, untrained
+from koala.extractors import inception2015, origins, untrained
 from koala.extractors import weights as _weights
 from koala.extractors.backbones import LAYERS, Row, classifier_of, create, find_row, pooled
 from koala.system.errors import KoalaError, nearest
@@ -129,7 +129,7 @@ def _fill(extractor, backbone, choice, progress) -> dict:
     reason = ""
     if choice in ("auto", "imagenet"):
         try:
-            state, where = _weights.imagenet(extractor.row.origin, choice == "imagenet", progress)
+            state, where = origins.imagenet(extractor.row.origin, choice == "imagenet", progress)
             return _load(extractor, state, where, f"ImageNet ({where})")
         except KoalaError as error:
             if choice == "imagenet":
@@ -144,7 +144,7 @@ def _fill(extractor, backbone, choice, progress) -> dict:
                 f"unknown weights '{choice}'{nearest(choice, ('auto', 'imagenet', 'untrained')) or ';'} "
                 "there are auto, imagenet, untrained, distilled, or a .pth or .safetensors file."
             )
-        state = _weights.from_file(choice, extractor.row.origin)
+        state = _weights.from_file(choice, extractor.row.origin.url)
         return _load(extractor, state, choice, f"file {choice.rsplit('/', 1)[-1]}")
     sha256 = untrained.fingerprint(extractor.net, extractor.row.size)
     untrained.calibrate(extractor, classifier_of(extractor.row, extractor.net))

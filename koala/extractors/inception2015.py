@@ -29,7 +29,7 @@ def headless(net: nn.Module) -> nn.Module:
 
 
 def _without_padding(module, inputs):
-    """The average over 3x3 pixels with padding counted as zeros -> the average over those inside the picture."""
+    """The average over 3x3 pixels with padding counted as zeros -> the average over those inside the photograph."""
     (x,) = inputs  # (N, C, H, W)
     inside = F.avg_pool2d(
         torch.ones_like(x[:1, :1]), 3, 1, 1
@@ -38,9 +38,9 @@ def _without_padding(module, inputs):
 
 
 def _pool_by_maximum(block: nn.Module) -> None:
-    given = []
-    block.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
-    block.branch_pool.register_forward_pre_hook(lambda *_: F.max_pool2d(given.pop(), 3, 1, 1))
+    inputs_of_block = []
+    block.register_forward_pre_hook(lambda _, inputs: inputs_of_block.append(inputs[0]))
+    block.branch_pool.register_forward_pre_hook(lambda *_: F.max_pool2d(inputs_of_block.pop(), 3, 1, 1))
 
 
 def named(state: dict) -> dict:

@@ -36,7 +36,7 @@ def calibrate(extractor, classifier, pictures: int = 8) -> None:
     float16 cannot tell apart: a control that failed for its scale would say nothing about training."""
     gray = torch.randn(
         pictures, 1, 1, 1
-    )  # every picture with a brightness, and a contrast at each scale, of its own
+    )  # each photograph of noise has its own brightness, and its own contrast at each scale
     for k in (2, 4, 8, 16, 64, 256):
         noise = torch.randn(pictures, 1, k, k) * torch.rand(pictures, 1, 1, 1) * 2
         gray = gray + F.interpolate(noise, (256, 256), mode="bilinear")

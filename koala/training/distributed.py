@@ -27,7 +27,7 @@ def launched() -> bool:
 
 
 def rank() -> int:
-    """0 alone writes."""
+    """This process's number; only rank 0 writes files."""
     return dist.get_rank() if active() else 0
 
 

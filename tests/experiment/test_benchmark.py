@@ -35,7 +35,11 @@ def test_every_variant_takes_a_step_that_moves_the_weights():
     assert len(set(names)) == len(names) and names[0].startswith("literal")
     for line in benchmark.variants(CPU):
         if line.compiled == "off":
-            assert benchmark.seconds_of(benchmark.build(line, PICTURES, extractor, CPU), CPU) > 0
+            step, model = benchmark.build(line, PICTURES, extractor, CPU)
+            before = [parameter.clone() for parameter in model.parameters()]
+            assert benchmark.seconds_of(step, CPU) > 0
+            moved = [not torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True)]
+            assert all(moved), line.name
 
 
 def test_flop_of_a_step_are_three_times_those_of_the_multiplications():

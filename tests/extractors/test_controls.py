@@ -90,7 +90,7 @@ def test_bad_input_is_one_sentence(arguments, message):
 
 
 def test_one_picture_cannot_be_shuffled():
-    with pytest.raises(KoalaError, match="the val split has one picture"):
+    with pytest.raises(KoalaError, match="the val split has one photograph"):
         controls.apply(ARRAY, {"train": np.arange(9), "val": np.array([9])}, "shuffled")
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from koala import extractors
-from koala.extractors import backbones, weights
+from koala.extractors import backbones, origins, weights
 from koala.extractors.untrained import fingerprint
 from koala.system.errors import KoalaError
 
@@ -202,7 +202,7 @@ def test_efficientnet_lite_takes_bytes_minus_127_over_128(backbone):
 def test_efficientnet_lite_logits_equal_the_source_packages(i):
     source = pytest.importorskip("efficientnet_lite_pytorch")
     extractor = trained(LITES[i])
-    path = next(iter(weights._from_package(extractor.row.origin)))
+    path = next(iter(origins._from_package(extractor.row.origin)))
     theirs = source.EfficientNet.from_pretrained(f"efficientnet-lite{i}", weights_path=str(path)).eval()
     photos = [gray("chelsea"), gray("coffee")]
     x = torch.cat(

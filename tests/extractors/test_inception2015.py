@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from koala import extractors
 from koala.extractors import backbones, inception2015, weights
-from koala.extractors.weights import _from_package
+from koala.extractors.origins import _from_package
 from koala.system.errors import KoalaError
 
 ROW = backbones.ROWS["inception2015"]

