@@ -17,12 +17,12 @@ from koala.data.decode import FITS
 from koala.data.preparation import FORMAT, build, only_one
 from koala.data.sources import expand, signature
 from koala.data.splits import SPLITS
+from koala.data.verify import holds, trust
 from koala.system.errors import KoalaError
-from koala.system.paths import Damaged, data_dir, read_json, sha256_file
+from koala.system.paths import Damaged, data_dir, read_json
 
 RESERVED = ("features", "downloads", "colorized")  # folders in data/ that are no data sets
 CATEGORICAL = ("category", "split", "status")
-_verified = {}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +57,12 @@ def prepare(
     keep_gray: bool = False,
     progress=None,
     workers: int | None = None,
+    verify: bool = True,
 ) -> Photos:
     """Prepare `source` (see koala.data.sources) as data/NAME/, or load it where nothing has changed since.
 
-    progress(done, total, what) is called now and then; workers: processes (None or 0: one a core). Raises KoalaError
-    for a value out of range, a source that cannot be used, and where data/NAME/ is no prepared data set."""
+    progress(done, total, what) is called now and then; workers: processes (None or 0: one a core). verify: read
+    every byte of what is prepared already, and not only what has changed since. Raises KoalaError for a value out of range, a source that cannot be used, and where data/NAME/ is no prepared data set."""
     _check_name(name, str(source))
     if fit not in FITS:
         raise KoalaError(f"fit must be one of {', '.join(FITS)}, not '{fit}'.")
@@ -76,7 +77,7 @@ def prepare(
     }
     with only_one(name):
         expand(parameters["source"], progress)  # fetches what is known by name, which may take hours
-        if not _is_current(name, parameters):
+        if not _is_current(name, parameters, verify):
             try:
                 build(parameters, name, progress, workers)
             except OSError as error:  # a full disk, as a rule
@@ -112,15 +113,14 @@ def _tell_folder_apart(folder: Path) -> None:
         )
 
 
-def _is_current(name: str, parameters: dict) -> bool:
+def _is_current(name: str, parameters: dict, anew: bool) -> bool:
     wanted = parameters | {"source": ", ".join(map(str, expand(parameters["source"]))), "format": FORMAT}
     try:
         meta = _meta(data_dir() / name)
         if any(meta.get(key) != value for key, value in wanted.items()):
             return False
-        return meta.get("signature") == signature(parameters["source"]) and not _damage(
-            data_dir() / name, meta
-        )
+        unchanged = meta.get("signature") == signature(parameters["source"])
+        return unchanged and not _damage(data_dir() / name, meta, anew)
     except (OSError, ValueError):
         return False
 
@@ -175,26 +175,13 @@ def _trust(name: str) -> None:
     """What this process has just written and hashed need not be read again."""
     folder = data_dir() / name
     for file, wanted in _meta(folder)["sha256"].items():
-        _verified[_stamp(folder / file, wanted)] = True
+        trust(folder / file, wanted)
 
 
-def _stamp(path: Path, wanted: str) -> tuple:
-    status = path.stat()
-    return str(path), status.st_mtime_ns, status.st_size, wanted
-
-
-def _damage(folder: Path, meta: dict) -> str:
-    """Name of a file whose bytes are not those that were written, or "". Read once a process and change of file."""
-    for name, wanted in meta.get("sha256", {}).items():
-        try:
-            key = _stamp(folder / name, wanted)
-            if key not in _verified:
-                _verified[key] = sha256_file(folder / name) == wanted
-        except OSError:
-            return name
-        if not _verified[key]:
-            return name
-    return ""
+def _damage(folder: Path, meta: dict, anew: bool = False) -> str:
+    """Name of a file whose bytes are not those that were written, or "" (see koala.data.verify)."""
+    hashes = meta.get("sha256", {}).items()
+    return next((name for name, wanted in hashes if not holds(folder / name, wanted, anew)), "")
 
 
 def prepared() -> list[str]:
@@ -232,6 +219,7 @@ def find(dataset: str, image_size: int, progress=None) -> Photos:
             meta["seed"],
             meta["keep_gray"],
             progress,
+            verify=False,
         )
     try:
         places = expand(dataset, progress)
@@ -244,7 +232,7 @@ def find(dataset: str, image_size: int, progress=None) -> Photos:
     if name in prepared() and _meta(data_dir() / name)["image_size"] % image_size:
         name += f"-{image_size}"
     stored = _meta(data_dir() / name)["image_size"] if name in prepared() else image_size
-    return prepare(dataset, name, stored, progress=progress)
+    return prepare(dataset, name, stored, progress=progress, verify=False)
 
 
 def slug(places) -> str:

@@ -74,10 +74,11 @@ def test_nothing_is_computed_twice_and_a_new_file_is_noticed(folder, monkeypatch
     Image.linear_gradient("L").convert("RGB").save(folder / "gray.png")
     again = data.prepare(str(folder), "small", 32)
     assert again.meta["counts"] == {"gray": 1, "used": 30} and again.fingerprint == first.fingerprint
-    smaller = data.find("small", 16)
+    assert data.find("small", 16).folder == again.folder  # 16 divides 32
+    smaller = data.find("small", 24)
     assert (
-        smaller.name == "small-16"
-        and smaller.images.shape[1] == 16
+        smaller.name == "small-24"
+        and smaller.images.shape[1] == 24
         and data.load("small").images.shape[1] == 32
     )
 
