@@ -167,10 +167,17 @@ def test_wrong_study_files_are_one_sentence(tmp_path):
         ("name: photos", "name: a/b", "'name' must be letters, digits"),
         ("efficientnet,", "../studies/demo,", "there is no params/experiments/../studies/demo.yaml"),
         ("efficientnet,", "[vit],", r"'experiments' must hold names, not \['vit'\]"),
-        ("epochs: 3", "epochs: 3000000", "'epochs' must be at most 10,000"),
+        ("epochs: 12", "epochs: 3000000", "'epochs' must be at most 10,000"),
     ]:
         path = Path(tmp_path) / "mine.yaml"
         assert old in text
         path.write_text(text.replace(old, new, 1))
         with pytest.raises(KoalaError, match=words):
             study.load(str(path))
+
+
+def test_a_renamed_parameter_is_told_the_right_name():
+    values = dataclasses.asdict(config.RunConfig())
+    values["epoch"] = values.pop("epochs")
+    with pytest.raises(KoalaError, match="unknown parameter 'epoch', did you mean 'epochs'"):
+        config.check(config.RunConfig, values)

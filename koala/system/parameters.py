@@ -6,12 +6,14 @@ papermill injects an unknown name with one warning line and goes on, and hands `
 
 import ast
 import dataclasses
+import difflib
 import typing
 from pathlib import Path
 from typing import Annotated
 
 import psutil
 import pydantic
+from IPython import get_ipython
 
 from koala.system import paths, yaml_files
 from koala.system.errors import KoalaError, nearest
@@ -28,13 +30,16 @@ LIMITS = {  # pydantic's name of a complaint -> our words, and where it keeps th
 KINDS = {int: "a whole number", float: "a finite number", bool: "true or false", str: "text"}
 
 
-def check(cls, namespace: dict, history: list[str] = ()):
+def check(cls, namespace: dict | None = None, history: list[str] = ()):
     """The notebook's parameters as an instance of `cls`.
 
-    namespace: the notebook's globals(). history: the kernel's `In`, where papermill's injected cell
-    ("# Parameters") stands, so that a name that is no parameter is found.
+    namespace: the notebook's globals(), taken from the kernel where it is left out. history: the kernel's `In`, where
+    papermill's injected cell ("# Parameters") stands, so that a name that is no parameter is found.
     Raises KoalaError naming the parameter, the value and what is allowed.
     """
+    if namespace is None:
+        namespace = get_ipython().user_ns
+        history = namespace["In"]
     names = [field.name for field in dataclasses.fields(cls)]
     injected = injected_names(history)
     for file in parameter_files() if injected else ():
@@ -46,6 +51,10 @@ def check(cls, namespace: dict, history: list[str] = ()):
             )
     missing = [name for name in names if name not in namespace]
     if missing:
+        plain = [k for k, v in namespace.items() if isinstance(v, bool | int | float | str) and k[0] != "_"]
+        renamed = difflib.get_close_matches(missing[0], set(plain) - set(names), n=1)
+        if renamed:
+            raise KoalaError(f"unknown parameter '{renamed[0]}', did you mean '{missing[0]}'?")
         raise KoalaError(f"parameter '{missing[0]}' has no value: run the notebook's parameters cell first.")
     return from_dict(cls, {name: namespace[name] for name in names})
 
