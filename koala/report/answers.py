@@ -44,9 +44,9 @@ def beside(found: compare.Study, first: str, second: str) -> str:
     )
 
 
-def is_demo(found: compare.Study) -> bool:
+def is_demo(plan) -> bool:
     """Whether a study's photographs are the embedded ones, which are no evidence."""
-    return found.plan.data.get("source", "photos") == "photos"
+    return plan.data.get("source", "photos") == "photos"
 
 
 def difference(row: dict) -> str:

@@ -21,7 +21,7 @@ SETTINGS = (
 
 def gather(found: compare.Study) -> dict:
     """Everything that the pages say about a study, in plain values."""
-    plan, demo = found.plan, answers.is_demo(found)
+    plan, demo = found.plan, answers.is_demo(found.plan)
     summary = compare.summary(found, list(tables.METRICS))
     compared = answers.compared(found)
     first = next(iter(found.runs.values()))

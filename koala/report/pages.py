@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from koala import study
-from koala.report import facts, overview, render, tables
+from koala.report import answers, facts, overview, render, tables
 from koala.report.pictures import MIME
 from koala.study import compare, questions
 from koala.system import paths
@@ -35,7 +35,8 @@ def render_study(name: str) -> Path:
         paths.write_json(plan.reports / "summary.json", known)
         paths.write_text(plan.reports / "results.md", markdown_table(known))
     write_index(plan, known)
-    overview.write()
+    if not answers.is_demo(plan):  # it is no part of the study, and its pages are not in git
+        overview.write()
     return plan.reports / INDEX
 
 
@@ -79,7 +80,7 @@ def study_body(plan: study.Study, known: dict) -> str:
         "study.html.j2",
         plan=plan,
         known=known,
-        demo=tables.DEMO if plan.data.get("source", "photos") == "photos" else "",
+        demo=tables.DEMO if answers.is_demo(plan) else "",
         asked=[
             one
             for one in questions.asked(plan)

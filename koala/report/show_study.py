@@ -16,14 +16,14 @@ from koala.system.progress import format_seconds
 
 def answer(found: compare.Study, summary: pd.DataFrame) -> HTML:
     """The study's question answered in a box. summary: of koala.study.compare."""
-    if answers.is_demo(found):
+    if answers.is_demo(found.plan):
         return tables.banner(tables.DEMO, "demo")
     return tables.box(answers.sentences(found, answers.compared(found), summary))
 
 
 def answered(found: compare.Study, asked) -> HTML:
     """A question of koala.study.questions with what the report says and what is seen here."""
-    if answers.is_demo(found):
+    if answers.is_demo(found.plan):
         here = tables.DEMO
     else:
         here = answers.beside(found, asked.experiment, asked.against)
@@ -99,7 +99,7 @@ def differences(found: compare.Study):
 
 def claims_table(found: compare.Study) -> HTML:
     """The report's claims put to the test; the embedded photographs are no evidence for or against them."""
-    if answers.is_demo(found):
+    if answers.is_demo(found.plan):
         return HTML("<p>Not judged: the embedded photographs are a check of the chain, never evidence.</p>")
     return tables.table(claims.table(found))
 
