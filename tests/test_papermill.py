@@ -26,13 +26,15 @@ def test_a_new_backbone_without_weights_is_named_untrained_everywhere(environmen
     assert done.returncode == 0, done.stderr[-3000:]
     summary = paths.read_json(result)
     assert summary["status"] == "finished"
+    for words in ("epoch 1: training loss", "CIEDE2000", "colour by lightness", "koala.report html"):  # the terminal
+        assert words in done.stderr, words
     if summary["weights"]["trained"]:
         pytest.skip("ImageNet weights of ResNet-18 are at hand here")
     folder = paths.Path(environment["KOALA_HOME"]) / "runs" / summary["run_id"]
     assert paths.read_json(folder / "env.json")["weights"]["weights"] == "untrained (seed 0)"
     shown = text_of(tmp_path / "out.ipynb")
     for words in ("UNTRAINED extractor", "resnet18, mse (untrained)"):
-        assert words in shown, words
+        assert words in shown and words in done.stderr, words
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ def say(text: str) -> None:
         return
     try:
         terminal = sys.stderr.fileno()
-    except OSError:  # ipykernel keeps no copy where it does not capture descriptors, as under pytest
-        return
+    except OSError:  # ipykernel leaves descriptor 2 where it is, and keeps no copy, as under pytest
+        terminal = 2
     line = f"\r\x1b[K{text}\n" if os.isatty(terminal) else f"\n{text}\n"  # over papermill's bar
     os.write(terminal, line.encode(errors="replace"))
 

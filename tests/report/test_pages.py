@@ -154,7 +154,7 @@ def test_the_index_over_all_studies_is_made_from_their_summaries(tmp_path, monke
 def test_verdict_exits_with_one_where_a_run_failed(capsys):
     plan = study.load("demo")
     results(plan)
-    for part in ("analysis", "probe"):
+    for part in ("analysis", "colorize"):
         paths.write_json(plan.folder / f"{part}.json", {"status": "finished"})
     assert pages.verdict("demo") == 1
     assert "FAILED 2-convnext, seed 0: KoalaError: <why>" in capsys.readouterr().out
