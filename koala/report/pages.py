@@ -135,7 +135,11 @@ def verdict(name: str) -> int:
         for row in study.results(plan)
         if row["status"] != "finished"
     ]
-    for part in ("analysis", *(["probe"] if plan.probe else []), *(["colorize"] if answers.is_demo(plan) else [])):
+    for part in (
+        "analysis",
+        *(["probe"] if plan.probe else []),
+        *(["colorize"] if answers.is_demo(plan) else []),
+    ):
         outcome = study.outcome(plan, part)
         if outcome["status"] != "finished":
             failed.append(f"{part}: {outcome['error']}")
