@@ -1,7 +1,10 @@
-# make study   the demo study from nothing to reports/demo/index.html (STUDY=name for another one)
+# make study   the demo study from nothing to reports/demo/index.html
+#              (STUDY=name for another one, DATA=folder or archive for photographs of your own)
+# make help    these lines
 # make benchmark   how fast this machine trains; reports/benchmark-NAME/index.html (NAME=cpu where it is not given)
 # make test    the tests: library, notebooks, papermill
-# make lab     JupyterLab on the notebooks
+# make lab     JupyterLab: the notebooks, what they wrote, the reports
+# make setup   only what each of these does first: set up .venv
 # Each sets up .venv on first use: torch with its GPU libraries is about 7 GB.
 PYTHON ?= python3
 STUDY ?= demo
@@ -15,7 +18,11 @@ LOCK = $(if $(shell command -v flock),flock --nonblock --conflict-exit-code 3 .s
 AS_ROOT = $(if $(filter 0,$(shell id -u)),--allow-root)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study benchmark test test-slow lab clean-demo
+ifdef DATA
+export KOALA_SOURCE = $(DATA)
+endif
+
+.PHONY: setup help study benchmark test test-slow lab clean-demo
 .DEFAULT_GOAL := study
 
 $(READY): requirements.txt requirements-tested.txt requirements-weights.txt pyproject.toml
@@ -30,11 +37,17 @@ $(READY): requirements.txt requirements-tested.txt requirements-weights.txt pypr
 	  > .venv/etc/ipython/ipython_kernel_config.py
 	@touch $@
 
+setup: $(READY)
+	@echo "Ready. Its programs are in .venv/bin: source .venv/bin/activate, or make study."
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p; s/^#\(              (.*\)/\1/p' Makefile
+
 study: $(READY)
 	@echo "Study '$(STUDY)': data, features, runs, analysis, reports on $(CORES) cores. Interrupt it and call it again: it goes on."
-	@python -m koala.study check $(STUDY)
+	@python -m koala.study check "$(STUDY)"
 	@mkdir -p .snakemake
-	@$(LOCK) snakemake --nolock --cores $(CORES) $(GPU_LIMIT) --keep-going --rerun-incomplete --quiet all --config study=$(STUDY) \
+	@$(LOCK) snakemake --nolock --cores $(CORES) $(GPU_LIMIT) --keep-going --rerun-incomplete --quiet all --config "study=$(STUDY)" \
 	  || { code=$$?; [ $$code -ne 3 ] || echo "Another 'make study' is running here: wait until it ends, then call again." >&2; exit $$code; }
 
 benchmark: $(READY)
@@ -52,5 +65,5 @@ test-slow: $(READY)
 	@python -m pytest -q -m slow
 
 lab: $(READY)
-	@echo "JupyterLab opens in the browser; start with notebooks/train.ipynb."
-	@jupyter lab $(AS_ROOT) notebooks
+	@echo "JupyterLab opens in the browser at notebooks/train.ipynb."
+	@jupyter lab $(AS_ROOT) --ServerApp.root_dir="$(CURDIR)" --LabApp.default_url=/lab/tree/notebooks/train.ipynb

@@ -2,6 +2,7 @@
 #   snakemake --cores 2 --config study=demo               on a GPU machine: --resources gpu=NUMBER_OF_GPUS
 # Run it again to go on: finished nodes are skipped, interrupted runs resume from their checkpoints, failed ones are
 # tried again. A failed run does not stop the others: it stands in the index as failed, and the last rule exits with 1.
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -9,6 +10,13 @@ from pathlib import Path
 from koala import study as studies
 from koala.study import questions
 from koala.system import paths
+
+for name in ("KOALA_HOME", "KOALA_REPORTS", "KOALA_SOURCE", "TORCH_HOME"):
+    if name in os.environ:
+
+        envvars:  # goes with jobs to other machines
+            name,
+
 
 NAME = str(config.get("study", "demo"))  # of a file in params/studies, or a study file's path
 STUDY = studies.load(NAME)
@@ -49,7 +57,7 @@ rule data:
     shell:
         "echo 'Preparing the photographs ...'; "
         "{PAPERMILL} notebooks/data.ipynb {log:q} {params.arguments} 2>{log:q}.stderr "
-        "&& cp {params.meta:q} {output:q} || {{ tail -n 1 {log:q}.stderr >&2; exit 1; }}"
+        "&& cp {params.meta:q} {output:q} || {{ {PYTHON} -m koala.study why {log:q} >&2; exit 1; }}"
 
 
 # One rule per extractor and per run, since a rule has one priority: the study's order decides what starts first, so that

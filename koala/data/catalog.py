@@ -53,13 +53,22 @@ SOURCES = {
 }
 
 
+def is_here(name: str) -> bool:
+    """Whether the archive of a known data set lies in data/downloads, to be checked when it is used."""
+    return _place(name).exists()
+
+
+def _place(name: str) -> Path:
+    return data_dir() / "downloads" / SOURCES[name][0].rpartition("/")[2]
+
+
 def fetch(name: str, progress=None) -> Path:
     """The archive of a known data set: as it lies in data/downloads, else downloaded there; checked by its MD5.
 
     progress(done, total, what) is called now and then, in MB; a Progress that counts files gets one for MB beside it.
     Raises KoalaError, with the address and the place to put it, where it cannot be had."""
     url, md5, what = SOURCES[name]
-    path = data_dir() / "downloads" / url.rpartition("/")[2]
+    path = _place(name)
     stamp = path.with_name(path.name + ".md5")
     if path.exists() and stamp.exists() and stamp.stat().st_mtime_ns >= path.stat().st_mtime_ns:
         return path

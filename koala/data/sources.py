@@ -41,7 +41,7 @@ def expand(source: str, progress=None) -> list:
 
     A name in koala.data.catalog is fetched where it is not there yet; progress(done, total, what) is called meanwhile."""
     found = []
-    for part in _names(str(source)):
+    for part in names(str(source)):
         if part == "photos":
             found.append(part)
         elif part in catalog.SOURCES and not Path(part).exists():
@@ -61,15 +61,15 @@ def expand(source: str, progress=None) -> list:
     return sorted(set(found), key=str)  # the order in which sources are named changes nothing
 
 
-def _names(source: str) -> list[str]:
+def names(source: str) -> list[str]:
     """What commas separate in `source`; a comma in the name of a file or folder that is there belongs to the name."""
-    pieces, names = source.split(","), []
+    pieces, out = source.split(","), []
     while pieces:
         longer = (",".join(pieces[:count]).strip() for count in range(min(len(pieces), 10), 1, -1))
         name = next((name for name in longer if exists(name) or exists(ROOT / name)), pieces[0].strip())
-        names.append(name)
+        out.append(name)
         del pieces[: name.count(",") + 1]
-    return [name for name in names if name]
+    return [name for name in out if name]
 
 
 def signature(source: str) -> str:

