@@ -76,9 +76,10 @@ class RunConfig(Identified):
     lr_step: Epochs = 2
     weight_decay: Share = 0.0
     seed: Seed = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Device = "auto"
     compile: Literal["auto", "off", "on", "graphs"] = "auto"
+    fast: bool = False
     processes: Workers = 0
     resume: bool = True
     checkpoint_minutes: Minutes = 5.0
@@ -108,7 +109,7 @@ class FeaturesConfig:
     backbone: str = "efficientnet"
     weights: str = "auto"
     layer: Literal["logits", "features"] = "logits"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Device = "auto"
 
 
@@ -152,7 +153,7 @@ class BenchmarkConfig:
     batch_large: Positive = 8
     rounds: Positive = 5
     steps: Positive = 200
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     compile: Literal["auto", "off", "on", "graphs"] = "auto"
     device: Device = "auto"
 
@@ -172,7 +173,7 @@ class PretrainConfig(Identified):
     lr: PositiveFloat = 0.001
     weight_decay: Share = 0.05
     seed: Seed = 0
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Device = "auto"
     compile: Literal["auto", "off", "on"] = "auto"
     resume: bool = True

@@ -20,7 +20,7 @@ from koala.system import device as devices
 from koala.system import paths, processes
 from koala.system.errors import KoalaError
 from koala.training import distributed
-from koala.training.batches import Batches, Streamed, at_a_time, chunks, make_batches
+from koala.training.batches import Batches, Resident, Streamed, at_a_time, chunks, make_batches
 from koala.training.step import Job
 
 
@@ -42,7 +42,9 @@ def make_job(config, inputs: Inputs, device) -> Job:
     """Network, loss and data on the device. The seed decides the weights, and nothing outside is disturbed."""
     features = None if config.network == "pyramid" else inputs.features
     images = inputs.photos.images[: len(inputs.features)]
-    batches = make_batches(images, features, device, network_size(config, inputs.photos))
+    batches = make_batches(
+        images, features, device, network_size(config, inputs.photos), train=inputs.rows["train"]
+    )
     loss = losses.build(config.loss, lambda: count_colours(batches, inputs.rows["train"]), config.bins)
     model = make_model(config, inputs.features.shape[1]).to(device, memory_format=torch.channels_last)
     steps = config.epochs * -(-len(inputs.rows["train"]) // config.batch_size)
@@ -97,7 +99,7 @@ def _train(config, inputs, device, folder, on_epoch, progress) -> None:
     job = make_job(config, inputs, device)
     if first:
         print(_how(job, device))
-    with devices.repeatable(), processes.kept():
+    with devices.repeatable(config.fast), processes.kept():
         history = training.fit(job, inputs.rows, work, on_epoch, progress)
         if first:
             _finish(job, work, inputs, history, progress)
@@ -105,7 +107,9 @@ def _train(config, inputs, device, folder, on_epoch, progress) -> None:
 
 def _how(job, device) -> str:
     """What `auto` came to, in one line."""
-    where = "streamed" if isinstance(job.batches.images, Streamed) else "resident"
+    where = {Streamed: "streamed", Resident: "for training resident"}.get(
+        type(job.batches.images), "resident"
+    )
     team = f", {distributed.size()} processes" if distributed.active() else ""
     return f"{devices.describe(device)}{team}; precision {job.precision}; compile {job.compiled}; photographs {where}"
 

@@ -44,6 +44,27 @@ class Streamed:
         return out
 
 
+class Resident:
+    """Some rows of an array (N, ...) on a device, the others read when they are asked for: training photographs that fit
+    the memory which all photographs together would not."""
+
+    def __init__(self, array: np.memmap, rows: np.ndarray, device: torch.device):
+        self.rest, self.shape, self.device = Streamed(array), array.shape, torch.device("cpu")
+        self.place = torch.full((len(array),), -1)  # row number -> where it is in `rows`
+        self.place[torch.from_numpy(rows)] = torch.arange(len(rows))
+        self.rows = torch.empty((len(rows), *array.shape[1:]), dtype=self.rest.rows.dtype, device=device)
+        for start in range(0, len(rows), 1024):
+            piece = torch.from_numpy(rows[start : start + 1024])
+            self.rows[start : start + len(piece)] = self.rest[piece].to(device)
+
+    def __len__(self):
+        return len(self.place)
+
+    def __getitem__(self, index: torch.Tensor) -> torch.Tensor:
+        place = self.place[index]
+        return self.rows[place.to(self.rows.device)] if (place >= 0).all() else self.rest[index]
+
+
 class Batch(NamedTuple):
     """rgb (n,3,S,S) uint8 at the network's size, and what the extractor knows of it on the device: features (n,D)
     float32, or gray (n,1,stored,stored) float32 in [0,1], the luma of the stored photograph, for a network that runs
@@ -62,7 +83,7 @@ class Batches:
     """images (N,stored,stored,3) uint8 and features (N,D) by row number, each a tensor or Streamed. image_size: what
     the network sees, a divisor of the stored size. features is None for a network that gets gray instead."""
 
-    images: torch.Tensor | Streamed
+    images: torch.Tensor | Streamed | Resident
     features: torch.Tensor | Streamed | None
     device: torch.device
     image_size: int
@@ -73,7 +94,7 @@ class Batches:
 
     def load(self, pieces: Iterable[np.ndarray], mirror: np.ndarray | None = None) -> Iterator[Batch]:
         """The batches of `pieces` (arrays of rows) in turn; what is streamed is read by a thread, one piece ahead."""
-        if not isinstance(self.images, Streamed) and self.images.device.type == self.device.type:
+        if isinstance(self.images, torch.Tensor) and self.images.device.type == self.device.type:
             yield from (self(rows, mirror) for rows in pieces)
             return
         with concurrent.futures.ThreadPoolExecutor(1, "koala-batches") as thread:
@@ -115,8 +136,10 @@ def make_batches(
     device: torch.device,
     image_size: int | None = None,
     budget: int | None = None,
+    train: np.ndarray | None = None,
 ) -> Batches:
-    """Data on the GPU as uint8 where all of it takes less than `budget` bytes, else streamed.
+    """Data on the GPU as uint8 where all of it takes less than `budget` bytes; else the photographs of the rows `train`
+    where these alone do, and all others streamed.
 
     image_size: what the network sees, by default the stored size. budget: half of the device's free memory by default.
     On a CPU a memory map is resident as it is, in the system's page cache, as long as that can hold it."""
@@ -126,6 +149,8 @@ def make_batches(
         tensors = [_as_tensor(array).to(device) for array in arrays]
     else:
         tensors = [Streamed(array) if isinstance(array, np.memmap) else _as_tensor(array) for array in arrays]
+        if train is not None and isinstance(images, np.memmap) and len(train) * images[0].nbytes < budget:
+            tensors[0] = Resident(images, train, device)
     return Batches(
         tensors[0], tensors[1] if len(tensors) > 1 else None, device, image_size or images.shape[1]
     )

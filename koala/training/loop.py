@@ -60,7 +60,7 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
     SIGTERM or an interrupt writes a checkpoint and raises KoalaError: the same call goes on from there.
     """
     config, trainer = job.config, Trainer(job)
-    state = (_restore(job, trainer.optimizer, folder) if config.resume else None) or _fresh()
+    state = (_restore(trainer, folder) if config.resume else None) or _fresh()
     if state["epoch"] < config.epochs and (distributed.active() or job.compiled != "off"):
         mine, _ = distributed.share(rows["train"][: config.batch_size])
         trainer.warm_up(job.batches(mine))
@@ -69,14 +69,14 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
             epoch = state["epoch"]
             for _ in _steps(trainer, rows["train"], state, progress):
                 if stopped() or time.monotonic() - state["saved"] > 60 * config.checkpoint_minutes:
-                    _save(job, trainer.optimizer, folder, state)
+                    _save(trainer, folder, state)
                 if stopped():
                     raise KoalaError(
                         f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on."
                     )
             state["history"].append(_record(job, rows, state))
             state.update(epoch=epoch + 1, step=0, sum=torch.zeros((), dtype=torch.float64))
-            _save(job, trainer.optimizer, folder, state)
+            _save(trainer, folder, state)
             if on_epoch:
                 on_epoch(state["history"])
     return state["history"]
@@ -138,31 +138,25 @@ def _fresh() -> dict:
     }
 
 
-def _save(job, optimizer, folder, state) -> None:
-    now = time.monotonic()
+def _save(trainer, folder, state) -> None:
+    job, now = trainer.job, time.monotonic()
     job.seconds += now - state["saved"]
     state["saved"] = now
     if distributed.rank():
         return
-    weights = {"model": job.model.state_dict(), "optimizer": optimizer.state_dict()}
-    checkpoint.save(
-        folder,
-        {
-            **state,
-            **weights,
-            "sum": state["sum"].cpu(),
-            "seconds": job.seconds,
-            "micro_batch": job.micro_batch,
-        },
-    )
+    parts = {"model": job.model, "optimizer": trainer.optimizer, "scaler": trainer.scaler}
+    kept = {name: part.state_dict() for name, part in parts.items()}
+    kept |= {"sum": state["sum"].cpu(), "seconds": job.seconds, "micro_batch": job.micro_batch}
+    checkpoint.save(folder, state | kept)
 
 
-def _restore(job, optimizer, folder) -> dict | None:
+def _restore(trainer, folder) -> dict | None:
     state = distributed.from_first(lambda: checkpoint.load(folder))
     if state is None:
         return None
-    job.model.load_state_dict(state.pop("model"))
-    optimizer.load_state_dict(state.pop("optimizer"))
+    job = trainer.job
+    for name, part in (("model", job.model), ("optimizer", trainer.optimizer), ("scaler", trainer.scaler)):
+        part.load_state_dict(state.pop(name, {}))
     job.seconds, job.micro_batch = state["seconds"], state["micro_batch"]
     if not distributed.rank():
         print(f"going on from a checkpoint: epoch {state['epoch'] + 1}, step {state['step']} done.")

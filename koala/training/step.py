@@ -58,6 +58,8 @@ class Trainer:
         self.job, self.ready = job, False
         self.optimizer = make_optimizer(job.model, job.config.lr, job.config.weight_decay)
         self.step = distributed.wrap(devices.compile_step(job.step, job.compiled), job.batches.device)
+        # fp16 holds no gradient below 6e-8: the loss is scaled up, and a step whose gradients overflow is left out
+        self.scaler = torch.amp.GradScaler(job.batches.device.type, enabled=job.precision == "fp16")
 
     def warm_up(self, batch: Batch) -> None:
         """Before the first step: find out whether compiling works and what fits into memory, and agree with the others.
@@ -88,7 +90,8 @@ class Trainer:
         batch: this process's; factor: see koala.training.distributed.share. Where memory runs out the micro-batch is
         halved and the step is taken again with the same effective batch."""
         value = self._halving(batch, factor, synchronize=True)
-        self.optimizer.step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         return distributed.total(value)
 
     def _halving(self, batch, factor, synchronize) -> torch.Tensor:
@@ -124,7 +127,7 @@ class Trainer:
             last = synchronize and piece is pieces[-1]
             with contextlib.nullcontext() if last else distributed.unsynchronized(self.step):
                 part = self.step(*piece) * (factor * len(piece.rgb) / len(batch.rgb))
-                part.backward()
+                self.scaler.scale(part).backward()
             value = value + part.detach()
         return value / distributed.size()
 

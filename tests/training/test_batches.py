@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from koala import lab
-from koala.training.batches import Streamed, chunks, make_batches
+from koala.training.batches import Resident, Streamed, chunks, make_batches
 
 CPU = torch.device("cpu")
 RNG = np.random.default_rng(0)
@@ -57,6 +57,17 @@ def test_a_streamed_epoch_reads_each_row_once_and_holds_two_batches(mapped, monk
         parts = [part.rgb.sum() for part in batch.pieces(2)]  # micro-batches are cut from what has been read
         assert len(parts) == 3 and len(alive) <= 3  # this one, the next, and one that is being read
     assert read == order.tolist()
+
+
+def test_training_photographs_stay_on_the_device_where_they_alone_fit(mapped):
+    train = np.sort(RNG.permutation(50)[:30])
+    batches = make_batches(*mapped, CPU, budget=31 * IMAGES[0].nbytes, train=train)
+    assert isinstance(batches.images, Resident) and len(batches.images.rows) == 30
+    for rows in (RNG.permutation(train)[:7], np.setdiff1d(np.arange(50), train), np.arange(50)):
+        (batch,) = batches.load([rows])
+        assert (batch.rgb.permute(0, 2, 3, 1).numpy() == IMAGES[rows]).all()
+        assert (batch.features.numpy() == FEATURES[rows].astype(np.float32)).all()
+    assert isinstance(make_batches(*mapped, CPU, budget=29 * IMAGES[0].nbytes, train=train).images, Streamed)
 
 
 def test_mirrored_photographs_are_turned_with_their_gray(mapped):

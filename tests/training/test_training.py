@@ -263,6 +263,38 @@ def test_precision_auto_takes_bf16_where_the_cpu_multiplies_it(monkeypatch):
     assert device.pick_precision("bf16", CPU) == "bf16"
 
 
+def test_precision_on_gpus_follows_their_capability(monkeypatch):
+    for capability, expected in (((6, 1), "fp32"), ((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, answer=capability: answer)
+        assert device.pick_precision("auto", torch.device("cuda")) == expected
+    with pytest.raises(KoalaError, match="precision=fp16 needs a GPU"):
+        device.pick_precision("fp16", CPU)
+
+
+def test_fp16_scales_its_loss_leaves_out_what_overflows_and_goes_on(config, monkeypatch):
+    """On a CPU, whose autocast knows fp16, too: gradients are scaled back, and the scale is part of the state."""
+    config = dataclasses.replace(config, lr=0.0001)
+    expected = run(config).history
+    monkeypatch.setattr(device, "pick_precision", lambda *_: "fp16")
+    inputs = prepare(config)
+    history = run(config).history
+    assert history.train_loss.to_numpy() == pytest.approx(expected.train_loss.to_numpy(), rel=0.02)
+    folder = paths.runs_dir() / "fp16"
+    trainer = loop.Trainer(pipeline.make_job(config, inputs, CPU))
+    batch, weight = trainer.job.batches(inputs.rows["train"][:16]), next(trainer.job.model.parameters())
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)  # overflows
+    before = weight.detach().clone()
+    trainer.take(batch)
+    assert torch.equal(before, weight) and trainer.scaler.get_scale() == 2.0**39
+    loop._save(trainer, folder, loop._fresh())
+    again = loop.Trainer(pipeline.make_job(config, inputs, CPU))
+    loop._restore(again, folder)
+    assert again.scaler.get_scale() == 2.0**39
+    again.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+    again.take(batch)
+    assert not torch.equal(before, next(again.job.model.parameters()))
+
+
 def test_every_loss_trains_through_the_same_loop(config):
     for name in losses.LOSSES:
         finished = run(dataclasses.replace(config, loss=name, epochs=1))
