@@ -27,7 +27,9 @@ RUNS = [f"{experiment}-s{seed}" for experiment, seed in STUDY.runs()]
 FEATURES = studies.extractors(STUDY)  # name -> parameters of features.ipynb
 NEEDS = {run: studies.features_of(STUDY, run[0]) for run in STUDY.runs()}  # -> the features that a run waits for
 DEMO = STUDY.data.get("source", "photos") == "photos"
+PARTS = [FOLDER / "analysis.json"] + [FOLDER / "probe.json"] * bool(STUDY.probe) + [FOLDER / "colorize.json"] * DEMO
 ASKED = [] if DEMO else [one.experiment for one in questions.asked(STUDY)]
+PARTS += [FOLDER / f"experiment-{name}.json" for name in ASKED]
 
 if workflow.is_main_process:  # a failed run's result file would count as done
     studies.forget_failures(STUDY)
@@ -40,6 +42,7 @@ def arguments(values):
 rule all:
     input:
         expand(FOLDER / "{run}.json", run=RUNS),  # named here, too: a failed run's missing file must bring it back
+        PARTS,
         REPORTS / "index.html",
     shell:
         "{PYTHON} -m koala.report verdict {NAME:q}"
@@ -194,10 +197,7 @@ rule probe:
 
 rule report:
     input:
-        FOLDER / "analysis.json",
-        [FOLDER / "probe.json"] if STUDY.probe else [],
-        [FOLDER / "colorize.json"] if DEMO else [],
-        expand(FOLDER / "experiment-{experiment}.json", experiment=ASKED),
+        PARTS,
     output:
         REPORTS / "index.html",
     shell:
