@@ -206,8 +206,10 @@ def load_pictures(run: Run) -> dict[str, np.ndarray]:
 
 
 def means(per_image: pd.DataFrame) -> pd.DataFrame:
-    """Mean of each metric over the photographs, one line a method."""
-    return per_image.drop(columns=["row", "path", "category"]).groupby("method").mean()
+    """Mean of each metric over the photographs, one line per method; chroma_ratio is the ratio of the mean chromas, since a
+    mean of ratios is lifted by nearly gray photographs."""
+    table = per_image.drop(columns=["row", "path", "category"]).groupby("method").mean()
+    return table.assign(chroma_ratio=table.chroma / table.chroma_true) if "chroma" in table else table
 
 
 def _holds(path: Path, digest: str) -> bool:

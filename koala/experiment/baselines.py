@@ -18,6 +18,7 @@ import torch
 
 from koala import lab, metrics
 from koala.experiment import ridge
+from koala.experiment.evaluate import measured
 from koala.experiment.kept import kept
 from koala.training.batches import at_a_time, chunks
 
@@ -68,12 +69,6 @@ def table(
         tables.append(_judged(f"features-{own}", batches, rows["test"], predictor, progress))
     lines = files[["row", "path", "category"]].merge(pd.concat(tables), on="row")
     return lines.sort_values(["method", "row"], kind="stable").reset_index(drop=True)
-
-
-def measured(rgb: torch.Tensor, ab: torch.Tensor) -> dict[str, np.ndarray]:
-    """All metrics of a prediction ab (n,2,S,S) in a*b* of rgb (n,3,S,S) uint8, one value per photograph, (n,)."""
-    values = metrics.evaluate(rgb, ab) | metrics.hue_errors(rgb, ab)
-    return {name: value.cpu().numpy() for name, value in values.items()}
 
 
 def fit(batches, rows: dict, files: pd.DataFrame, fingerprint: str, progress=None) -> Colours:

@@ -11,34 +11,28 @@ from koala.training.step import Job, predict
 DRAWN = 24  # photographs of the test split whose pictures every run of a data set keeps
 
 
-def fit_baselines(job: Job, train_rows: np.ndarray) -> metrics.Baselines:
-    """Mean colour and colour by lightness of the training split."""
-    return metrics.fit_baselines(
-        rgb for rgb, _ in job.batches.load(list(chunks(train_rows, at_a_time(job.batches.images))))
+def per_image(job: Job, rows: np.ndarray, files: pd.DataFrame, progress=None) -> pd.DataFrame:
+    """Metrics of the model on `rows`: one line per photograph, in row order.
+
+    files: the data set's table; its row, path and category go along. Columns after them: method ("model") and what
+    koala.metrics' evaluate and hue_errors return. koala.experiment.baselines.table has the same of what needs no network."""
+    parts, done = [], 0
+    for chunk in chunks(rows, at_a_time(job.batches.images, job.micro_batch)):
+        parts.append(pd.DataFrame({"row": chunk, "method": "model", **measured(*predict(job, chunk))}))
+        done += len(chunk)
+        if progress:
+            progress(done, len(rows), "evaluating")
+    return (
+        files[["row", "path", "category"]]
+        .merge(pd.concat(parts), on="row")
+        .sort_values("row", ignore_index=True)
     )
 
 
-def per_image(
-    job: Job, rows: np.ndarray, files: pd.DataFrame, baselines: metrics.Baselines, progress=None
-) -> pd.DataFrame:
-    """Metrics of the model and of the trivial baselines on `rows`: one line per photograph and method.
-
-    files: the data set's table; its row, path and category go along. Columns after them: method ("model", "gray",
-    "mean", "lightness") and what koala.metrics' evaluate and hue_errors return."""
-    parts = []
-    size = at_a_time(job.batches.images, job.micro_batch)
-    for chunk in chunks(rows, size):
-        rgb, ab = predict(job, chunk)
-        L = lab.rgb_to_lab(rgb)[:, :1]
-        predictions = {"model": ab} | {name: baselines.predict(name, L) for name in metrics.BASELINES}
-        for method, prediction in predictions.items():
-            measured = metrics.evaluate(rgb, prediction) | metrics.hue_errors(rgb, prediction)
-            values = {name: value.cpu().numpy() for name, value in measured.items()}
-            parts.append(pd.DataFrame({"row": chunk, "method": method, **values}))
-        if progress:
-            progress(min(len(parts) // len(predictions) * size, len(rows)), len(rows), "evaluating")
-    table = files[["row", "path", "category"]].merge(pd.concat(parts), on="row")
-    return table.sort_values(["method", "row"], kind="stable").reset_index(drop=True)
+def measured(rgb: torch.Tensor, ab: torch.Tensor) -> dict[str, np.ndarray]:
+    """All metrics of a prediction ab (n,2,S,S) in a*b* of rgb (n,3,S,S) uint8, one value per photograph, (n,)."""
+    values = metrics.evaluate(rgb, ab) | metrics.hue_errors(rgb, ab)
+    return {name: value.cpu().numpy() for name, value in values.items()}
 
 
 def ranked(table: pd.DataFrame, count: int = 2, metric: str = "ciede2000") -> dict[str, np.ndarray]:

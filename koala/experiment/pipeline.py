@@ -6,13 +6,14 @@ import fcntl
 import time
 from pathlib import Path
 
+import pandas as pd
 import safetensors.torch
 import torch
 import torch.nn.functional as F
 
 from koala import bins, extractors, lab, losses, training
 from koala import config as configs
-from koala.experiment import artefacts, evaluate, launch
+from koala.experiment import artefacts, baselines, evaluate, launch
 from koala.experiment.inputs import Inputs, load_inputs, load_photos, split_rows
 from koala.model import Koala
 from koala.pyramid import Pyramid
@@ -144,11 +145,11 @@ def trained_job(run: artefacts.Run, inputs: Inputs, device, config=None) -> Job:
 
 
 def _finish(job, folder, inputs, history, progress) -> None:
-    rows = inputs.rows
-    baselines = evaluate.fit_baselines(job, rows["train"])
-    started = time.monotonic()
-    table = evaluate.per_image(job, rows["test"], inputs.photos.files, baselines, progress)
+    rows, photos, started = inputs.rows, inputs.photos, time.monotonic()
+    table = evaluate.per_image(job, rows["test"], photos.files, progress)
+    trivial = baselines.table(job.batches, rows, photos.files, photos.fingerprint, inputs.features, progress)
     selections = {"drawn": evaluate.drawn(rows["test"]), **evaluate.ranked(table)}
+    table = pd.concat([table, trivial], ignore_index=True)
     pictures = {f"{name}_rows": members for name, members in selections.items()}
     pictures |= {name: evaluate.pictures(job, members) for name, members in selections.items()}
     summary = {
