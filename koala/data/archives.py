@@ -1,8 +1,7 @@
-"""Folders and archives as lists of files that are read in place: nothing is unpacked, nothing is followed outside.
+"""Archives as lists of files that are read in place: nothing is unpacked, and no archive is taken for shorter than it is.
 
-A Mac's own files beside a user's (__MACOSX/, ._NAME) are left out. An entry is a dict: path (for people, inside the
-source), place (file on disk), kind (file, zip, tar, or planes: see koala.data.stl10), size (bytes), where (numbers that
-`read` needs) and problem (why it is refused unread, or "").
+A tar is read to its end marker, a compressed one to its checksum, and a zip's directory has to hold as many members as
+it says; a member's own bytes are checked when they are read (the zip's CRC-32, the photograph's decoder).
 """
 
 import bz2
@@ -17,122 +16,109 @@ import zipfile
 import zlib
 from pathlib import Path
 
+from koala.data.folders import is_debris
+from koala.data.reasons import Reason, printable
+from koala.data.records import Entry, Member
 from koala.system.errors import KoalaError
 
 BIGGEST = 512 * 2**20  # bytes; no photograph is larger, but a bomb may be
+BLOCK = 512  # bytes of a tar's header, and of what its files are padded to
+END_OF_ZIP = b"PK\x05\x06"
+METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
-def walk(folder: Path):
-    """Yield (name relative to the folder, path) of every file and link below it, sorted, links not followed."""
-    stack = [(folder, "")]
-    while stack:
-        here, prefix = stack.pop()
-        try:
-            found = sorted(os.scandir(here), key=lambda e: os.fsencode(e.name), reverse=True)
-        except OSError:
-            yield prefix.rstrip("/"), here  # an unreadable folder is reported as one bad file
-            continue
-        for item in (f for f in reversed(found) if not f.is_dir(follow_symlinks=False)):
-            yield prefix + item.name, Path(item.path)
-        stack += [(Path(f.path), f"{prefix}{f.name}/") for f in found if f.is_dir(follow_symlinks=False)]
-
-
-def is_debris(name: str) -> bool:
-    """Whether a file is what a Mac puts beside each of one's own, under its name: no photograph, whatever the suffix."""
-    return "/__MACOSX/" in f"/{name}" or name.rpartition("/")[2].startswith("._")
-
-
-def list_folder(folder: Path):
-    for name, path in walk(folder):
-        if is_debris(name):
-            continue
-        status = os.lstat(path)
-        yield {
-            "path": _printable(name),
-            "place": str(path),
-            "kind": "file",
-            "size": status.st_size,
-            "where": [],
-            "problem": _file_problem(folder, path, status),
-        }
-
-
-def _printable(name: str) -> str:
-    """A name with bytes that are no UTF-8 can be opened but not written into a table: show them escaped."""
-    return name if name.isascii() else name.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def _file_problem(folder: Path, path: Path, status) -> str:
-    if stat.S_ISLNK(status.st_mode):
-        target = Path(os.path.realpath(path))
-        if not target.is_relative_to(folder):
-            return "symbolic link out of the folder"
-        return "" if target.is_file() else "symbolic link to a folder, or to nothing"
-    if stat.S_ISDIR(status.st_mode):
-        return "unreadable folder"
-    return "" if stat.S_ISREG(status.st_mode) else "not a regular file"
-
-
-def _name_problem(name: str) -> str:
-    if ".." not in name and name[:1] not in ("/", "\\") and name[1:2] != ":":
-        return ""
-    if name.startswith(("/", "\\")) or name[1:3] in (":/", ":\\"):
-        return "absolute path in the archive"
-    return "path that climbs out of the archive" if ".." in name.replace("\\", "/").split("/") else ""
-
-
-def list_archive(place: Path):
+def list_archive(place: Path) -> list[Entry]:
+    """An Entry for every file in the archive. KoalaError where it cannot be listed to its end."""
+    entries = []
     try:
-        yield from (_list_zip if zipfile.is_zipfile(place) else _list_tar)(place)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        for entry in (_list_zip if _is_zip(place) else _list_tar)(place):
+            entries.append(entry)  # one by one: an error says how many came before it
+    except Exception as error:  # hostile bytes make the readers raise errors of many kinds
         raise KoalaError(
-            f"'{place}' is no archive that can be read ({error}): fetch or pack it again."
+            f"'{place}' is no archive that can be read to its end ({printable(str(error))}; {len(entries):,} files "
+            "were listed before that): fetch or pack it again."
         ) from error
+    last = {entry.path: i for i, entry in enumerate(entries)}
+    return [
+        entry if last[entry.path] == i else entry.but(problem=entry.problem or Reason("replaced"))
+        for i, entry in enumerate(entries)
+    ]  # as a folder has it into which the archive was unpacked
+
+
+def _is_zip(place: Path) -> bool:
+    """Told by content. A tar whose last file is a zip ends like one."""
+    with open(place, "rb") as file:
+        return zipfile.is_zipfile(file) and file.seek(257) and file.read(5) != b"ustar"
 
 
 def _list_zip(place: Path):
     with zipfile.ZipFile(place) as archive:
-        members = sorted(archive.infolist(), key=lambda i: i.filename)
+        members = sorted(archive.infolist(), key=lambda info: info.filename)
+        _check_count(place, len(members))
         # Old Windows tools write folders with backslashes; beside a '/' a backslash is part of a name.
         old = not any("/" in info.filename for info in members)
         for info in members:
             name = info.filename.replace("\\", "/") if old else info.filename
-            if name.endswith("/") or is_debris(name):
-                continue
-            problem = _name_problem(name)
-            if info.flag_bits & 1:
-                problem = "encrypted in the zip"
-            elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                problem = f"zip compression {info.compress_type} is not read"
-            elif stat.S_ISLNK(info.external_attr >> 16):
-                problem = "symbolic link in the archive"
-            yield {
-                "path": _printable(name),
-                "place": str(place),
-                "kind": "zip",
-                "size": info.file_size,
-                "where": [info.header_offset, info.compress_size, info.compress_type, info.CRC],
-                "problem": problem,
-            }
+            if not name.endswith("/") and not is_debris(name):
+                problem = _zip_problem(info) or _name_problem(name)
+                raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
+                member = Member(
+                    info.header_offset, info.compress_size, info.compress_type, info.CRC, zlib.crc32(raw)
+                )
+                yield Entry(
+                    printable(name), str(place), "zip", info.file_size, problem=problem, member=member
+                )
+
+
+def _check_count(place: Path, count: int) -> None:
+    """The directory's end states how many members there are (in 16 bits; all ones: a zip64 record does)."""
+    with open(place, "rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 2**16 - 22))
+        tail = file.read()
+    stated = struct.unpack_from("<H", tail, tail.rindex(END_OF_ZIP) + 10)[0]
+    if stated not in (0xFFFF, count & 0xFFFF):
+        raise zipfile.BadZipFile(f"its directory lists {count:,} members and says {stated:,}")
+
+
+def _zip_problem(info) -> Reason | None:
+    if info.flag_bits & 1:
+        return Reason("encrypted")
+    if info.compress_type not in METHODS:
+        return Reason("compression", str(info.compress_type))
+    return Reason("link-member") if stat.S_ISLNK(info.external_attr >> 16) else None
+
+
+def _name_problem(name: str) -> Reason | None:
+    if name.startswith(("/", "\\")) or name[1:3] in (":/", ":\\"):
+        return Reason("absolute")
+    return Reason("climbing") if ".." in name.replace("\\", "/").split("/") else None
 
 
 def _list_tar(place: Path):
     with tarfile.open(place) as archive:
         for info in archive:
             archive.members = []  # tarfile keeps every header otherwise
-            if info.isdir() or is_debris(info.name):
-                continue
-            problem = _name_problem(info.name) or (
-                "" if info.isreg() else "not a regular file in the archive"
-            )
-            yield {
-                "path": _printable(info.name),
-                "place": str(place),
-                "kind": "tar",
-                "size": info.size,
-                "where": [info.offset_data],
-                "problem": problem,
-            }
+            if info.size < 0:
+                raise tarfile.ReadError(f"'{info.name}' has a negative size")
+            if not info.isdir() and not is_debris(info.name):
+                regular = info.isreg() and not info.issparse()
+                problem = _name_problem(info.name) or (None if regular else Reason("irregular-member"))
+                member = Member(info.offset_data)
+                yield Entry(
+                    printable(info.name), str(place), "tar", info.size, problem=problem, member=member
+                )
+        _check_end(archive)
+
+
+def _check_end(archive: tarfile.TarFile) -> None:
+    """tarfile takes a damaged header for the end, and does not look at what follows the end, nor at a checksum."""
+    archive.fileobj.seek(archive.offset)
+    block = archive.fileobj.read(BLOCK)
+    if len(block) < BLOCK or any(block):
+        raise tarfile.ReadError("a damaged header, or no end marker")
+    while block := archive.fileobj.read(2**20):
+        if block.count(0) != len(block):
+            raise tarfile.ReadError("more data after its end marker")
 
 
 @functools.lru_cache(maxsize=4)
@@ -144,33 +130,42 @@ def _open(place: str, process: int):
     return openers.get(magic[:2], open)(place, "rb")
 
 
-def read(entry: dict) -> bytes:
-    """The bytes of one file. Raises OSError, EOFError or zlib.error where they cannot be had."""
-    if entry["size"] > BIGGEST:
-        raise OSError(f"larger than {BIGGEST // 2**20} MiB")
-    if entry["kind"] == "file":
-        return Path(entry["place"]).read_bytes()
-    file = _open(entry["place"], os.getpid())  # a forked process must not share its parent's file position
-    if entry["kind"] in ("tar", "planes"):
-        file.seek(entry["where"][0])
-        return file.read(entry["size"])
-    return _read_zip(file, entry)
+def read(entry: Entry) -> bytes:
+    """The bytes of one file. Raises Unreadable, with the words of whatever failed."""
+    try:
+        if entry.size > BIGGEST:
+            raise Unreadable(f"larger than {BIGGEST // 2**20} MiB")
+        if entry.kind == "file":
+            return Path(entry.place).read_bytes()
+        file = _open(entry.place, os.getpid())  # a forked process must not share its parent's file position
+        if entry.kind == "zip":
+            return _read_zip(file, entry)
+        file.seek(entry.member.offset)
+        return file.read(entry.size)
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error, lzma.LZMAError) as error:
+        raise Unreadable(str(getattr(error, "strerror", None) or error)) from error
 
 
-def _read_zip(file, entry: dict) -> bytes:
+class Unreadable(OSError):
+    """A listed file whose bytes cannot be read."""
+
+
+def _read_zip(file, entry: Entry) -> bytes:
     """One zip member by its offset: zipfile itself would hold the whole directory in every process."""
-    offset, stored, method, crc = entry["where"]
-    file.seek(offset)
+    member = entry.member
+    file.seek(member.offset)
     header = file.read(30)
     if header[:4] != b"PK\x03\x04":
-        raise OSError("the zip's local header is damaged")
+        raise Unreadable("the zip's local header is damaged")
     name, extra = struct.unpack("<HH", header[26:30])
-    file.seek(name + extra, os.SEEK_CUR)
-    data = file.read(stored)
-    if method == zipfile.ZIP_DEFLATED:
-        data = zlib.decompressobj(-15).decompress(
-            data, entry["size"] + 1
-        )  # no more than was declared: no bomb
-    if len(data) != entry["size"] or zlib.crc32(data) != crc:
-        raise OSError("the zip member is damaged")
+    if zlib.crc32(file.read(name)) != member.name_crc:
+        raise Unreadable("the zip's two headers of the member name different files")
+    if member.stored > 2 * BIGGEST:
+        raise Unreadable(f"larger than {2 * BIGGEST // 2**20} MiB in the zip")
+    file.seek(extra, os.SEEK_CUR)
+    data = file.read(member.stored)
+    if member.method == zipfile.ZIP_DEFLATED:  # no more than was declared: no bomb
+        data = zlib.decompressobj(-15).decompress(data, entry.size + 1)
+    if len(data) != entry.size or zlib.crc32(data) != member.crc:
+        raise Unreadable("the zip member is damaged")
     return data

@@ -1,216 +1,167 @@
 """The last step of preparation: copies, order, split; images.npy in row order and files.csv with every file."""
 
-import csv
+import collections
+import dataclasses
 import hashlib
-import os
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from koala.data.duplicates import mark_exact, near_groups
+from koala.data.images import read_image, write_images
+from koala.data.reasons import CODES, Reason
+from koala.data.records import Record
 from koala.data.shards import FILES, Shards
 from koala.data.splits import SPLITS, ranks, split
+from koala.data.table import write_table
 from koala.system.errors import KoalaError
 from koala.system.paths import sha256_file
 
-COLUMNS = (
-    "path",
-    "category",
-    "split",
-    "status",
-    "reason",
-    "sha256",
-    "row",
-    "group",
-    "width",
-    "height",
-    "chroma",
-)
-PAGE = 4096  # bytes
-KINDS = {
-    "same bytes as": "same bytes as another",
-    "near copy of": "near copy of another",
-    "category '": "category that differs from another by case only",
-}
+
+@dataclasses.dataclass
+class Listing:
+    """What ordering and splitting need of every file, as arrays (N,) in listing order (under 100 bytes per file).
+
+    used: becomes a row, as far as is known; stored: has a picture in its shard; sha: its bytes' hash; hash: perceptual;
+    category: index into `categories`, which are sorted; group: id of what stays in one split."""
+
+    used: np.ndarray
+    stored: np.ndarray
+    sha: np.ndarray
+    hash: np.ndarray
+    category: np.ndarray
+    group: np.ndarray
+    categories: list[str]
 
 
 def write(new: Path, shards: Shards, parameters: dict) -> dict:
-    """Write new/images.npy and new/files.csv; what belongs into meta.json. Raises koala.shards.Spoiled."""
-    table = collect(shards)
-    copies = mark_exact(table["sha"], table["used"])
-    used = np.flatnonzero(table["used"])
-    if not len(used):
-        raise KoalaError(
-            f"nothing usable in '{parameters['source']}': of {len(table['used']):,} files none is a colour "
-            f"photograph that can be read ({_first_refusals(shards)})."
-        )
-    used = used[
-        np.argsort(ranks(table["sha"][used], parameters["seed"], "row"), kind="stable")
-    ]  # in row order
-    row_of = np.full(len(table["used"]), -1)
-    row_of[used] = np.arange(len(used))
-    start = _write_images(new / "images.npy", shards, row_of, table["stored"])
-    with open(
-        new / "images.npy", "rb"
-    ) as file:  # not mapped: what is touched of a mapped file counts as memory
+    """Write new/images.npy and new/files.csv; gives what belongs into meta.json. Raises shards.Spoiled."""
+    listing = collect(shards)
+    copies = mark_exact(listing.sha, listing.used)
+    _check_any(listing, shards, parameters["source"])
+    seed = parameters["seed"]
+    rows = np.flatnonzero(listing.used)  # index into the listing of each row of images.npy
+    rows = rows[np.argsort(ranks(listing.sha[rows], seed, "row"), kind="stable")]
+    row_of = np.full(len(listing.used), -1)
+    row_of[rows] = np.arange(len(rows))
+    write_images(new / "images.npy", shards, row_of, listing.stored)
+    with open(new / "images.npy", "rb") as file:
         group = near_groups(
-            table["hash"][used],
-            lambda row: _picture(file, start, row, shards.image_size),
-            table["group"][used],
+            listing.hash[rows], lambda row: read_image(file, row, shards.image_size), listing.group[rows]
         )
-    parts = split(table["category"][used], group, ranks(table["sha"][used], parameters["seed"], "split"))
-    leader = np.arange(len(used))  # the first row of each row's group
-    np.minimum.at(first := np.full(group.max() + 1, len(used)), group, leader)
-    leader = used[first[group]]  # as an index into the listing
-    counts, notes = _write_table(new / "files.csv", shards, row_of, parts, copies, leader, twins(table))
+    parts = split(listing.category[rows], group, ranks(listing.sha[rows], seed, "split"))
+    others = Others(shards, row_of, parts, copies, rows[first_of_group(group)], twins(listing))
+    counts, labels = _write_table(new / "files.csv", shards, others)
     digest = hashlib.sha256(f"{parameters['image_size']} {parameters['fit']} ".encode())
-    digest.update(table["sha"][used].tobytes() + parts.tobytes())
+    digest.update(listing.sha[rows].tobytes() + parts.tobytes())
     return {
         "counts": counts,
-        "reasons": notes,
-        "images": len(used),
+        "reasons": labels,
+        "images": len(rows),
         "fingerprint": digest.hexdigest(),
         "splits": {name: int((parts == i).sum()) for i, name in enumerate(SPLITS)},
-        "categories": len(np.unique(table["category"][used])),
+        "categories": len(np.unique(listing.category[rows])),
         "sha256": {name: sha256_file(new / name) for name in ("images.npy", "files.csv")},
     }
 
 
-def collect(shards: Shards) -> dict:
-    """What ordering and splitting need of every file, as arrays in listing order (under 100 bytes a file)."""
-    parts, ids, groups = [], {}, {}
+def collect(shards: Shards) -> Listing:
+    """The listing of all shards."""
+    parts, categories, groups = [], {}, {}
     for i in range(len(shards)):
-        facts = shards.facts(i)
-        status = [fact["status"] for fact in facts]
+        records = shards.records(i)
+        used = [r.status == "used" or (r.status == "gray" and shards.keep_gray) for r in records]
         parts.append(
-            {
-                "used": np.array([s == "used" or (s == "gray" and shards.keep_gray) for s in status]),
-                "sha": np.array([bytes.fromhex(f["sha256"] or "00" * 32) for f in facts], "V32"),
-                "hash": np.array([f.get("hash", 0) for f in facts], np.uint64),
-                "category": np.array([ids.setdefault(f["category"], len(ids)) for f in facts], np.int32),
-                "group": np.array(
-                    [groups.setdefault(f["group"], len(groups)) if f["group"] else -1 for f in facts]
-                ),
-            }
+            (
+                np.array(used, bool),
+                np.array([bytes.fromhex(r.sha256 or "00" * 32) for r in records], "V32"),
+                np.array([r.hash for r in records], np.uint64),
+                np.array([categories.setdefault(r.category, len(categories)) for r in records], np.int32),
+                np.array([groups.setdefault(r.group, len(groups)) if r.group else -1 for r in records]),
+            )
         )
-    table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-    table["stored"] = table["used"].copy()  # has a picture in its shard
-    by_name = np.argsort(np.argsort(np.array(list(ids))))  # ids in the order of names, whatever came first
-    table["category"] = by_name[table["category"]]
-    table["categories"] = sorted(ids)
-    alone = table["group"] < 0
-    table["group"][alone] = len(groups) + np.flatnonzero(alone)
-    return table
+    used, sha, hashes, category, group = map(np.concatenate, zip(*parts, strict=True))
+    by_name = np.argsort(np.argsort(np.array(list(categories))))  # ids in the order of names
+    alone = group < 0
+    group[alone] = len(groups) + np.flatnonzero(alone)
+    return Listing(used, used.copy(), sha, hashes, by_name[category], group, sorted(categories))
 
 
-def twins(table: dict) -> dict:
+def _check_any(listing: Listing, shards: Shards, source: str, most: int = 3) -> None:
+    if not listing.used.any():
+        first = [
+            f"'{r.path}': {'; '.join(map(str, r.reasons)) or r.status}" for r in shards.records(0)[:most]
+        ]
+        raise KoalaError(
+            f"nothing usable in '{source}': of {len(listing.used):,} files none is a colour photograph that can "
+            f"be read ({'; '.join(first)})."
+        )
+
+
+def first_of_group(group: np.ndarray) -> np.ndarray:
+    """(N,) ids -> (N,) index of the first with the same id."""
+    _, first, inverse = np.unique(group, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def twins(listing: Listing) -> dict[str, str]:
     """{category: the one with more photographs that differs from it by case only}."""
-    counts = np.bincount(table["category"][table["used"]], minlength=len(table["categories"]))
+    counts = np.bincount(listing.category[listing.used], minlength=len(listing.categories))
     largest = {}
-    for name, _ in sorted(zip(table["categories"], counts, strict=True), key=lambda pair: pair[1]):
+    for name, _ in sorted(zip(listing.categories, counts, strict=True), key=lambda pair: pair[1]):
         largest[name.casefold()] = name
-    return {
-        name: largest[name.casefold()] for name in table["categories"] if largest[name.casefold()] != name
-    }
+    pairs = ((name, largest[name.casefold()]) for name in listing.categories)
+    return {name: other for name, other in pairs if other != name}
 
 
-def _first_refusals(shards: Shards, most: int = 3) -> str:
-    return "; ".join(
-        f"'{fact['path']}': {fact['reason'] or fact['status']}" for fact in shards.facts(0)[:most]
-    )
+@dataclasses.dataclass
+class Others:
+    """What a file's record owes to the other files.
+
+    row_of: (N,) row of each listed file, -1 for none; parts: (R,) split of each row; copies: {listed file: the first
+    with the same bytes}; leader: (R,) listed file that is the first of the row's near copies; twins: see `twins`."""
+
+    shards: Shards
+    row_of: np.ndarray
+    parts: np.ndarray
+    copies: dict[int, int]
+    leader: np.ndarray
+    twins: dict[str, str]
+
+    def complete(self, record: Record, n: int) -> Record:
+        """The n-th record with its row, split, final status and group."""
+        record.group = record.group or record.sha256[:16]
+        row = int(self.row_of[n])
+        if n in self.copies:
+            record.status = "duplicate"
+            record.reasons = [Reason("same-bytes", self.shards.record(self.copies[n]).path)]
+        elif row >= 0:
+            record.status, record.row, record.split = "used", row, SPLITS[self.parts[row]]
+            if self.leader[row] != n:
+                self._join(record, self.shards.record(self.leader[row]))
+            if record.category in self.twins:
+                record.reasons.append(Reason("case", self.twins[record.category]))
+        return record
+
+    @staticmethod
+    def _join(record: Record, first: Record) -> None:
+        """Give a photograph the group of its first near copy, and say so. Crops of one photograph need no word."""
+        group = first.group or first.sha256[:16]
+        if group != record.group:
+            record.reasons.append(Reason("near-copy", first.path))
+            record.group = group
 
 
-def _write_images(path: Path, shards: Shards, row_of, stored) -> int:
-    """images.npy in row order, written picture by picture at its place: memory does not grow with their number.
-    Gives the byte where the first begins."""
-    size = shards.image_size
-    shape = (int((row_of >= 0).sum()), size, size, 3)
-    with open(path, "wb") as file:
-        start = _write_header(file, shape)
-        if hasattr(os, "posix_fallocate"):  # scattered writes into space that is there already are cheaper
-            os.posix_fallocate(file.fileno(), 0, start + int(np.prod(shape)))
+def _write_table(path: Path, shards: Shards, others: Others) -> tuple[dict, dict]:
+    """files.csv, one line per file in listing order. Gives counts by status, and by status and kind of reason."""
+    counts, labels = collections.Counter(), collections.Counter()
+
+    def records():
         for i in range(len(shards)):
-            here = slice(i * FILES, (i + 1) * FILES)
-            for row, picture in zip(row_of[here][stored[here]].tolist(), shards.pictures(i), strict=True):
-                if row >= 0:
-                    os.pwrite(file.fileno(), picture, start + row * size * size * 3)  # (S, S, 3)
-        os.fsync(file.fileno())
-    return start
+            for n, record in enumerate(shards.records(i), i * FILES):
+                yield others.complete(record, n)
+                counts[record.status] += 1
+                labels.update(f"{record.status}: {CODES[reason.code][0]}" for reason in record.reasons)
 
-
-def _write_header(file, shape) -> int:
-    """The .npy header of an array of uint8, padded to whole pages: scattered writes of pictures that fill whole
-    pages, too, leave no page half written. Gives its length in bytes."""
-    text = repr({"descr": "|u1", "fortran_order": False, "shape": shape})
-    magic = np.lib.format.magic(1, 0)
-    length = PAGE - len(magic) - 2
-    file.write(magic + length.to_bytes(2, "little") + text.ljust(length - 1).encode("latin1") + b"\n")
-    file.flush()
-    return PAGE
-
-
-def _picture(file, start: int, row: int, size: int) -> np.ndarray:
-    """Row `row` of images.npy, (size, size, 3) uint8."""
-    return np.frombuffer(
-        os.pread(file.fileno(), size * size * 3, start + row * size * size * 3), np.uint8
-    ).reshape(size, size, 3)
-
-
-def _write_table(path: Path, shards: Shards, row_of, parts, copies: dict, leader, twin: dict):
-    """files.csv, one line a file found, in listing order. Counts by status, and by status and reason."""
-    counts, notes, n = Counter(), Counter(), 0
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for i in range(len(shards)):
-            for line in shards.facts(i):
-                line |= {"row": "", "split": "", "group": line["group"] or line["sha256"][:16]}
-                row = row_of[n]
-                if n in copies:
-                    line |= {
-                        "status": "duplicate",
-                        "reason": f"same bytes as {_fact(shards, copies[n])['path']}",
-                    }
-                elif row >= 0:
-                    line |= {"row": int(row), "split": SPLITS[parts[row]], "status": "used"}
-                    if leader[row] != n:
-                        _note_near_copy(line, _fact(shards, leader[row]))
-                    if line["category"] in twin:
-                        _note(
-                            line,
-                            f"category '{line['category']}' differs from '{twin[line['category']]}' by case only",
-                        )
-                counts[line["status"]] += 1
-                if line["reason"]:
-                    notes.update(_kinds(line))
-                writer.writerow([line[column] for column in COLUMNS])
-                n += 1
-        file.flush()
-        os.fsync(file.fileno())
-    return dict(counts), dict(notes)
-
-
-def _note_near_copy(line: dict, first: dict):
-    """Give a photograph the group of its first near copy, and say so. Crops of one photograph need no word."""
-    group = first["group"] or first["sha256"][:16]
-    if group != line["group"]:
-        _note(line, f"near copy of {first['path']}")
-        line["group"] = group
-
-
-def _note(line: dict, text: str):
-    line["reason"] = "; ".join(filter(None, [line["reason"], text]))
-
-
-def _kinds(line: dict):
-    """What a line's reason counts under: without sizes, paths and other details."""
-    for reason in filter(None, line["reason"].split("; ")):
-        for start, kind in KINDS.items():
-            reason = kind if reason.startswith(start) else reason
-        words = reason.split(" (")[0]
-        yield f"{line['status']}: {words.split('pixels: ')[-1]}"
-
-
-def _fact(shards: Shards, n: int) -> dict:
-    return shards.facts(n // FILES)[n % FILES]
+    write_table(path, records())
+    return dict(counts), dict(labels)

@@ -40,11 +40,6 @@ SOURCES = {
         "8ca2778205c41d23104230ba66911c7a",
         "108,754 photographs of 397 scenes, 37 GB",
     ),
-    "stl10": (
-        "http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz",
-        "91f7769df0f17e558f3565bffb0c7dfb",
-        "113,000 photographs of objects, 96 px",
-    ),
     "flowers102": (
         "https://www.robots.ox.ac.uk/~vgg/data/flowers/102/102flowers.tgz",
         "52808999861908f626f3c1f4e79d11fa",

@@ -1,6 +1,6 @@
 """Prepared photographs: find or prepare a data set, load it, and know that it is what it was.
 
-data/NAME/ holds images.npy (N, S, S, 3) uint8, files.csv (a line for every file found) and meta.json. Rows are in
+data/NAME/ holds images.npy (N, S, S, 3) uint8, files.csv (one line per file of the source) and meta.json. Rows are in
 the order of a seeded hash of each file's bytes: any leading part of them is a random sample.
 """
 
@@ -17,12 +17,12 @@ from koala.data.decode import FITS
 from koala.data.preparation import FORMAT, build, only_one
 from koala.data.sources import expand, signature
 from koala.data.splits import SPLITS
+from koala.data.table import read_table, used_rows
 from koala.data.verify import holds, trust
 from koala.system.errors import KoalaError
 from koala.system.paths import Damaged, data_dir, read_json
 
 RESERVED = ("features", "downloads", "colorized")  # folders in data/ that are no data sets
-CATEGORICAL = ("category", "split", "status")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,9 +134,8 @@ def load(name: str) -> Photos:
     damaged = _damage(folder, meta)
     if damaged:
         raise KoalaError(f"{folder / damaged} is not what was written: prepare '{name}' again.")
-    table = files(name, used_only=True).astype({"row": "int64"}).sort_values("row", ignore_index=True)
-    table["category"] = table["category"].cat.remove_unused_categories()
     images = np.load(folder / "images.npy", mmap_mode="r")
+    table = used_rows(files(name, used_only=True), len(images))
     return Photos(name, folder, images, table, meta, meta["fingerprint"])
 
 
@@ -151,24 +150,8 @@ def _meta(folder: Path) -> dict:
 
 
 def files(name: str, used_only: bool = False) -> pd.DataFrame:
-    """files.csv of a prepared data set: a line for every file found, with status, reason, and row where it is used."""
-    kinds = dict.fromkeys(
-        ("path", "reason", "sha256", *CATEGORICAL), str
-    )  # a file or a category may be called 1
-    kinds |= {"group": "string", "width": "int32", "height": "int32"}
-    as_categories = dict.fromkeys(CATEGORICAL, "category")
-    parts = pd.read_csv(
-        data_dir() / name / "files.csv",
-        dtype=kinds,
-        keep_default_na=False,
-        chunksize=10_000,
-        na_values={"row": [""], "chroma": [""]},
-    )  # in parts: parsing takes twice the memory of the table
-    table = pd.concat(
-        [(part[part["row"].notna()] if used_only else part).astype(as_categories) for part in parts],
-        ignore_index=True,
-    )
-    return table.astype(as_categories)
+    """files.csv of a prepared data set: a line for every file in its source, or for every one that is used."""
+    return read_table(data_dir() / name / "files.csv", used_only)
 
 
 def _trust(name: str) -> None:

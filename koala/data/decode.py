@@ -1,7 +1,7 @@
 """One file's bytes -> one square uint8 picture, or the reason why not.
 
-Ordinary JPEG files, nearly all photographs, are decoded by simplejpeg where it is installed, and everything is
-resized by torch: both do what Pillow does (pixel for pixel in decoding, within 1 of 255 in resizing) much faster.
+JPEG files, nearly all photographs, are decoded by koala.data.jpeg, everything else by Pillow. Everything is resized by
+torch, which does what Pillow does (within 1 of 255) much faster.
 """
 
 import contextlib
@@ -10,56 +10,55 @@ import warnings
 
 import numpy as np
 import torch
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
+from koala.data import jpeg
+from koala.data.reasons import FORMATS, Reason, Refused
 from koala.system.errors import KoalaError
-
-try:
-    import simplejpeg
-except ImportError:  # no wheel for this machine: Pillow gives the same pixels
-    simplejpeg = None
 
 SMALLEST = 16  # pixels of the shorter side
 NARROWEST = 8  # times longer than wide
 LARGEST = 100_000_000  # pixels: more is a decompression bomb or a gigapixel panorama
-# What Pillow decodes inside this process. Everything else is refused unopened: EPS, for one, Pillow hands to
-# Ghostscript, and a file that calls itself .jpg would then run as a program.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "ICO")  # JPEG: MPO, too
+ORIENTATION = 0x0112  # EXIF's tag
+TURNS = {  # EXIF's orientation: what turns the picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 FITS = ("crop", "fit")  # crop: the largest centred square; fit: the whole picture, squeezed into the square
 
 Image.init()
 
 
-def square(data: bytes, image_size: int, fit: str = "crop", box=()):
-    """Decode `data` -> picture (image_size, image_size, 3) uint8 sRGB, notes (list of words), (width, height).
+def square(data: bytes, image_size: int, fit: str = "crop", box=None):
+    """Decode `data` -> pixels (image_size, image_size, 3) uint8 sRGB, [Reason] of what was done, (width, height).
 
-    `box` (left, top, side) cuts a square first. Raises KoalaError with the reason where the file is refused."""
-    if not data:
-        raise KoalaError("zero bytes")
-    size, pixels = plain_jpeg(data), None
-    with _refusing():
-        if (
-            simplejpeg and size and min(size) < 4 * image_size
-        ):  # larger ones are cheaper to decode at half their size, by Pillow
-            check_size(*size)
-            pixels, notes = _decode_jpeg(data), []
-        if pixels is None:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                pixels, notes, size = _decode_any(data, image_size, fit, box)
-    return resize(_cut(pixels, fit, box), image_size), notes, size
+    `box` (left, top, side) cuts a square first. A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where twice the size
+    asked for remains. Raises Refused with the reason."""
+    pixels, reasons, size = _decode(data, check_size, None if box else 2 * image_size)
+    return resize(_cut(pixels, fit, box), image_size), reasons, size
+
+
+def whole(data: bytes) -> np.ndarray:
+    """(H, W, 3) uint8 sRGB of an image file's bytes, upright and at its own size, however small or narrow.
+
+    CMYK is taken without its printer's colours: enough where lightness alone is used. Raises Refused with the reason."""
+    return _decode(data, check_area, None, cmyk=True)[0]
 
 
 def open_image(source) -> Image.Image:
-    """The picture in `source` (a path or a binary file), its pixels not yet decoded: the only place that opens one.
+    """The image in `source` (a path or a binary file), its pixels not yet decoded: the only place that opens one.
 
-    Raises KoalaError that names the format where it is none of FORMATS, UnidentifiedImageError where it is none at all."""
+    Raises Refused, naming the format, where it is none of FORMATS, and where it is none at all."""
     try:
         return Image.open(source, formats=[name for name in FORMATS if name in Image.OPEN])
-    except Image.UnidentifiedImageError:
-        if name := _foreign_format(source):
-            raise KoalaError(f"{name} files are not read (formats that are: {', '.join(FORMATS)})") from None
-        raise
+    except Image.UnidentifiedImageError as error:
+        name = _foreign_format(source)
+        raise (Refused("format", name) if name else Refused("no-image")) from error
 
 
 def _foreign_format(source) -> str:
@@ -73,79 +72,122 @@ def _foreign_format(source) -> str:
     return ""
 
 
+def _decode(data: bytes, check, shortest, cmyk: bool = False):
+    """Pixels (H, W, 3) uint8 sRGB, [Reason], (width, height) upright. check(width, height) refuses sizes."""
+    if not data:
+        raise Refused("empty")
+    frame = jpeg.frame(data)
+    with _refusing():
+        if frame and frame.plain:  # without Pillow, whose start costs more than decoding a small file
+            size = (frame.width, frame.height)
+            check(*size)
+            return jpeg.decode(data, jpeg.scale(*size, shortest), size), [], size
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _decode_any(data, check, shortest, cmyk)
+
+
 @contextlib.contextmanager
 def _refusing():
-    """Turns whatever a decoder raises into a KoalaError with the reason why a file is refused."""
+    """Turns whatever a decoder raises into Refused: hostile bytes make decoders raise errors of many kinds."""
     try:
         yield
     except KoalaError:
         raise
-    except Image.UnidentifiedImageError as error:
-        raise KoalaError("not an image that can be read") from error
     except Image.DecompressionBombError as error:
-        raise KoalaError("too large (a decompression bomb?)") from error
-    except (
-        Exception
-    ) as error:  # hostile bytes make decoders raise errors of many kinds: any one refuses the file
+        raise Refused("large", f"more than {2 * Image.MAX_IMAGE_PIXELS:,}") from error
+    except Exception as error:
         text = str(error).split("<")[0].split("\n")[0].strip() or type(error).__name__
-        raise KoalaError(
-            f"truncated ({text})" if "truncated" in text.lower() else f"damaged ({text})"
-        ) from error
+        raise Refused("truncated" if "truncated" in text.lower() else "damaged", text) from error
 
 
-def plain_jpeg(data: bytes):
-    """(width, height) of a complete JPEG file in gray or YCbCr without EXIF, colour profile or Adobe's mark; or None."""
-    if data[:3] != b"\xff\xd8\xff" or data[-2:] != b"\xff\xd9":
-        return None
-    at = 2
-    while at + 10 < len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker in (0xC0, 0xC1, 0xC2):  # start of a baseline or progressive frame
-            height, width = (
-                int.from_bytes(data[at + 5 : at + 7], "big"),
-                int.from_bytes(data[at + 7 : at + 9], "big"),
-            )
-            return (
-                (width, height) if data[at + 4] == 8 and data[at + 9] in (1, 3) and width and height else None
-            )
-        if marker in (0xE1, 0xE2, 0xEE):
-            return None
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
+def _decode_any(data, check, shortest, cmyk):
+    with open_image(io.BytesIO(data)) as image:
+        size = image.size
+        check(*size)
+        if image.mode == "CMYK" and not cmyk:
+            raise Refused("cmyk")
+        opened = _load(data, image, shortest)
+        turn = image.getexif().get(ORIENTATION, 1)  # after loading: Pillow turns a TIFF itself
+        profile = image.info.get("icc_profile")
+        several = getattr(image, "n_frames", 1) > 1
+    reasons = []
+    if turn in TURNS:
+        reasons.append(Reason("upright"))
+        opened = opened.transpose(TURNS[turn])
+    if several:
+        reasons.append(Reason("first-frame"))
+    rgb = _to_srgb(_to_rgb(opened, reasons), profile, reasons)
+    return np.array(rgb), reasons, size[::-1] if turn in range(5, 9) else size
+
+
+def _load(data, image, shortest) -> Image.Image:
+    """The image with its pixels, as strictly as its format can be read."""
+    if image.format in ("JPEG", "MPO"):
+        if image.mode != "CMYK":
+            return Image.fromarray(jpeg.decode(data, jpeg.scale(*image.size, shortest), image.size))
+        jpeg.decode(data, 8, image.size, "CMYK")  # for its complaints
+    if image.format == "PNG":
+        open_image(io.BytesIO(data)).verify()  # the checksums, which loading skips
+    image.load()
+    return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+def _to_rgb(image, reasons: list) -> Image.Image:
+    """The image in mode RGB, whatever its mode; what was done is added to `reasons`."""
+    if image.mode.startswith(("I", "F")):
+        scale = 1 / 257 if image.mode.startswith("I") else 255
+        values = np.clip(np.asarray(image, np.float64) * scale, 0, 255)
+        image = Image.fromarray(values.round().astype(np.uint8))
+        reasons.append(Reason("deep-gray"))
+    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        reasons.append(Reason("alpha", image.mode))
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    elif image.mode not in ("RGB", "L"):
+        reasons.append(Reason("mode", {"P": "palette", "1": "bilevel"}.get(image.mode, image.mode)))
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _to_srgb(image, profile, reasons: list) -> Image.Image:
+    """The image in sRGB where it brings another RGB colour profile along (Adobe RGB, Display P3 ...)."""
+    if not profile:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = ImageCms.getProfileDescription(source).strip()
+        if "sRGB" in name or source.profile.xcolor_space.strip() != "RGB":
+            return image
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        reasons.append(Reason("bad-profile"))
+        return image
+    reasons.append(Reason("profile", name))
+    return converted
 
 
 def check_size(width: int, height: int) -> None:
-    """Raises KoalaError for what is too large, too small or too narrow to be a photograph."""
+    """Raises Refused for what is too large, too small or too narrow to be a photograph."""
     check_area(width, height)
     if min(width, height) < SMALLEST:
-        raise KoalaError(f"{width}x{height} pixels: too small")
+        raise Refused("small", f"{width}x{height}")
     if max(width, height) > NARROWEST * min(width, height):
-        raise KoalaError(f"{width}x{height} pixels: extreme aspect")
+        raise Refused("narrow", f"{width}x{height}")
 
 
 def check_area(width: int, height: int) -> None:
-    """Raises KoalaError for what is too large."""
+    """Raises Refused for what is too large."""
     if width * height > LARGEST:
-        raise KoalaError(f"{width}x{height} pixels: too large (a decompression bomb?)")
+        raise Refused("large", f"{width}x{height}")
 
 
 def resize(pixels: np.ndarray, size: int) -> np.ndarray:
     """(H, W, 3) uint8 -> (size, size, 3) uint8, bicubic with antialias."""
     if pixels.shape[:2] == (size, size):
         return pixels
-    planes = torch.from_numpy(pixels).permute(2, 0, 1)[
-        None
-    ]  # (1, 3, H, W), colours last in memory: the fast case
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]  # (1, 3, H, W), channels last: the fast case
     planes = torch.nn.functional.interpolate(planes, size=(size, size), mode="bicubic", antialias=True)
     return planes[0].permute(1, 2, 0).numpy()
-
-
-def _decode_jpeg(data: bytes):
-    """(H, W, 3) uint8, or None where the decoder has something to complain about."""
-    try:
-        return simplejpeg.decode_jpeg(data, "RGB", fastdct=False, fastupsample=False)
-    except ValueError:
-        return None
 
 
 def _cut(pixels: np.ndarray, fit: str, box) -> np.ndarray:
@@ -158,78 +200,3 @@ def _cut(pixels: np.ndarray, fit: str, box) -> np.ndarray:
     else:
         return pixels
     return pixels[top : top + side, left : left + side]
-
-
-def _decode_any(data, image_size, fit, box):
-    with open_image(io.BytesIO(data)) as image:
-        width, height = image.size
-        check_size(width, height)
-        if not box:  # JPEG is decoded at 1/2, 1/4 or 1/8 where twice the size that is asked for remains
-            times = 2 * image_size / min(width, height)
-            image.draft(None, (round(width * times), round(height * times)))
-        image.load()
-        image, notes = _to_rgb(image)
-        pixels = np.array(image)  # (H, W, 3)
-    if notes and notes[0].startswith("turned"):
-        width, height = (
-            (width, height) if (width > height) == (pixels.shape[1] > pixels.shape[0]) else (height, width)
-        )
-    return pixels, notes, (width, height)
-
-
-def _to_rgb(image):
-    """(sRGB image, upright; what was done to it, in words)."""
-    notes = []
-    if image.mode == "CMYK":
-        raise KoalaError("CMYK: its colours depend on a printer")
-    if image.getexif().get(0x0112, 1) in range(2, 9):
-        notes.append("turned upright by EXIF")
-        image = ImageOps.exif_transpose(image)
-    if getattr(image, "n_frames", 1) > 1:
-        notes.append("first frame of several")
-    if image.mode.startswith(("I", "F")):
-        scale = 1 / 257 if image.mode.startswith("I") else 255
-        image = Image.fromarray(
-            np.clip(np.asarray(image, np.float64) * scale, 0, 255).round().astype(np.uint8)
-        )
-        notes.append("16-bit or float gray scaled to 8 bits")
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
-        notes.append(f"alpha channel ({image.mode}) laid on white")
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    elif image.mode not in ("RGB", "L"):
-        notes.append({"P": "palette", "1": "bilevel"}.get(image.mode, image.mode) + " converted to RGB")
-    profile = image.info.get("icc_profile")
-    image = image if image.mode == "RGB" else image.convert("RGB")
-    return _to_srgb(image, profile, notes), notes
-
-
-def _to_srgb(image, profile, notes):
-    """The picture in sRGB where it brings another RGB colour profile along (Adobe RGB, Display P3 ...)."""
-    if not profile:
-        return image
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        name = ImageCms.getProfileDescription(source).strip()
-        if "sRGB" in name or source.profile.xcolor_space.strip() != "RGB":
-            return image
-        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        notes.append("colour profile that cannot be read: taken as sRGB")
-        return image
-    notes.append(f"colour profile {name} converted to sRGB")
-    return converted
-
-
-def whole(data: bytes) -> np.ndarray:
-    """(H, W, 3) uint8 sRGB of a picture file's bytes, upright and at its own size, however small or narrow.
-
-    CMYK is taken without its printer's colours: enough where lightness alone is used. Raises KoalaError with the reason."""
-    if not data:
-        raise KoalaError("zero bytes")
-    with _refusing(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with open_image(io.BytesIO(data)) as image:
-            check_area(*image.size)
-            image.load()
-            return np.array(_to_rgb(image.convert("RGB") if image.mode == "CMYK" else image)[0])

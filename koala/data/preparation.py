@@ -8,14 +8,18 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
+
 from koala.data.assemble import write
+from koala.data.records import dump
 from koala.data.shards import FILES, Shards, Spoiled
 from koala.data.sources import entries, expand, signature
+from koala.data.table import read_table, used_rows
 from koala.system.errors import KoalaError
 from koala.system.paths import data_dir, open_lock, read_json, write_json
 
 OURS = {"images.npy", "files.csv", "meta.json"}  # all that a prepared data set's folder holds
-FORMAT = 3  # raise it when the same source and parameters would give other arrays
+FORMAT = 4  # raise it when the same source and parameters would give other arrays
 
 
 @contextlib.contextmanager
@@ -56,6 +60,7 @@ def build(parameters: dict, name: str, progress=None, workers=None) -> Path:
     new = part / "new"
     facts = _finished(new, shards, parameters, progress, workers)
     write_json(new / "meta.json", plan | {"name": name} | facts)
+    _check_new(new, facts)
     check_replaceable(data_dir() / name, places)  # somebody may have put files there in the meantime
     _put_in_place(new, data_dir() / name)
     shutil.rmtree(part, ignore_errors=True)
@@ -95,6 +100,18 @@ def _finished(new: Path, shards: Shards, parameters: dict, progress, workers) ->
                 ) from None
 
 
+def _check_new(new: Path, facts: dict) -> None:
+    """Read back what is about to replace an older data set, as `load` will. KoalaError where it cannot be loaded."""
+    try:
+        table = read_table(new / "files.csv")
+        used_rows(table, facts["images"])
+        rows = len(np.load(new / "images.npy", mmap_mode="r"))
+        if rows != facts["images"] or len(table) != sum(facts["counts"].values()):
+            raise KoalaError(f"{rows:,} rows and {len(table):,} lines are not what was written.")
+    except ValueError as error:  # KoalaError, too
+        raise KoalaError(f"the new data set cannot be read back ({error}): nothing was replaced.") from error
+
+
 def _read_plan(part: Path):
     try:
         return read_json(part / "plan.json")
@@ -109,7 +126,7 @@ def _write_listing(path: Path, listing) -> tuple[list[int], int]:
         while lot := list(itertools.islice(listing, FILES)):
             starts.append(file.tell())
             files += len(lot)
-            file.write(json.dumps(lot).encode() + b"\n")
+            file.write(dump(lot) + b"\n")
     if not starts:
         raise KoalaError("the source holds no file.")
     return starts, files

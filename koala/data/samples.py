@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from koala.data.decode import open_image
+from koala.data.records import Entry
 
 # Photographs only (no drawing, chart, logo or second stereo half), all freely licensed by their packages.
 PHOTOGRAPHS = (
@@ -19,7 +20,7 @@ PHOTOGRAPHS = (
     ("sklearn", "datasets/images/flower.jpg"),
     ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
 )
-CROPS = 24  # a photograph
+CROPS = 24  # per photograph
 
 
 def photographs() -> list[Path]:
@@ -34,7 +35,7 @@ def photographs() -> list[Path]:
 
 
 def list_photos(seed: int):
-    """Yield an entry (see koala.data.sources) for each of CROPS crops of each photograph; group = the photograph.
+    """Yield an Entry for each of CROPS crops of each photograph; group = the photograph.
 
     The sides of the squares are spread evenly in logarithm from 1/4 to 1 of the photograph's shorter side."""
     for path in photographs():
@@ -45,13 +46,12 @@ def list_photos(seed: int):
         for number in range(CROPS):
             side = int(min(width, height) * 4.0 ** (number / (CROPS - 1) - 1))
             left, top = (int(generator.integers(0, size - side + 1)) for size in (width, height))
-            yield {
-                "path": f"{path.name}#{number:02d}",
-                "category": "photographs",
-                "group": path.name,
-                "place": str(path),
-                "kind": "file",
-                "size": path.stat().st_size,
-                "where": [left, top, side],
-                "problem": "",
-            }
+            yield Entry(
+                f"{path.name}#{number:02d}",
+                str(path),
+                "file",
+                path.stat().st_size,
+                category="photographs",
+                group=path.name,
+                box=(left, top, side),
+            )

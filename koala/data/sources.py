@@ -1,8 +1,8 @@
 """Where photographs come from, and what category each belongs to.
 
 A *source* is a folder, an archive (zip, tar, tar.gz), a name in koala.data.catalog, `photos` (photographs inside installed
-packages), or several of them separated by commas, with globs. Listing gives an entry (koala.data.archives) for every file
-found, good or bad, in a fixed order, with its category and group added.
+packages), or several of them separated by commas, with globs. Listing gives an Entry for every file found, good or bad, in
+a fixed order.
 """
 
 import glob
@@ -10,29 +10,19 @@ import hashlib
 import os
 from pathlib import Path
 
-from koala.data import catalog, list_files, stl10
-from koala.data.archives import is_debris, list_archive, list_folder, read, walk
+from koala.data import catalog, list_files
+from koala.data.archives import list_archive, read
+from koala.data.folders import is_debris, list_folder, walk
+from koala.data.reasons import printable
 from koala.data.samples import list_photos
 from koala.system.errors import KoalaError
 from koala.system.paths import ROOT, exists, resolve
 
 __all__ = ["entries", "expand", "read", "signature"]
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-IMAGES = (
-    ".jpg",
-    ".jpeg",
-    ".jpe",
-    ".jfif",
-    ".png",
-    ".bmp",
-    ".gif",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".avif",
-    ".jp2",
-)
+IMAGES = tuple(
+    ".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .tif .tiff .ppm .avif .jp2".split()
+)  # suffixes that tell which folders hold photographs; what a file is, its content tells
 PARTS = {"train", "val", "valid", "validation", "test"}  # folders that divide a data set, not categories
 
 
@@ -77,7 +67,7 @@ def signature(source: str) -> str:
     digest = hashlib.sha256()
     for place in expand(source):
         if place == "photos":
-            digest.update("".join(f"{e['path']} {e['size']}\n" for e in list_photos(0)).encode())
+            digest.update("".join(f"{e.path} {e.size}\n" for e in list_photos(0)).encode())
             continue
         found = walk(place) if place.is_dir() else [(place.name, place)]
         for name, path in [*list_files.beside(place), *found] if not place.is_dir() else found:
@@ -89,7 +79,7 @@ def signature(source: str) -> str:
 
 
 def entries(source: str, seed: int = 0):
-    """Yield one dict a file found, in a fixed order (see the module's text). `seed` cuts the embedded crops."""
+    """Yield an Entry for every file found, in a fixed order. `seed` places the crops of the embedded photographs."""
     places = expand(source)
     for place in places:
         if place == "photos":
@@ -97,7 +87,7 @@ def entries(source: str, seed: int = 0):
             continue
         prefix = _prefix(place, places)
         for entry in _with_categories(place):
-            yield entry | {"path": prefix + entry["path"]}
+            yield entry.but(path=prefix + entry.path) if prefix else entry
 
 
 def _prefix(place: Path, places: list) -> str:
@@ -113,35 +103,29 @@ def _prefix(place: Path, places: list) -> str:
 
 
 def _with_categories(place: Path):
-    """Entries of one folder or archive with category and group."""
-    is_folder = place.is_dir()
-    listing = list_folder(place) if is_folder else list(list_archive(place))
-    names = (
-        (name for name, _ in walk(place) if not is_debris(name))
-        if is_folder
-        else (entry["path"] for entry in listing)
-    )
-    folders, with_images, texts = set(), set(), set()
+    """Entries of one folder or archive, with their categories."""
+    if place.is_dir():
+        listing = list_folder(place)  # not kept: a folder is walked twice instead
+        names = (printable(name) for name, _ in walk(place) if not is_debris(name))
+        stem = place.name
+    else:
+        listing = list_archive(place)
+        names = (entry.path for entry in listing)
+        stem = place.name.split(".")[0]
+    folders, with_images, lists = set(), set(), set()
     for name in names:
         folders.add(name.rpartition("/")[0])
         if name.lower().endswith(IMAGES):
             with_images.add(name.rpartition("/")[0])
         elif list_files.is_list(name):
-            texts.add(name)
-    categories = _categories(
-        folders, with_images or folders, place.name if is_folder else place.name.split(".")[0]
-    )
-    listing = (
-        e | {"category": categories.get(e["path"].rpartition("/")[0], ""), "group": ""} for e in listing
-    )
-    if place.name == "stl10_binary.tar.gz":
-        return stl10.pieces(list(listing))
-    if not texts and not list_files.beside(place):
+            lists.add(name)
+    categories = _categories(folders, with_images or folders, printable(stem))
+    listing = (entry.but(category=categories.get(entry.path.rpartition("/")[0], "")) for entry in listing)
+    if not lists and not list_files.beside(place):
         return listing
     listing = list(listing)
-    return list_files.apply(
-        listing, list_files.texts(place, [entry for entry in listing if entry["path"] in texts])
-    )
+    inside = [entry for entry in listing if entry.path in lists]
+    return list_files.apply(listing, list_files.texts(place, inside))
 
 
 def _shared(paths: list) -> int:

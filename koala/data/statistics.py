@@ -12,7 +12,8 @@ from PIL import ImageOps
 
 from koala.data.dataset import Photos, files
 from koala.data.decode import LARGEST, open_image
-from koala.data.shards import examine
+from koala.data.examine import examine
+from koala.data.reasons import label
 from koala.data.sources import entries, read
 from koala.lab import rgb_to_lab
 from koala.metrics import HUES, MIN_CHROMA
@@ -79,29 +80,24 @@ def hue_shares(sample: Sample) -> pd.DataFrame:
 
 
 def reasons(photos: Photos) -> pd.DataFrame:
-    """How many files there are of each status and reason, with one of them by name."""
-    groups = _told(photos).groupby(["status", "reason"], observed=True)
+    """How many files there are of each status and kind of reason, with one of them by name."""
+    groups = _remarks(photos).groupby(["status", "reason"])
     return groups.agg(files=("path", "size"), example=("path", "first")).reset_index()
 
 
 def left_out(photos: Photos, size: int = 96, most: int = 5) -> dict[str, list[np.ndarray]]:
-    """{status and reason: up to `most` pictures (size, size, 3) uint8, whole, on a gray ground} of files that are not
-    used, or were converted, where there is anything to see."""
-    table = _told(photos)
-    wanted = {
-        line.path: f"{line.status}: {line.reason}".strip(": ")
-        for line in table.groupby(["status", "reason"], observed=True).head(most).itertuples()
-    }
+    """{status and kind of reason: up to `most` photographs (size, size, 3) uint8, whole, on a gray ground} of files that
+    are not used, or were converted, where there is anything to see."""
+    table = _remarks(photos).groupby(["status", "reason"]).head(most)
+    kinds = {line.path: f"{line.status}: {line.reason}".strip(": ") for line in table.itertuples()}
     shown = {}
     for entry in entries(photos.meta["source"], photos.meta["seed"]):
-        if entry["path"] in wanted and not entry["problem"]:
-            with contextlib.suppress(
-                Exception
-            ):  # whatever a decoder says of a bad file: there is nothing to show
-                picture = open_image(io.BytesIO(read(entry)))
-                if picture.width * picture.height <= LARGEST:
-                    picture = ImageOps.pad(picture.convert("RGB"), (size, size), color="#808080")
-                    shown.setdefault(wanted[entry["path"]], []).append(np.asarray(picture))
+        if entry.path in kinds and not entry.problem:
+            with contextlib.suppress(Exception):  # whatever a decoder says: there is nothing to show
+                image = open_image(io.BytesIO(read(entry)))
+                if image.width * image.height <= LARGEST:
+                    image = ImageOps.pad(image.convert("RGB"), (size, size), color="#808080")
+                    shown.setdefault(kinds[entry.path], []).append(np.asarray(image))
     return shown
 
 
@@ -110,20 +106,19 @@ def compare_with_source(photos: Photos, count: int = 20) -> int:
     compared; raises KoalaError where one differs."""
     row_of = dict(zip(photos.files["path"], photos.files["row"], strict=True))
     step, compared = max(1, len(row_of) // count), 0
-    used = (e for e in entries(photos.meta["source"], photos.meta["seed"]) if e["path"] in row_of)
+    listing = entries(photos.meta["source"], photos.meta["seed"])
+    used = (entry for entry in listing if entry.path in row_of and not entry.problem)
     for entry in itertools.islice(used, 0, step * count, step):
+        row = row_of[entry.path]
         picture, _ = examine(entry, photos.meta["image_size"], photos.meta["fit"])
-        if not np.array_equal(picture, photos.images[row_of[entry["path"]]]):
-            raise KoalaError(
-                f"row {row_of[entry['path']]} of '{photos.name}' is not {entry['path']} as it is now."
-            )
+        if not np.array_equal(picture, photos.images[row]):
+            raise KoalaError(f"row {row} of '{photos.name}' is not {entry.path} as it is now.")
         compared += 1
     return compared
 
 
-def _told(photos: Photos) -> pd.DataFrame:
-    """The lines of files.csv that have something to tell, their reasons without details."""
-    table = files(photos.name)
-    table["reason"] = table["reason"].str.replace(r"^.*pixels: ", "", regex=True)
-    table["reason"] = table["reason"].str.replace(r"( \(| of | as |y ').*$", "", regex=True)
-    return table[(table["reason"] != "") | (table["status"] != "used")].astype({"status": str})
+def _remarks(photos: Photos) -> pd.DataFrame:
+    """The lines of files.csv that say anything but "used", their reasons without details."""
+    table = files(photos.name).astype({"code": str, "status": str})
+    table = table[(table["code"] != "") | (table["status"] != "used")]
+    return table.assign(reason=[label(codes) for codes in table["code"]])

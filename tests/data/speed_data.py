@@ -54,7 +54,7 @@ def line(what: str, seconds: list[float], reference: list[float]) -> dict:
 
 def contents(source: str, most: int) -> list[bytes]:
     """The bytes of up to `most` photographs, spread over the source."""
-    found, out = [entry for entry in entries(source) if not entry["problem"]], []
+    found, out = [entry for entry in entries(source) if not entry.problem], []
     for entry in found[:: max(1, len(found) // most)][:most]:
         with contextlib.suppress(KoalaError):  # both sides get good files only
             square(data := read(entry), 64)
@@ -149,12 +149,12 @@ def large_photographs(source: str, image_size: int = 224) -> list[dict]:
 
 def memory(source: str, counts, image_size: int = 64) -> list[dict]:
     """Peak memory of preparing 10,000 and more pictures, each in a process of its own."""
-    rows, found = [], [entry for entry in entries(source) if not entry["problem"]]
+    rows, found = [], [entry for entry in entries(source) if not entry.problem]
     for count in counts:
         with tempfile.TemporaryDirectory() as home:
             with zipfile.ZipFile(f"{home}/part.zip", "w") as part:
                 for entry in found[:count]:
-                    part.writestr(entry["path"], read(entry))
+                    part.writestr(entry.path, read(entry))
             code = (
                 "import resource, sys, time; from koala import data; start = time.monotonic()\n"
                 "data.prepare(sys.argv[1], 'memory', int(sys.argv[2]))\n"

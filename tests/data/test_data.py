@@ -11,7 +11,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from koala import data
-from koala.data import assemble, duplicates, shards
+from koala.data import duplicates, images, shards
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -279,7 +279,7 @@ def test_a_disk_that_fills_at_the_end_is_one_sentence(folder, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(assemble.os, "posix_fallocate", full)
+        patch.setattr(images.os, "posix_fallocate", full)
         with pytest.raises(
             KoalaError, match=r"'small' stopped .*No space left on device.*what is finished is kept"
         ):
