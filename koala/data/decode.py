@@ -110,15 +110,14 @@ def _decode_any(data, check, shortest, cmyk):
         opened = _load(data, image, shortest)
         turn = image.getexif().get(ORIENTATION, 1)  # after loading: Pillow turns a TIFF itself
         profile = image.info.get("icc_profile")
-        several = getattr(image, "n_frames", 1) > 1
-    reasons = []
-    if turn in TURNS:
-        reasons.append(Reason("upright"))
-        opened = opened.transpose(TURNS[turn])
-    if several:
-        reasons.append(Reason("first-frame"))
-    rgb = _to_srgb(_to_rgb(opened, reasons), profile, reasons)
-    return np.array(rgb), reasons, size[::-1] if turn in range(5, 9) else size
+        reasons = []
+        if turn in TURNS:
+            reasons.append(Reason("upright"))
+            opened = opened.transpose(TURNS[turn])
+        if getattr(image, "n_frames", 1) > 1:
+            reasons.append(Reason("first-frame"))
+        pixels = np.array(_to_srgb(_to_rgb(opened, reasons), profile, reasons))
+    return pixels, reasons, size[::-1] if turn in range(5, 9) else size
 
 
 def _load(data, image, shortest) -> Image.Image:

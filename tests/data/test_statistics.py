@@ -10,7 +10,7 @@ from skimage.color import rgb2lab
 
 from koala import data
 from koala.data import statistics
-from koala.report import data_charts, show_run
+from koala.report import data_charts
 from koala.system.errors import KoalaError
 
 
@@ -56,18 +56,18 @@ def test_hues_chroma_and_lightness_are_those_of_the_pictures(photos):
 
 
 def test_what_stays_out_is_told_and_shown(photos):
-    assert "duplicate" in show_run.table(statistics.reasons(photos)).data
-    told = statistics.reasons(photos).set_index("status")
-    assert told["files"].groupby("status", observed=True).sum().to_dict() | {"used": 0} == {
-        "duplicate": 1,
-        "gray": 1,
-        "refused": 1,
-        "used": 0,
-    }
+    table = statistics.reasons(photos)
+    assert [tuple(line) for line in table.itertuples(index=False)] == [
+        ("duplicate", "same bytes as another", 1, "red/copy.png"),
+        ("gray", "", 1, "red/gray.png"),
+        ("refused", "not an image that can be read", 1, "red/text.png"),
+    ]
+    assert photos.meta["counts"] == {"used": 24, "duplicate": 1, "gray": 1, "refused": 1}
     shown = statistics.left_out(photos)
-    assert set(shown) == {kind for kind in shown if not kind.startswith("refused")} and shown["gray"][
-        0
-    ].shape == (96, 96, 3)
+    assert list(shown) == ["duplicate: same bytes as another", "gray"]  # there is nothing to see of the text
+    assert shown["gray"][0].shape == (96, 96, 3) and (shown["gray"][0] == 99).all()
+    first = np.asarray(Image.open(f"{photos.meta['source']}/red/0.png").resize((96, 96), 3))
+    assert np.abs(shown["duplicate: same bytes as another"][0].astype(int) - first).max() <= 1
 
 
 def test_a_row_that_is_not_its_file_is_noticed(photos, tmp_path):
@@ -78,17 +78,19 @@ def test_a_row_that_is_not_its_file_is_noticed(photos, tmp_path):
         statistics.compare_with_source(photos, 24)
 
 
-def test_every_chart_draws(photos):
+def test_charts_show_these_numbers(photos):
     sample = statistics.sample(photos, pixels=16)
-    figures = [
-        data_charts.category_counts(photos.files),
-        data_charts.colour_by_lightness(statistics.by_lightness(sample)),
-        data_charts.colourful_categories(statistics.by_category(photos)),
-        data_charts.hue_shares(statistics.hue_shares(sample)),
-        data_charts.kinds(statistics.left_out(photos)),
-    ]
-    for figure in figures:
+    counts = data_charts.category_counts(photos.files)
+    assert sum(bar.get_width() for bar in counts.axes[0].patches) == 24  # photographs
+    shares = data_charts.hue_shares(statistics.hue_shares(sample))
+    assert sum(bar.get_width() for bar in shares.axes[0].patches) == pytest.approx(3)  # red, blue, all
+    colourful = data_charts.colourful_categories(statistics.by_category(photos))
+    assert [label.get_text() for label in colourful.axes[0].get_yticklabels()] == ["blue", "red"]
+    lightness = data_charts.colour_by_lightness(statistics.by_lightness(sample))
+    for figure in (counts, shares, colourful, lightness):
         figure.draw_without_rendering()
+    kinds = data_charts.kinds(statistics.left_out(photos))
+    assert kinds.tiles.shape == (2, 5, 96, 96, 3) and kinds.rows[1] == "gray"
     mosaic = data_charts.mosaic(photos.images[:7], columns=3, gap=2)
     assert mosaic.shape == (3 * 34, 3 * 34, 3) and np.array_equal(mosaic[34:66, 34:66], photos.images[4])
 
