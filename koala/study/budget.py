@@ -115,7 +115,7 @@ def count(study: plans.Study) -> int:
     if any(place.lower().endswith(COMPRESSED) for place in places):
         return 0
     return sum(
-        not entry.get("problem") and (source == "photos" or entry["path"].lower().endswith(sources.IMAGES))
+        not entry.problem and (source == "photos" or entry.path.lower().endswith(sources.IMAGES))
         for entry in sources.entries(source)
     )
 
