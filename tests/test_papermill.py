@@ -26,7 +26,12 @@ def test_a_new_backbone_without_weights_is_named_untrained_everywhere(environmen
     assert done.returncode == 0, done.stderr[-3000:]
     summary = paths.read_json(result)
     assert summary["status"] == "finished"
-    for words in ("epoch 1: training loss", "CIEDE2000", "colour by lightness", "koala.report html"):  # the terminal
+    for words in (
+        "epoch 1: training loss",
+        "CIEDE2000",
+        "colour by lightness",
+        "koala.report html",
+    ):  # the terminal
         assert words in done.stderr, words
     if summary["weights"]["trained"]:
         pytest.skip("ImageNet weights of ResNet-18 are at hand here")

@@ -1,164 +1,182 @@
-"""The report's claims, each as a number of this study with its interval. What cannot be tested is said to be so."""
+"""The report's claims, each as numbers of this study with their intervals, and where it cannot be tested, why.
 
-import numpy as np
+A study's experiments may stand for the report's under other names (inception2015 for Inception-v3), so a claim looks for
+runs by their configuration: networks that differ in nothing but what the claim is about.
+"""
 
-from koala.study import compare
+from koala.study import claims_colour, compare, verdicts
 
-ONE, TWO, THREE, FOUR, NONE = "1-inception", "2-convnext", "3-reduced", "4-crossentropy", "no-extractor"
-# Extractors whose weights come in packages, so that the report's claims can be tested with them where no hub answers:
-# name in the table, with all dimensions, with 256 of them, with the unbinned cross-entropy
-LITE = ("EfficientNet-Lite0", "efficientnet", "efficientnet-256", "efficientnet-crossentropy")
-OLD = ("Inception-v3 of 2015", "inception2015", "inception2015-256", "inception2015-crossentropy")
-GOALS = {"common": "the lowest validation loss that both reach", "own": "its own lowest"}
-# Whole names of categories (of SUN, Places and ImageNet), whose photographs C8 and C9 are judged on
-WATER = {"sky", "sea", "ocean", "beach", "coast", "seashore", "lakeside", "lake", "river", "harbor"}
-GRASS = {
-    "grass",
-    "lawn",
-    "meadow",
-    "pasture",
-    "field",
-    "football_field",
-    "soccer_field",
-    "golf_course",
-    "park",
-    "campus",
-    "hayfield",
+INCEPTION = ("inception", "inception2015")
+FAMILY = {"backbone", "weights", "layer"}  # what one extractor has and another has not
+WANTED = {  # claim -> what would decide it where no runs do
+    "C0": "runs with Inception-ResNet-v2's ImageNet weights beside Inception-v3 or ConvNeXt-T",
+    "C1": "an Inception-v3 and a ConvNeXt-T that were trained alike",
+    "C2": "the same extractor with all and with 256 of its dimensions",
+    "C3": "the same network with a trained extractor and with none",
+    "C4": "the same extractor with the unbinned cross-entropy and with MSE",
+    "C5": "an Inception-v3 and a ConvNeXt-T that were trained alike",
+    "C6": "a network with a trained extractor, MSE and more than one epoch",
+    **claims_colour.WANTED,
 }
-EQUAL = 0.3  # CIEDE2000: two experiments are called equal where the whole interval lies within +-EQUAL
 
 
-def table(found: compare.Study) -> list[dict]:
-    """One dict a claim: claim, how it reads here, what was measured. Differences are in CIEDE2000, first minus second, 95 % interval.
+TITLES = {
+    "C0": "Inception-v3 and ConvNeXt-T are comparable to Inception-ResNet-v2",
+    "C1": "Inception-v3 and ConvNeXt-T end about equal",
+    "C2": "256 dimensions are enough and converge faster",
+    "C3": "without extractor worse",
+    "C4": "unbinned cross-entropy far behind",
+    "C5": "ConvNeXt-T converges faster than Inception-v3",
+    "C6": "validation loss below training loss, more epochs would help",
+    **claims_colour.TITLES,
+}
+
+
+def table(study: compare.Study) -> list[dict]:
+    """One dict a claim and pair of runs: claim, how it reads here, what was measured. Differences are in CIEDE2000, and in
+    brackets in MSE, the report's own measure; first minus second, 95 % interval.
 
     "untrained" in `reads`: the claim is about a trained extractor, which this study did not have."""
     rows = [
-        _compare(found, "C1: Inception-v3 and ConvNeXt-T end about equal", ONE, TWO, equal=True),
-        _compare(found, "C2: 256 of Inception's 1000 dimensions end slightly worse", THREE, ONE),
-        _faster(found, "C2: 256 of 1000 dimensions converge faster", THREE, ONE),
-        _compare(found, "C3: without extractor worse than with Inception-v3", NONE, ONE),
-        _compare(found, "C4: unbinned cross-entropy far behind", FOUR, ONE),
-        _faster(found, "C5: ConvNeXt-T converges faster than Inception-v3", TWO, ONE),
-        *_with(found, *LITE),
-        *_with(found, *OLD),
-        *(_below_training(found, name) for name in (ONE, TWO, THREE, LITE[1], OLD[1])),
-        *(_red(found, name) for name in (ONE, TWO, LITE[1], OLD[1])),
-        *(
-            _shift(found, "C8: sky and water too blue ({})", name, "b_shift", WATER)
-            for name in (ONE, TWO, LITE[1], OLD[1])
-        ),
-        *(
-            _shift(found, "C9: grass too green ({})", name, "a_shift", GRASS)
-            for name in (ONE, TWO, LITE[1], OLD[1])
-        ),
+        *_ends(study),
+        *_losses(study),
+        *claims_colour.rows(study, networks(study), reduced(study), without(study)),
     ]
-    last = {
-        "claim": "C10: objects of many colours fail",
-        "reads": "not tested: no labels of objects",
-        "measured": "",
-    }
-    return [*(row for row in rows if row), last]
-
-
-def _with(found, label, whole, reduced, crossentropy) -> list:
-    """C2, C3 and C4 with another extractor."""
+    for claim, needed in WANTED.items():
+        if claim not in {row["claim"].partition(":")[0] for row in rows}:
+            rows.append({"claim": claim, "reads": "not tested", "measured": f"would need {needed}"})
+    rows = [row | {"claim": _titled(row["claim"])} for row in rows]
     return [
-        _compare(found, f"C2 with {label}: 256 of its dimensions end slightly worse", reduced, whole),
-        _faster(found, f"C2 with {label}: 256 of its dimensions converge faster", reduced, whole),
-        _compare(found, f"C3 with {label}: without extractor worse", NONE, whole),
-        _compare(found, f"C4 with {label}: unbinned cross-entropy far behind", crossentropy, whole),
+        _qualified(study, row)
+        for row in sorted(rows, key=lambda row: int(row["claim"][1:].partition(":")[0]))
     ]
 
 
-def _row(found, claim, measured, verdict, *names) -> dict:
-    untrained = [name for name in names if found.untrained(name)]
-    if found.plan.data.get("source", "photos") == "photos":
-        verdict = "not judged: the embedded photographs are a check of the chain, never evidence"
-    elif untrained:
-        verdict = f"not tested: {' and '.join(untrained)} untrained here (between these runs: {verdict})"
-    return {"claim": claim, "reads": verdict, "measured": measured}
+def networks(study) -> list[str]:
+    """Experiments that stand for the report's models 1 and 2: all dimensions of an extractor's own features, MSE; the first of
+    each extractor."""
+    names, seen = [], set()
+    for name in study.experiments:
+        config, key = study.config(name), _extractor(study, name)
+        if _whole(config) and key not in seen:
+            seen.add(key)
+            names.append(name)
+    return names
 
 
-def _there(found, *names) -> bool:
-    return all(name in found.experiments for name in names)
+def reduced(study) -> list[tuple[str, str]]:
+    """Pairs (a random 256 or so of an extractor's dimensions, all of them)."""
+    return _pairs(study, lambda c: c["feature_dims"] > 0, lambda c: c["feature_dims"] == 0, {"feature_dims"})
 
 
-def _compare(found, claim, first, second, equal=False):
-    """The claim is that `first` is worse than `second`, or with equal=True that neither is."""
-    if not _there(found, first, second):
-        return None
-    mean, low, high = compare.difference(found, first, second)
-    if equal:
-        verdict = (
-            "holds"
-            if -EQUAL < low and high < EQUAL
-            else "does not hold"
-            if low > 0 or high < 0
-            else "undecided"
+def without(study) -> list[tuple[str, str]]:
+    """Pairs (no extractor, a network with one)."""
+    return _pairs(study, lambda c: c["backbone"] == "none", _whole, compare.FEATURES)
+
+
+def _pairs(study, is_first, is_second, differing) -> list[tuple[str, str]]:
+    """Experiments that meet the two conditions on their configurations and differ in nothing but `differing`."""
+    pairs = []
+    for first in study.experiments:
+        for second in study.experiments:
+            own, other = study.config(first), study.config(second)
+            if (
+                first != second
+                and is_first(own)
+                and is_second(other)
+                and compare.differing(own, other) <= differing
+            ):
+                pairs.append((first, second))
+    return pairs
+
+
+def _whole(config) -> bool:
+    plain = config["feature_source"] == "image" and config["feature_dims"] == 0 and config["loss"] == "mse"
+    asked = config["weights"] != "untrained"  # a control; others may be untrained for want of weights
+    return plain and asked and config["backbone"] != "none" and config.get("network", "koala") == "koala"
+
+
+def _extractor(study, name) -> tuple:
+    config = study.config(name)
+    return config["backbone"], config["layer"], study.first(name).remark
+
+
+def _alike(study, pairs) -> list:
+    """Pairs whose extractors' weights come from the same kind of training: ImageNet's, or distilled here."""
+    return [pair for pair in pairs if study.first(pair[0]).remark == study.first(pair[1]).remark]
+
+
+def _ends(study) -> list[dict]:
+    """Claims on where the networks end: C0, C1, C2, C3, C4."""
+    old = _pairs(study, _whole, lambda c: c["backbone"] == "inception_resnet" and _whole(c), FAMILY)
+    one_two = _one_two(study)
+    unbinned = _pairs(study, lambda c: c["loss"].startswith("crossentropy"), _whole, {"loss"})
+    rows = [
+        verdicts.equal(study, "C0", *pair)
+        for pair in _alike(study, old)
+        if study.config(pair[0])["backbone"] in (*INCEPTION, "convnext")
+    ]
+    rows += [verdicts.equal(study, "C1", *pair) for pair in one_two]
+    for pair in reduced(study):
+        rows += [
+            verdicts.equal(study, "C2: 256 dimensions cost no performance", *pair),
+            verdicts.worse(study, "C2: 256 dimensions end slightly worse", *pair),
+        ]
+    rows += [verdicts.worse(study, "C3", *pair) for pair in without(study)]
+    rows += [
+        verdicts.worse(study, f"C4: far behind, {_reading(study, pair[0])}", *pair, least=verdicts.FAR)
+        for pair in unbinned
+    ]
+    return rows
+
+
+def _one_two(study) -> list[tuple[str, str]]:
+    """Pairs (Inception-v3, ConvNeXt-T) that were trained alike."""
+    pairs = _pairs(
+        study,
+        lambda c: c["backbone"] in INCEPTION and _whole(c),
+        lambda c: c["backbone"] == "convnext" and _whole(c),
+        FAMILY,
+    )
+    return _alike(study, pairs)
+
+
+def _losses(study) -> list[dict]:
+    """Claims on the curves: C2's and C5's speed, C4's gap, C6."""
+    rows = [verdicts.faster(study, "C2: 256 dimensions converge faster", *pair) for pair in reduced(study)]
+    rows += [verdicts.faster(study, "C5", two, one) for one, two in _one_two(study)]
+    unbinned = _pairs(study, lambda c: c["loss"].startswith("crossentropy"), _whole, {"loss"})
+    rows += [
+        verdicts.gap(
+            study, f"C4: a larger gap between training and validation, {_reading(study, pair[0])}", *pair
         )
-    else:
-        verdict = "holds" if low > 0 else "does not hold: it is better" if high < 0 else "not shown"
-    return _row(found, claim, f"{mean:+.2f} [{low:+.2f}, {high:+.2f}]", verdict, first, second)
+        for pair in unbinned
+    ]
+    for name in networks(study):
+        rows += [verdicts.below_training(study, name), *verdicts.still_falling(study, name)]
+    return rows
 
 
-def _faster(found, claim, first, second):
-    if not _there(found, first, second):
-        return None
-    epochs = compare.epochs_to_converge(found, first, second)
-    if not epochs:
-        return _row(found, claim, "no common seed", "not tested", first, second)
-    signs = {np.sign(pair[0] - pair[1]) for pair in epochs.values()}
-    verdict = "holds" if signs == {-1} else "does not hold" if -1 not in signs else "undecided"
-    text = "; ".join(
-        f"{pair[0]:.1f} against {pair[1]:.1f} epochs to {GOALS[kind]}" for kind, pair in epochs.items()
-    )
-    return _row(found, claim, text, verdict, first, second)
+def _reading(study, name) -> str:
+    unit = study.config(name)["loss"] == "crossentropy_unit"
+    return "a*b* scaled to [0, 1]" if unit else "a*b* scaled to [-1, 1]"
 
 
-def _below_training(found, name):
-    if not _there(found, name):
-        return None
-    last = [found.runs[name, seed].history.iloc[-1] for seed in found.seeds(name)]
-    gap = np.mean([row.val_loss / row.train_loss - 1 for row in last])
-    claim = f"C6: validation loss still below training loss at the end ({name})"
-    return _row(
-        found, claim, f"validation is {gap:+.1%} of training", "holds" if gap < 0 else "does not hold", name
-    )
+def _titled(claim: str) -> str:
+    number, _, words = claim.partition(":")
+    return f"{number}: {words.strip() or TITLES[number]}"
 
 
-def _red(found, name):
-    """Red is an error for the gray picture, too: what counts is how much of a hue's error the network takes away."""
-    if not _there(found, name):
-        return None
-    claim = f"C7: red fails most ({name})"
-    model, gray = compare.by_hue(found, name), compare.by_hue(found, name, "gray")
-    kept = {hue: model[hue] / gray[hue] for hue in model if not np.isnan(model[hue])}
-    if "red" not in kept:
-        return _row(found, claim, "no red pixel in the test split", "not tested", name)
-    worst = max(kept, key=kept.get)
-    text = f"of the gray picture's error at red {kept['red']:.0%} remain; most remains at {worst}, {kept[worst]:.0%}"
-    return _row(found, claim, text, "holds" if worst == "red" else "does not hold", name)
-
-
-def _shift(found, claim, name, metric, names):
-    """Mean shift of a* or b* from the truth over the test photographs of the categories in `names`."""
-    if not _there(found, name):
-        return None
-    table = found.runs[name, found.seeds(name)[0]].per_image
-    table = table[table.method == "model"].sort_values("row")
-    plain = (
-        table["category"].astype(str).str.lower().str.replace(r"-n\d{8}$|.*/", "", regex=True)
-    )  # no synset, no folder above
-    chosen = plain.isin(names).to_numpy()
-    if not chosen.any():
-        return _row(found, claim.format(name), "no such category", "not tested", name)
-    mean, low, high = compare.interval(found.values(name, metric)[:, chosen])
-    where = ", ".join(sorted(set(plain[chosen])))
-    text = f"{metric[0]}* {mean:+.2f} [{low:+.2f}, {high:+.2f}] against the truth in {chosen.sum()} photographs of {where}"
-    return _row(
-        found,
-        claim.format(name),
-        text,
-        "holds" if high < 0 else "does not hold" if low > 0 else "not shown",
-        name,
-    )
+def _qualified(study, row) -> dict:
+    """The row with its runs named in the claim, and without a verdict where these cannot give one."""
+    names = row.pop("names", ())
+    untrained = [name for name in names if study.untrained(name)]
+    if names:
+        row["claim"] += f" ({' against '.join(study.label(name) for name in names)})"
+    if study.plan.data.get("source", "photos") == "photos":
+        row["reads"] = "not judged: the embedded photographs are a check of the chain, never evidence"
+    elif untrained:
+        row["reads"] = (
+            f"not tested: {' and '.join(untrained)} untrained here (between these runs: {row['reads']})"
+        )
+    return row

@@ -33,14 +33,30 @@ def _half_width(means: np.ndarray) -> float:
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float, float]:
     """Mean of `numerator` over mean of `denominator`, both (seeds, photographs), with its 95 % interval.
 
-    For shares and means over pixels, to which photographs contribute unequally. By the delta method: the interval of
-    the residuals numerator - ratio * denominator, divided by the denominator's mean. A NaN in the numerator counts as nothing
-    where the denominator is 0. NaN three times where the denominator is 0 everywhere."""
-    numerator = np.where(denominator == 0, 0, numerator)
-    keep = ~np.isnan(numerator + denominator).any(0)
-    numerator, denominator = numerator[:, keep], denominator[:, keep]
-    if not denominator.size or denominator.mean() == 0:
-        return (np.nan,) * 3
-    value = float(numerator.mean() / denominator.mean())
-    _, low, high = interval((numerator - value * denominator) / denominator.mean())
+    For shares and means over pixels, to which photographs contribute unequally, by the delta method. NaN three times where
+    the denominator is 0 everywhere."""
+    value, residuals = _linearized(numerator, denominator)
+    _, low, high = interval(residuals)
     return value, value + low, value + high
+
+
+def ratio_difference(
+    numerator, denominator, other_numerator, other_denominator
+) -> tuple[float, float, float]:
+    """One `ratio` minus another of the same seeds and photographs, with its 95 % interval."""
+    value, residuals = _linearized(numerator, denominator)
+    other, others = _linearized(other_numerator, other_denominator)
+    _, low, high = interval(residuals - others)
+    return value - other, value - other + low, value - other + high
+
+
+def _linearized(numerator, denominator) -> tuple[float, np.ndarray]:
+    """A ratio of means, and values of mean 0 whose mean varies as the ratio does: (numerator - ratio * denominator) /
+    mean denominator, NaN where either is."""
+    numerator = np.where(denominator == 0, 0, numerator)
+    missing = np.isnan(numerator + denominator).any(0)
+    mean = denominator[:, ~missing].mean() if not missing.all() else 0
+    if mean == 0:
+        return np.nan, np.full(numerator.shape, np.nan)
+    value = float(numerator[:, ~missing].mean() / mean)
+    return value, np.where(missing, np.nan, (numerator - value * denominator) / mean)

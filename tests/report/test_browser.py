@@ -9,7 +9,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from made_study import made_study
 
 from koala.report import charts, facts, overview, pages, pictures, render, show_study, tables
-from koala.study import compare
+from koala.study import compare, curves
 from koala.system import paths
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -56,7 +56,7 @@ def executed(found) -> nbformat.NotebookNode:
         for name in ("input", *found.experiments, "truth")
     }
     summary = compare.summary(found, list(tables.METRICS))
-    histories = compare.histories(found, found.experiments)
+    histories = curves.histories(found, found.experiments)
     shown = {
         "The answer": show_study.answer(found, summary),
         "Held-out photographs": show_study.summary(summary),

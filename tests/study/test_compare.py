@@ -1,55 +1,11 @@
-"""Intervals against formulas, and which runs are compared with which."""
-
-import dataclasses
-from pathlib import Path
+"""Tables of a study, and which runs are compared with which."""
 
 import numpy as np
-import pandas as pd
 import pytest
+from synthetic import NOISE, TRUTH, make_run, make_study
 
-from koala import study
-from koala.config import RunConfig
-from koala.experiment.artefacts import Run
-from koala.study import claims, compare
-
-RNG = np.random.default_rng(0)
-TRUTH = RNG.normal(12, 4, 300)  # how hard each photograph is: what pairing takes away
-
-
-def make_run(seed: int, shift: float, trained: bool = True, **config) -> Run:
-    """A run whose photographs all have CIEDE2000 TRUTH + shift, with baselines and a falling loss."""
-    settings = dataclasses.asdict(RunConfig(seed=seed, **config))
-    rows = np.arange(len(TRUTH))
-    parts = [
-        pd.DataFrame(
-            {
-                "row": rows[::-1],
-                "method": method,
-                "ciede2000": (TRUTH + extra)[::-1],
-                "b_shift": -1.0,
-                "a_shift": 0.0,
-                "category": np.where(rows % 2, "sky", "desert")[::-1],
-            }
-        )
-        for method, extra in (("model", shift), ("gray", 2.0), ("mean", 1.9), ("lightness", 1.8))
-    ]
-    table = pd.concat(parts)
-    for hue in compare.metrics.HUES:
-        table[f"{hue}_share"], table[f"{hue}_ciede2000"] = (
-            0.1,
-            table["ciede2000"] * (2 if hue == "red" else 1),
-        )
-    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.02, 0.01], "val_loss": [0.02, 0.015]})
-    env = {"weights": {"trained": trained}, "data": {"name": "scenes"}}
-    return Run(Path("."), settings, env, {}, history, table)
-
-
-def make_study(**runs) -> compare.Study:
-    """runs: experiment -> list of runs, one a seed."""
-    data = {"source": "somewhere", "name": "scenes"}
-    plan = study.Study("test", "Test", list(runs), [0], data, {})
-    by_seed = {(name, run.config["seed"]): run for name, members in runs.items() for run in members}
-    return compare.Study(plan, by_seed, [])
+from koala.study import compare
+from koala.study.intervals import interval
 
 
 def test_differences_are_paired_by_photograph_and_by_common_seeds():
@@ -92,60 +48,45 @@ def test_only_controls_and_fp32_twins_are_compared():
     assert ("real_fp32", "real_bf16") not in rows and not any("other_loss" in pair for pair in rows)
 
 
-def test_the_reports_claims_are_judged_by_intervals_and_never_for_untrained_extractors():
-    found = make_study(
-        **{
-            "1-inception": [make_run(0, 1.0, trained=False, backbone="inception")],
-            "2-convnext": [make_run(0, 1.0, trained=False, backbone="convnext")],
-            "efficientnet": [make_run(0, 0.0)],
-            "no-extractor": [make_run(0, 2.0, backbone="none")],
-        }
+def test_the_chroma_ratio_of_a_table_is_the_ratio_of_mean_chromas():
+    table = compare.summary(make_study(a=[make_run(0, 0.0)]), ["chroma_ratio", "ciede2000"])
+    assert set(table.chroma_ratio) == {0.5} and set(table.chroma_ratio_low) == {0.5}
+
+
+def test_rows_without_a_network_come_from_any_run_that_has_them_and_once_for_each_extractor():
+    old = make_run(0, 0.0)
+    old.per_image = old.per_image[old.per_image.method != "linear"]
+    study = make_study(
+        a=[old, make_run(1, 0.0)],
+        b=[make_run(0, 0.0, feature_dims=256)],
+        c=[make_run(0, 0.0, backbone="convnext")],
     )
-    read = {row["claim"]: row["reads"] for row in claims.table(found)}
-    assert read["C3 with EfficientNet-Lite0: without extractor worse"] == "holds"
-    assert read["C1: Inception-v3 and ConvNeXt-T end about equal"].startswith(
-        "not tested: 1-inception and 2-convnext untrained"
+    lines = [(name, method) for _, name, method in compare.without_network(study)]
+    assert lines == [("a", "gray"), ("a", "mean"), ("a", "lightness"), ("a", "linear"), ("c", "linear")]
+    table = compare.summary(study, ["ciede2000"])
+    assert list(table.trivial) == [True] * 5 + [False] * 3
+
+
+def test_a_network_has_earned_what_it_is_better_than_linear_colour():
+    study = make_study(
+        a=[make_run(0, 0.0), make_run(1, 0.0), make_run(2, 0.0)], none=[make_run(0, 2.0, backbone="none")]
     )
-    assert read["C6: validation loss still below training loss at the end (efficientnet)"] == "does not hold"
-    demo = dataclasses.replace(found, plan=dataclasses.replace(found.plan, data={"source": "photos"}))
-    assert all("never evidence" in row["reads"] for row in claims.table(demo)[:-1])
+    (row,) = compare.earned(study)
+    assert (
+        row["difference"] == pytest.approx(-0.5)
+        and row["reads"] == "better"
+        and row["minus"].startswith("linear")
+    )
 
 
-def with_losses(seed, losses, **config):
-    run = make_run(seed, 0.0, **config)
-    run.history = pd.DataFrame({"epoch": range(1, len(losses) + 1), "train_loss": losses, "val_loss": losses})
-    return run
+def test_mse_is_compared_as_the_report_did():
+    study = make_study(a=[make_run(0, 1.0)], b=[make_run(0, 0.0)])
+    expected = ((TRUTH + 1) ** 2).mean() / (TRUTH**2).mean() - 1
+    value, low, high = compare.relative_mse(study, "a", "b")
+    assert value == pytest.approx(expected) and low < value < high
 
 
-def test_convergence_has_a_common_goal_and_each_runs_own():
-    found = make_study(a=[with_losses(0, [9.0, 4.0, 2.0, 1.0])], b=[with_losses(0, [4.1, 4.0, 4.0, 4.0])])
-    assert compare.epochs_to_converge(found, "a", "b") == {"common": (2.0, 1.0), "own": (4.0, 1.0)}
-    assert compare.epochs_to_converge(make_study(a=[make_run(0, 0.0)], b=[make_run(1, 0.0)]), "a", "b") == {}
-
-
-def test_sky_is_judged_on_photographs_of_sky_alone_and_grass_only_where_there_is_some():
-    found = make_study(efficientnet=[make_run(0, 0.0), make_run(1, 0.0)])
-    table = found.runs["efficientnet", 0].per_image
-    table.loc[(table.category == "desert") & (table.method == "model"), "b_shift"] = 50.0
-    rows = {row["claim"]: row for row in claims.table(found)}
-    sky, grass = rows["C8: sky and water too blue (efficientnet)"], rows["C9: grass too green (efficientnet)"]
-    assert sky["reads"] == "holds" and sky["measured"].startswith("b* -1.00 [-1.00, -1.00]")
-    assert "150 photographs of sky" in sky["measured"] and grass["reads"] == "not tested"
-
-
-def test_a_test_split_without_red_is_said_to_have_none():
-    run = make_run(0, 0.0)
-    run.per_image["red_share"] = 0.0
-    rows = {row["claim"]: row for row in claims.table(make_study(efficientnet=[run]))}
-    assert rows["C7: red fails most (efficientnet)"]["reads"] == "not tested"
-
-
-@pytest.mark.parametrize(
-    ("category", "counts"),
-    [("sky", True), ("lakeside-n09332890", True), ("o/ocean", True), ("beach_wagon-n02814533", False)],
-)
-def test_categories_are_known_by_their_whole_names(category, counts):
-    run = make_run(0, 0.0)
-    run.per_image["category"] = category
-    rows = {row["claim"]: row for row in claims.table(make_study(efficientnet=[run]))}
-    assert (rows["C8: sky and water too blue (efficientnet)"]["reads"] == "holds") == counts
+def test_seeds_spread_enters_the_interval():
+    runs = [make_run(seed, 0.0, noise=1.0) for seed in range(3)]
+    study = make_study(a=runs, b=[make_run(seed, 1.0) for seed in range(3)])
+    assert compare.difference(study, "a", "b") == pytest.approx(interval(NOISE[:3] - 1), abs=1e-6)

@@ -1,0 +1,140 @@
+"""The report's claims on colours: C7 red, C8 blue at sky and water, C9 green grass, C10 objects of many colours."""
+
+import numpy as np
+import pandas as pd
+
+from koala import metrics
+from koala.study import compare, hues, verdicts
+from koala.study.intervals import interval
+
+# Whole names of categories (of SUN, Places and ImageNet) whose photographs nearly always show sky or water, or grass
+WATER = set(
+    "sky sea ocean beach coast seashore lakeside lake river harbor "
+    "lifeboat dam suspension_bridge steel_arch_bridge water_tower flagpole".split()
+)
+GRASS = set(
+    "grass lawn meadow pasture field football_field soccer_field golf_course park hayfield lawn_mower bison ox".split()
+)
+LEAST_CATEGORIES = 10  # for a correlation over categories
+GRAY = "gray"
+TITLES = {
+    "C7": "red fails most",
+    "C8": "sky and water painted too blue",
+    "C9": "all dimensions paint grass greener than it is, and greener than 256 do",
+    "C10": "objects of many colours remain the weak point",
+}
+WANTED = {
+    "C7": "a network with a trained extractor, MSE, and photographs with at least 2 % red pixels",
+    "C8": "categories of sky or water among the test photographs, and a network with a trained extractor beside one without",
+    "C9": "categories of grass among the test photographs, and the same extractor with all and with 256 dimensions",
+    "C10": f"at least {LEAST_CATEGORIES} categories of objects among the test photographs",
+}
+
+
+def rows(study, networks: list[str], reduced: list[tuple], without: list[tuple]) -> list[dict]:
+    """networks: experiments that stand for the report's 1 and 2; reduced: pairs (256 dimensions, all); without: pairs (no
+    extractor, one of `networks`)."""
+    none = {own: other for other, own in without}
+    lines = [*(_red(study, name) for name in networks)]
+    lines += [_sky(study, name, none[name]) for name in networks if name in none]
+    lines += [_grass(study, whole, fewer) for fewer, whole in reduced]
+    lines += [_many_colours(study, name) for name in networks]
+    return [line for line in lines if line]
+
+
+def _red(study, name):
+    """By recall and by error, against every other common hue: red is worst where it is shown to be worse than each."""
+    common = hues.common(study)
+    if "red" not in common or not study.has(name, "red_recall"):
+        return None
+    parts, readings = [], []
+    for metric, sign, text in (
+        ("recall", 1, "{:.0%} [{:.0%}, {:.0%}]"),
+        ("ciede2000", -1, "{:.1f} [{:.1f}, {:.1f}]"),
+    ):
+        others = [hue for hue in common if hue != "red"]
+        ends = {hue: sign * np.array(hues.between(study, name, "red", hue, metric)[1:]) for hue in others}
+        worse = all(pair.max() < 0 for pair in ends.values())
+        beaten = any(pair.min() > 0 for pair in ends.values())
+        readings.append(verdicts.HOLDS if worse else verdicts.FAILS if beaten else verdicts.OPEN)
+        values = ", ".join(
+            f"{hue} {text.format(*hues.of_hue(study, name, hue, metric))}" for hue in ("red", *others)
+        )
+        parts.append(f"{'recall' if metric == 'recall' else 'CIEDE2000'}: {values}")
+    verdict = readings[0] if len(set(readings)) == 1 else f"{readings[0]} by recall, {readings[1]} by error"
+    return verdicts.row("C7", verdict, "; ".join(parts), name)
+
+
+def _sky(study, name, none):
+    """Too blue: more of the pixels are blue than in truth, and more than without the extractor that is blamed for it."""
+    return _painted(study, "C8", "blue", WATER, name, none)
+
+
+def _grass(study, whole, fewer):
+    return _painted(study, "C9", "green", GRASS, whole, fewer)
+
+
+def _painted(study, claim, hue, categories, name, other):
+    chosen = plain_categories(study, name).isin(categories).to_numpy()
+    seeds = compare.common_seeds(study, name, other)
+    if not chosen.any() or not seeds or not study.has(name, f"{hue}_painted"):
+        return None
+    own = hues.painted(study, name, hue, chosen, seeds)
+    more = interval(own - hues.painted(study, other, hue, chosen, seeds))
+    excess = interval(own)
+    verdict = (
+        verdicts.HOLDS
+        if excess[1] > 0 and more[1] > 0
+        else verdicts.FAILS
+        if excess[2] < 0 or more[2] < 0
+        else verdicts.OPEN
+    )
+    where = ", ".join(sorted(set(plain_categories(study, name)[chosen])))
+    text = (
+        "painted {} minus truly {}: {:+.1%} [{:+.1%}, {:+.1%}] of the pixels".format(hue, hue, *excess)
+        + "; minus the other's: {:+.1%} [{:+.1%}, {:+.1%}]".format(*more)
+        + f"; {chosen.sum()} photographs of {where}"
+    )
+    return verdicts.row(claim, verdict, text, name, other)
+
+
+def _many_colours(study, name):
+    """Over categories: the entropy of the true hues against the share of the gray photograph's error that remains."""
+    categories = plain_categories(study, name)
+    kept, bits = remaining(study, name, categories), hue_entropy(study, name, categories)
+    if len(kept) < LEAST_CATEGORIES:
+        return None
+    value, low, high = rank_correlation(bits.to_numpy(), kept[bits.index].to_numpy())
+    verdict = verdicts.HOLDS if low > 0 else verdicts.FAILS if high < 0 else verdicts.OPEN
+    text = f"rank correlation over {len(kept)} categories {value:+.2f} [{low:+.2f}, {high:+.2f}]: entropy of the true hues against the share of the gray photograph's error that remains"
+    return verdicts.row("C10", verdict, text, name)
+
+
+def plain_categories(study, name) -> pd.Series:
+    """Categories of the test photographs without synset and without the folder above."""
+    return (
+        study.photographs(name).category.astype(str).str.lower().str.replace(r"-n\d{8}$|.*/", "", regex=True)
+    )
+
+
+def remaining(study, name, categories: pd.Series) -> pd.Series:
+    """Share of the gray photograph's CIEDE2000 that the network leaves, by category, means over photographs and seeds."""
+    error, gray = (study.values(name, "ciede2000", method).mean(0) for method in ("model", GRAY))
+    means = pd.DataFrame({"error": error, "gray": gray}).groupby(categories.to_numpy()).mean()
+    return means.error / means.gray
+
+
+def hue_entropy(study, name, categories: pd.Series) -> pd.Series:
+    """Entropy in bits of the true hues of a category's pixels, those without a hue as one more, by category."""
+    shares = pd.DataFrame({hue: study.values(name, f"{hue}_share")[0] for hue in metrics.HUES})
+    means = shares.groupby(categories.to_numpy()).mean()
+    parts = means.assign(none=(1 - means.sum(axis=1)).clip(lower=0)).clip(lower=1e-12)
+    return -(parts * np.log2(parts)).sum(axis=1)
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
+    """Spearman's with its 95 % interval by Fisher's z, with the variance of Bonett and Wright 2000."""
+    value = float(pd.Series(first).corr(pd.Series(second), method="spearman"))
+    half = 1.96 * np.sqrt((1 + value**2 / 2) / (len(first) - 3))
+    low, high = np.tanh(np.arctanh(np.clip(value, -0.9999, 0.9999)) + np.array([-half, half]))
+    return value, float(low), float(high)

@@ -1,0 +1,97 @@
+"""Losses by epoch of a study's runs: how fast they fall, whether they still fall at the end, and what the extractor gains."""
+
+import numpy as np
+import pandas as pd
+
+from koala.study.compare import Study, common_seeds
+from koala.study.intervals import interval
+
+GOALS = ("common", "own")
+
+
+def histories(study: Study, experiments: list[str]) -> dict[str, list[pd.DataFrame]]:
+    """label -> one history per seed."""
+    return {
+        study.label(name): [study.runs[name, seed].history for seed in study.seeds(name)]
+        for name in experiments
+    }
+
+
+def by_loss(study: Study) -> dict[str, list[str]]:
+    """Experiments grouped by their loss: curves of different losses share no axis."""
+    groups = {}
+    for name in study.experiments:
+        groups.setdefault(study.config(name)["loss"], []).append(name)
+    return groups
+
+
+def val_losses(study: Study, experiment: str, seeds=None) -> np.ndarray:
+    """(seeds, epochs) of the validation loss."""
+    return np.stack(
+        [
+            study.runs[experiment, seed].history["val_loss"].to_numpy()
+            for seed in seeds or study.seeds(experiment)
+        ]
+    )
+
+
+def epochs_to_converge(study: Study, first: str, second: str, within: float = 0.05) -> dict[str, np.ndarray]:
+    """Epochs, (seeds, 2), that each of two experiments needs until its validation loss is `within` of a goal: "common",
+    the lowest that both reach, and "own", its own lowest. Of the seeds that both have; {} without one.
+
+    Two goals, since a network that gets nowhere is soon at its own lowest, and the worse of two is late at the common
+    one. Between epochs the loss is taken to fall in a straight line."""
+    counts = {goal: [] for goal in GOALS}
+    for seed in common_seeds(study, first, second):
+        losses = [val_losses(study, name, [seed])[0] for name in (first, second)]
+        common = max(one.min() for one in losses)
+        for kind, goals in (("common", (common, common)), ("own", [one.min() for one in losses])):
+            counts[kind].append(
+                [_crossing(one, goal + within * abs(goal)) for one, goal in zip(losses, goals, strict=True)]
+            )
+    return {kind: np.array(each) for kind, each in counts.items() if each}
+
+
+def _crossing(losses: np.ndarray, goal: float) -> float:
+    """The epoch, counted from 1, at which losses first reach the goal."""
+    after = int(np.argmax(losses <= goal))
+    if after == 0:
+        return 1.0
+    before, now = losses[after - 1], losses[after]
+    return after + float((before - goal) / (before - now))
+
+
+def faster(study: Study, first: str, second: str) -> dict[str, tuple[float, float, float]]:
+    """goal -> epochs of the first minus the second's, with the interval over seeds (see epochs_to_converge)."""
+    epochs = epochs_to_converge(study, first, second)
+    return {goal: interval(pairs[:, :1] - pairs[:, 1:]) for goal, pairs in epochs.items()}
+
+
+def gaps(study: Study, experiment: str, seeds=None) -> np.ndarray:
+    """(seeds, 1) validation loss over training loss at the end, minus 1."""
+    last = [study.runs[experiment, seed].history.iloc[-1] for seed in seeds or study.seeds(experiment)]
+    return np.array([[row.val_loss / row.train_loss - 1] for row in last])
+
+
+def slope(study: Study, experiment: str) -> tuple[float, float, float]:
+    """Relative change of the validation loss in the last epoch, with its interval over seeds: below 0 it still falls.
+    NaN three times after a single epoch."""
+    losses = val_losses(study, experiment)
+    if losses.shape[1] < 2:
+        return (np.nan,) * 3
+    return interval((losses[:, -1:] - losses[:, -2:-1]) / np.abs(losses[:, -2:-1]))
+
+
+def last_rate(config: dict) -> float:
+    """Share of the first learning rate that the last epoch had, by the schedule of steps."""
+    return config["lr_decay"] ** ((config["epochs"] - 1) // config["lr_step"])
+
+
+def gains(study: Study, first: str, second: str) -> pd.DataFrame:
+    """Validation loss of the first (with an extractor) over the second's (without), minus 1, by epoch: the columns epoch,
+    gain, low, high (over seeds), one line per epoch. Below 0 the extractor helps; where the curve returns to 0, it only saved steps."""
+    seeds = common_seeds(study, first, second)
+    relative = val_losses(study, first, seeds) / val_losses(study, second, seeds) - 1  # (seeds, epochs)
+    lines = [interval(relative[:, [epoch]]) for epoch in range(relative.shape[1])]
+    table = pd.DataFrame(lines, columns=["gain", "low", "high"])
+    return table.assign(epoch=np.arange(1, len(table) + 1))[["epoch", "gain", "low", "high"]]

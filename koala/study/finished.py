@@ -1,0 +1,99 @@
+"""The finished runs of a study, read back, and their values by experiment, seed and photograph."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from koala.experiment import artefacts
+from koala.study import outcomes
+from koala.study import plan as plans
+from koala.system import paths
+from koala.system.errors import KoalaError
+
+
+@dataclasses.dataclass
+class Study:
+    """The finished runs of a study by (experiment, seed), and the result rows of the others."""
+
+    plan: plans.Study
+    runs: dict[tuple[str, int], artefacts.Run]
+    failed: list[dict]
+    _lines: dict = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def experiments(self) -> list[str]:
+        return list(dict.fromkeys(experiment for experiment, _ in self.runs))
+
+    def only(self, *experiments: str) -> "Study":
+        """The same study with these experiments alone, in this order."""
+        runs = {(name, seed): self.runs[name, seed] for name in experiments for seed in self.seeds(name)}
+        return Study(self.plan, runs, [])
+
+    def seeds(self, experiment: str) -> list[int]:
+        return [seed for name, seed in self.runs if name == experiment]
+
+    def label(self, experiment: str) -> str:
+        """The experiment's name, with "(untrained)" or "(distilled here)" where its extractor is and the name does not
+        say so."""
+        remark = self.first(experiment).remark
+        return experiment + f" ({remark})" * (remark != "" and remark.split()[0] not in experiment)
+
+    def first(self, experiment: str) -> artefacts.Run:
+        """The experiment's run with its first seed."""
+        return self.runs[experiment, self.seeds(experiment)[0]]
+
+    def untrained(self, experiment: str) -> bool:
+        return self.first(experiment).untrained
+
+    def config(self, experiment: str) -> dict:
+        return self.first(experiment).config
+
+    def lines(self, experiment: str, seed: int, method: str = "model") -> pd.DataFrame:
+        """A run's lines of per_image.csv of one method, in row order; empty where it has none."""
+        key = experiment, seed, method
+        if key not in self._lines:
+            table = self.runs[experiment, seed].per_image
+            self._lines[key] = table[table.method == method].sort_values("row", ignore_index=True)
+        return self._lines[key]
+
+    def values(self, experiment: str, metric: str, method: str = "model", seeds=None) -> np.ndarray:
+        """(seeds, photographs) of a metric, photographs in row order, the same for every experiment of a study.
+
+        Of seeds, or of all whose runs have lines of the method."""
+        lines = [self.lines(experiment, seed, method) for seed in seeds or self.seeds(experiment)]
+        return np.stack([one[metric].to_numpy(float) for one in lines if len(one)])
+
+    def has(self, experiment: str, *columns: str) -> bool:
+        """Whether the run has these columns: an older koala may have written it."""
+        return set(columns) <= set(self.first(experiment).per_image)
+
+    def photographs(self, experiment: str) -> pd.DataFrame:
+        """row, path and category of the test photographs, in row order."""
+        return self.lines(experiment, self.seeds(experiment)[0])[["row", "path", "category"]]
+
+
+def load(name: str) -> Study:
+    """Every run of the study that is finished. Raises KoalaError where there is no such study, or no such run."""
+    plan = plans.load(name)
+    rows = outcomes.results(plan)
+    finished = [row for row in rows if row["status"] == "finished"]
+    if not finished:
+        raise KoalaError(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")
+    runs, failed = {}, [row for row in rows if row["status"] != "finished"]
+    for row in finished:
+        try:
+            runs[row["experiment"], row["seed"]] = artefacts.load(paths.runs_dir() / row["run_id"])
+        except KoalaError as error:
+            failed.append(row | {"status": "lost", "error": str(error)})
+    return Study(plan, runs, failed)
+
+
+def find_run(study: Study, experiment: str, seed: int) -> artefacts.Run:
+    """One finished run. Raises KoalaError that lists what there is."""
+    if (experiment, seed) not in study.runs:
+        known = ", ".join(f"{name} seed {number}" for name, number in study.runs)
+        raise KoalaError(
+            f"study '{study.plan.name}' has no finished run '{experiment}' with seed {seed} (finished: {known})."
+        )
+    return study.runs[experiment, seed]

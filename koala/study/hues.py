@@ -1,0 +1,80 @@
+"""Which colours fail: errors, recall and painted shares by the true colour's hue, over all test pixels."""
+
+import numpy as np
+import pandas as pd
+
+from koala import metrics
+from koala.study.compare import Study, without_network
+from koala.study.intervals import interval, ratio, ratio_difference
+
+LEAST = 0.02  # of the test pixels: a hue that is rarer is not judged
+
+
+def by_hue(study: Study, experiment: str, method: str = "model") -> dict[str, float]:
+    """Mean CIEDE2000 over all test pixels of each true hue (chroma above 10); NaN where there are none."""
+    return {hue: ratio(*_sums(study, experiment, hue, "ciede2000", method))[0] for hue in metrics.HUES}
+
+
+def table(study: Study) -> pd.DataFrame:
+    """`by_hue` of the gray photograph, of colour by lightness and of every experiment, one line each."""
+    lines = {
+        label: by_hue(study, name, method)
+        for label, name, method in without_network(study)
+        if method in ("gray", "lightness")
+    }
+    lines |= {study.label(name): by_hue(study, name) for name in study.experiments}
+    return pd.DataFrame([{"method": label} | means for label, means in lines.items()])
+
+
+def common(study: Study) -> list[str]:
+    """Hues of at least LEAST of the test pixels."""
+    first = study.experiments[0]
+    return [hue for hue in metrics.HUES if study.values(first, f"{hue}_share").mean() >= LEAST]
+
+
+def of_hue(study: Study, experiment: str, hue: str, metric: str) -> tuple[float, float, float]:
+    """Mean of "ciede2000" or "recall" over the test pixels of a hue, with its interval."""
+    return ratio(*_sums(study, experiment, hue, metric))
+
+
+def between(study: Study, experiment: str, hue: str, other: str, metric: str) -> tuple[float, float, float]:
+    """`of_hue` of one hue minus that of another, in the same photographs, with its interval."""
+    return ratio_difference(*_sums(study, experiment, hue, metric), *_sums(study, experiment, other, metric))
+
+
+def _sums(study, experiment, hue, metric, method="model") -> tuple[np.ndarray, np.ndarray]:
+    """A metric's sum over a hue's pixels and how many these are, both as shares of a photograph, (seeds, photographs)."""
+    share = study.values(experiment, f"{hue}_share", method)
+    mean = study.values(experiment, f"{hue}_{metric}", method)  # NaN where the share is 0
+    return np.where(share > 0, share * mean, 0), share
+
+
+def painted(study: Study, experiment: str, hue: str, chosen: np.ndarray, seeds=None) -> np.ndarray:
+    """(seeds, chosen photographs): share of pixels painted in a hue minus the share that truly has it."""
+    shares = (study.values(experiment, f"{hue}_{kind}", seeds=seeds) for kind in ("painted", "share"))
+    return np.subtract(*shares)[:, chosen]
+
+
+def painted_by_category(study: Study, experiment: str) -> pd.DataFrame:
+    """Share of pixels in each hue, predicted against true, by category: the columns category, photographs, and HUE_true,
+    HUE_painted, means over photographs and seeds."""
+    names = study.photographs(experiment).category.astype(str).to_numpy()
+    rows = []
+    for name in np.unique(names):
+        row = {"category": name, "photographs": int((names == name).sum())}
+        for hue in metrics.HUES:
+            for column, kind in (("true", "share"), ("painted", "painted")):
+                row[f"{hue}_{column}"] = study.values(experiment, f"{hue}_{kind}")[:, names == name].mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def bias(study: Study, experiment: str) -> pd.DataFrame:
+    """Share of all test pixels painted in each hue against the true share, with the interval of the difference."""
+    rows = []
+    for hue in metrics.HUES:
+        painted_, true = (study.values(experiment, f"{hue}_{kind}") for kind in ("painted", "share"))
+        difference, low, high = interval(painted_ - true)
+        row = {"hue": hue, "true": true.mean(), "painted": painted_.mean()}
+        rows.append(row | {"difference": difference, "low": low, "high": high})
+    return pd.DataFrame(rows)

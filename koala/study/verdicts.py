@@ -1,0 +1,126 @@
+"""How a claim reads: each function measures one kind of claim on a study's runs, and gives its line of the table.
+
+A claim that is not decided says what is missing: seeds, or a narrower interval."""
+
+import numpy as np
+
+from koala.study import compare, curves
+from koala.study.intervals import LEAST_SEEDS, interval
+
+EQUAL = 0.3  # CIEDE2000: two experiments are called equal where the whole interval lies within +-EQUAL
+FAR = 1.0  # CIEDE2000: one is far behind where the whole interval lies above
+HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+
+
+def row(claim: str, verdict: str, measured: str, *names: str) -> dict:
+    """A line of the table: names are the experiments that it is about."""
+    return {"claim": claim, "reads": verdict, "measured": measured, "names": names}
+
+
+def equal(study, claim, first, second) -> dict:
+    """The claim is that two networks end about equal."""
+    _, low, high = compare.difference(study, first, second)
+    seeds = len(compare.common_seeds(study, first, second))
+    if np.isnan(low):
+        verdict = f"{OPEN}: no seed that both have"
+    elif low > EQUAL or high < -EQUAL:
+        verdict = FAILS + _one_seed(study, first, second)
+    elif -EQUAL < low and high < EQUAL:
+        verdict = HOLDS if seeds >= LEAST_SEEDS else _too_few(seeds)
+    else:
+        verdict = (
+            f"{OPEN}: the interval reaches beyond {EQUAL}"
+            if low <= 0 <= high
+            else f"{OPEN}: they differ, perhaps by less than {EQUAL}"
+        )
+    return row(claim, verdict, _measured(study, first, second), first, second)
+
+
+def worse(study, claim, first, second, least: float = 0) -> dict:
+    """The claim is that the first is worse than the second, by more than `least`."""
+    _, low, high = compare.difference(study, first, second)
+    if np.isnan(low):
+        verdict = f"{OPEN}: no seed that both have"
+    elif low > least:
+        verdict = HOLDS
+    elif high < 0:
+        verdict = f"{FAILS}: it is better"
+    else:
+        verdict = (
+            f"{OPEN}: behind, not shown to be by more than {least:g}"
+            if low > 0
+            else f"{OPEN}: no difference shown"
+        )
+    return row(
+        claim, verdict + _one_seed(study, first, second), _measured(study, first, second), first, second
+    )
+
+
+def _measured(study, first, second) -> str:
+    by_mse = "; MSE {:+.1%} [{:+.1%}, {:+.1%}]".format(*compare.relative_mse(study, first, second))
+    return "CIEDE2000 {:+.2f} [{:+.2f}, {:+.2f}]".format(*compare.difference(study, first, second)) + by_mse
+
+
+def _one_seed(study, *names) -> str:
+    seeds = min(len(study.seeds(name)) for name in names)
+    return " (one seed: photographs only)" if seeds == 1 else ""
+
+
+def _by_seeds(low: float, high: float, seeds: int) -> str:
+    """Verdict of a claim that a quantity of the runs, which photographs do not enter, is below 0."""
+    if seeds < LEAST_SEEDS:
+        return _too_few(seeds)
+    return HOLDS if high < 0 else FAILS if low > 0 else OPEN
+
+
+def _too_few(seeds: int) -> str:
+    return f"{OPEN}: {seeds} seed{'s' * (seeds != 1)}, of at least {LEAST_SEEDS}"
+
+
+def faster(study, claim, first, second) -> dict:
+    """Faster by both goals of koala.study.curves, over seeds."""
+    epochs, seeds = curves.faster(study, first, second), len(compare.common_seeds(study, first, second))
+    verdicts = {_by_seeds(low, high, seeds) for _, low, high in epochs.values()}
+    verdict = (
+        verdicts.pop() if len(verdicts) == 1 else OPEN if verdicts else f"{OPEN}: no seed that both have"
+    )
+    goals = {"common": "the lowest loss that both reach", "own": "its own lowest loss"}
+    text = "; ".join(
+        f"{mean:+.1f} [{low:+.1f}, {high:+.1f}] epochs to {goals[goal]}"
+        for goal, (mean, low, high) in epochs.items()
+    )
+    return row(claim, verdict, text, first, second)
+
+
+def gap(study, claim, first, second) -> dict:
+    """The claim is that the first has the larger gap between its losses, each relative to its own training loss."""
+    seeds = compare.common_seeds(study, first, second)
+    if not seeds:
+        return row(claim, f"{OPEN}: no seed that both have", "", first, second)
+    one, other = (np.abs(curves.gaps(study, name, seeds)) for name in (first, second))
+    mean, low, high = interval(one - other)
+    text = f"{one.mean():.1%} of the training loss against {other.mean():.1%}: {mean:+.1%} [{low:+.1%}, {high:+.1%}]"
+    return row(claim, _by_seeds(-high, -low, len(seeds)), text, first, second)
+
+
+def below_training(study, name) -> dict:
+    mean, low, high = interval(curves.gaps(study, name))
+    text = f"validation is {mean:+.1%} [{low:+.1%}, {high:+.1%}] of training; the training loss is a mean over the epoch"
+    return row(
+        "C6: validation loss is below training loss at the end",
+        _by_seeds(low, high, len(study.seeds(name))),
+        text,
+        name,
+    )
+
+
+def still_falling(study, name) -> list[dict]:
+    mean, low, high = curves.slope(study, name)
+    if np.isnan(mean):
+        return []
+    rate = curves.last_rate(study.config(name))
+    text = (
+        f"{mean:+.2%} [{low:+.2%}, {high:+.2%}] in the last epoch, at {rate:.1%} of the first learning rate"
+    )
+    claim = "C6: validation loss is still falling, so more epochs would help"
+    return [row(claim, _by_seeds(low, high, len(study.seeds(name))), text, name)]

@@ -1,0 +1,185 @@
+"""The report's claims: runs are found by their configuration, judged by intervals, and never where they cannot be."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from synthetic import RNG, TRUTH, make_run, make_study, with_losses
+
+from koala.study import claims, claims_colour, hues
+
+SEEDS = range(3)
+
+
+def seeds_of(shift: float, **config) -> list:
+    return [make_run(seed, shift, noise=0.1, **config) for seed in SEEDS]
+
+
+def read(study) -> dict:
+    """claim -> how it reads, claims named by their number and runs."""
+    return {row["claim"]: row["reads"] for row in claims.table(study)}
+
+
+def of(study, start: str) -> list[str]:
+    return [reads for claim, reads in read(study).items() if claim.startswith(start)]
+
+
+def test_every_claim_has_a_row_and_what_would_decide_it():
+    rows = claims.table(make_study(other=[make_run(0, 0.0, loss="binned")]))
+    assert [row["claim"].partition(":")[0] for row in rows] == [f"C{i}" for i in range(11)]
+    assert all(row["reads"] == "not tested" and row["measured"].startswith("would need") for row in rows)
+
+
+def test_runs_stand_for_the_reports_by_their_configuration_and_not_by_their_names():
+    study = make_study(
+        one=seeds_of(0.0, backbone="inception2015", layer="features"),
+        two=seeds_of(0.1, backbone="convnext"),
+        three=seeds_of(0.5, backbone="inception2015", layer="features", feature_dims=256),
+        none=seeds_of(2.0, backbone="none"),
+        longer=seeds_of(9.0, backbone="none", epochs=9),
+    )
+    verdicts = read(study)
+    assert verdicts["C1: Inception-v3 and ConvNeXt-T end about equal (one against two)"] == "holds"
+    assert verdicts["C3: without extractor worse (none against one)"] == "holds"
+    assert verdicts["C2: 256 dimensions end slightly worse (three against one)"] == "holds"
+    assert verdicts["C2: 256 dimensions cost no performance (three against one)"] == "does not hold"
+    assert not any("longer" in claim for claim in verdicts)
+
+
+def test_two_networks_distilled_here_are_compared_with_each_other_alone():
+    study = make_study(
+        old=seeds_of(0.0, backbone="inception2015", layer="features"),
+        one=seeds_of(0.0, backbone="inception", origin="distilled here"),
+        two=seeds_of(0.0, backbone="convnext", origin="distilled here"),
+    )
+    pairs = [claim for claim in read(study) if claim.startswith("C1:")]
+    assert pairs == [
+        "C1: Inception-v3 and ConvNeXt-T end about equal (one (distilled here) against two (distilled here))"
+    ]
+
+
+def test_two_seeds_are_never_enough_for_equal():
+    pair = {"one": {"backbone": "inception"}, "two": {"backbone": "convnext"}}
+    two = make_study(
+        **{name: [make_run(seed, 0.0, **config) for seed in (0, 1)] for name, config in pair.items()}
+    )
+    three = make_study(
+        **{name: [make_run(seed, 0.0, **config) for seed in SEEDS] for name, config in pair.items()}
+    )
+    assert of(two, "C1:") == ["undecided: 2 seeds, of at least 3"] and of(three, "C1:") == ["holds"]
+
+
+def test_an_untrained_extractor_decides_nothing_and_neither_do_the_embedded_photographs():
+    study = make_study(
+        one=[make_run(0, 0.0, trained=False, backbone="inception")], none=[make_run(0, 2.0, backbone="none")]
+    )
+    assert of(study, "C3") == [
+        "not tested: one untrained here (between these runs: holds (one seed: photographs only))"
+    ]
+    demo = dataclasses.replace(study, plan=dataclasses.replace(study.plan, data={"source": "photos"}))
+    assert all("never evidence" in reads for reads in read(demo).values())
+
+
+def test_mse_stands_beside_ciede2000():
+    study = make_study(one=seeds_of(0.0), none=seeds_of(2.0, backbone="none"))
+    (row,) = [row for row in claims.table(study) if row["claim"].startswith("C3")]
+    assert row["measured"].startswith("CIEDE2000 +2.0") and "; MSE +3" in row["measured"]
+
+
+def test_far_behind_needs_more_than_behind():
+    study = make_study(
+        one=seeds_of(0.0),
+        slightly=seeds_of(0.6, loss="crossentropy"),
+        far=seeds_of(3.0, loss="crossentropy_unit"),
+    )
+    verdicts = read(study)
+    assert verdicts["C4: far behind, a*b* scaled to [0, 1] (far against one)"] == "holds"
+    assert verdicts["C4: far behind, a*b* scaled to [-1, 1] (slightly against one)"].startswith(
+        "undecided: behind"
+    )
+
+
+def test_more_epochs_help_where_the_validation_loss_still_falls():
+    falling = [with_losses(seed, [2.0, 1.0, 0.9 + seed / 1000], [2.0, 1.5, 1.4]) for seed in SEEDS]
+    flat = [with_losses(seed, [2.0, 0.9, 1.0 + seed / 1000], [2.0, 1.0, 0.5]) for seed in SEEDS]
+    assert of(make_study(a=falling), "C6") == ["holds", "holds"]
+    assert of(make_study(a=flat), "C6") == ["does not hold", "does not hold"]
+
+
+def painted(run, hue: str, shares) -> None:
+    run.per_image.loc[run.per_image.method == "model", f"{hue}_painted"] = shares
+
+
+def test_sky_is_too_blue_where_it_is_bluer_than_true_and_than_without_extractor():
+    own, none = make_run(0, 0.0), make_run(0, 2.0, backbone="none")
+    sky = own.per_image[own.per_image.method == "model"].category == "sky"
+    painted(own, "blue", np.where(sky, 0.3, 0.0))
+    assert of(make_study(own=[own], none=[none]), "C8") == ["holds"]
+    painted(none, "blue", np.where(sky, 0.3, 0.0))
+    assert of(make_study(own=[own], none=[none]), "C8") == ["undecided"]
+    painted(own, "blue", 0.05)
+    assert of(make_study(own=[own], none=[none]), "C8") == ["does not hold"]
+
+
+def test_grass_needs_photographs_of_grass():
+    own, fewer = make_run(0, 0.0), make_run(0, 0.0, feature_dims=256)
+    assert of(make_study(own=[own], fewer=[fewer]), "C9") == ["not tested"]
+    for run in (own, fewer):
+        run.per_image["category"] = "lawn_mower-n03649909"
+    painted(own, "green", 0.4)
+    assert of(make_study(own=[own], fewer=[fewer]), "C9") == ["holds"]
+
+
+def test_red_is_judged_among_common_hues_alone_by_recall_and_by_error():
+    run = make_run(0, 0.0)
+    assert of(make_study(a=[run]), "C7") == ["holds"]
+    run.per_image["cyan_share"], run.per_image["cyan_recall"] = 0.001, 0.0
+    assert "cyan" not in hues.common(make_study(a=[run])) and of(make_study(a=[run]), "C7") == ["holds"]
+    run.per_image["blue_recall"] = 0.01
+    assert of(make_study(a=[run]), "C7") == ["does not hold by recall, holds by error"]
+    run.per_image["red_share"] = 0.0
+    assert of(make_study(a=[run]), "C7") == ["not tested"]
+
+
+def test_objects_of_many_colours_are_those_whose_hues_have_a_high_entropy():
+    run = make_run(0, 0.0)
+    table = run.per_image
+    table["category"] = [f"c{row % 12}" for row in table.row]
+    spread = table.row % 12 / 12
+    for hue in claims_colour.metrics.HUES:
+        table[f"{hue}_share"] = 0.13 * spread
+    model = table.method == "model"
+    table.loc[model, "ciede2000"] = TRUTH[table.row[model]] * (0.5 + 0.4 * spread[model]) + RNG.normal(
+        0, 0.1, model.sum()
+    )
+    assert of(make_study(a=[run]), "C10") == ["holds"]
+    table.loc[model, "ciede2000"] = TRUTH[table.row[model]] * (0.9 - 0.4 * spread[model])
+    assert of(make_study(a=[run]), "C10") == ["does not hold"]
+
+
+@pytest.mark.parametrize(
+    ("category", "counts"),
+    [("sky", True), ("lakeside-n09332890", True), ("o/ocean", True), ("beach_wagon-n02814533", False)],
+)
+def test_categories_are_known_by_their_whole_names(category, counts):
+    run = make_run(0, 0.0)
+    run.per_image["category"] = category
+    assert claims_colour.plain_categories(make_study(a=[run]), "a").isin(claims_colour.WATER).all() == counts
+
+
+def test_the_rank_correlation_is_scipys():
+    from scipy import stats
+
+    first, second = RNG.normal(size=(2, 40))
+    value, low, high = claims_colour.rank_correlation(first, first + second)
+    assert value == pytest.approx(stats.spearmanr(first, first + second).statistic) and low < value < high
+
+
+def test_hue_tables_are_means_over_pixels():
+    run = make_run(0, 1.0)
+    study = make_study(a=[run])
+    assert hues.by_hue(study, "a")["green"] == pytest.approx((TRUTH + 1).mean())
+    share = hues.painted_by_category(study, "a").set_index("category")
+    assert share.loc["sky", "blue_painted"] == pytest.approx(0.1) and share.loc["sky", "photographs"] == 150
+    assert set(hues.table(study).method) == {"gray (no colour)", "colour by lightness", "a"}
+    assert hues.bias(study, "a").difference.abs().max() < 1e-9

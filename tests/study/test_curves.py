@@ -1,0 +1,38 @@
+"""What is read off losses by epoch."""
+
+import numpy as np
+import pytest
+from synthetic import make_run, make_study, with_losses
+
+from koala.study import curves
+
+
+def test_convergence_has_a_common_goal_and_each_runs_own():
+    study = make_study(a=[with_losses(0, [9.0, 4.2, 2.0, 1.0])], b=[with_losses(0, [4.1, 4.0, 4.0, 4.0])])
+    epochs = curves.epochs_to_converge(study, "a", "b")
+    assert epochs["common"].tolist() == [[2.0, 1.0]]
+    assert epochs["own"].tolist() == [[pytest.approx(3.95), 1.0]]  # 1.05 lies 95 % of the way from 2 to 1
+    assert curves.epochs_to_converge(make_study(a=[make_run(0, 0.0)], b=[make_run(1, 0.0)]), "a", "b") == {}
+
+
+def test_speed_has_an_interval_over_seeds():
+    quick = [with_losses(seed, [3.0, 1.0 + seed / 100, 1.0, 1.0]) for seed in range(3)]
+    slow = [with_losses(seed, [3.0, 2.5, 2.0 + seed / 100, 1.0]) for seed in range(3)]
+    for mean, low, high in curves.faster(make_study(a=quick, b=slow), "a", "b").values():
+        assert low < mean < high < 0
+
+
+def test_a_curve_that_still_falls_has_a_slope_below_zero_and_a_flat_one_has_not():
+    falling = make_study(a=[with_losses(seed, [2.0, 1.0, 0.9 + seed / 1000]) for seed in range(3)])
+    flat = make_study(a=[with_losses(seed, [2.0, 1.0, 1.0 + (seed - 1) / 1000]) for seed in range(3)])
+    assert curves.slope(falling, "a")[2] < 0 and curves.slope(flat, "a")[1] < 0 < curves.slope(flat, "a")[2]
+    assert np.isnan(curves.slope(make_study(a=[with_losses(0, [1.0])]), "a")).all()
+
+
+def test_the_gain_is_a_curve():
+    study = make_study(a=[with_losses(0, [1.0, 1.0])], b=[with_losses(0, [2.0, 1.0], backbone="none")])
+    assert curves.gains(study, "a", "b").gain.tolist() == [-0.5, 0.0]
+
+
+def test_the_last_learning_rate_follows_the_schedule():
+    assert curves.last_rate({"lr_decay": 0.5, "lr_step": 2, "epochs": 20}) == 0.5**9
