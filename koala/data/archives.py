@@ -59,8 +59,8 @@ def _list_zip(place: Path):
         old = not any("/" in info.filename for info in members)
         for info in members:
             name = info.filename.replace("\\", "/") if old else info.filename
-            if not name.endswith("/") and not is_debris(name):
-                problem = _zip_problem(info) or _name_problem(name)
+            if (info.file_size or not name.endswith("/")) and not is_debris(name):
+                problem = _zip_problem(info, name) or _name_problem(name)
                 raw = info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
                 member = Member(
                     info.header_offset, info.compress_size, info.compress_type, info.CRC, zlib.crc32(raw)
@@ -80,7 +80,9 @@ def _check_count(place: Path, count: int) -> None:
         raise zipfile.BadZipFile(f"its directory lists {count:,} members and says {stated:,}")
 
 
-def _zip_problem(info) -> Reason | None:
+def _zip_problem(info, name: str) -> Reason | None:
+    if name.endswith("/"):
+        return Reason("irregular-member")  # a folder has no bytes
     if info.flag_bits & 1:
         return Reason("encrypted")
     if info.compress_type not in METHODS:

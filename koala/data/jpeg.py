@@ -27,7 +27,6 @@ class Frame(typing.NamedTuple):
 
     width: int
     height: int
-    components: tuple[int, ...]
     plain: bool
 
 
@@ -59,28 +58,24 @@ def frame(data: bytes) -> Frame | None:
         return None
     marker, content = found
     height, width = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
-    components = tuple(content[6::3])
-    usual = marker <= 0xC2 and content[0] == 8 and len(components) in (1, 3) and width and height
-    return Frame(width, height, components, bool(usual and not special))
+    usual = marker <= 0xC2 and content[0] == 8 and content[5] in (1, 3) and width and height
+    return Frame(width, height, bool(usual and not special))
 
 
 def check_scans(data: bytes) -> None:
     """Raises Refused where a scan is missing: libjpeg takes a file that lost its last ones for a finished picture."""
-    found = frame(data)
-    components = found.components if found else ()
-    left = {
-        component: bytearray(b"\xff" * 64) for component in components
-    }  # bits still to come, per coefficient
-    for marker, at, _ in segments(data):
-        if marker != SCAN or len(data) < at + 1:
-            continue
-        end = at + 1 + 2 * data[at]
-        first, last, bits = data[end : end + 3].ljust(3, b"\xff")
-        for component in data[at + 1 : end : 2]:
-            if component in left and first <= last < 64:
-                left[component][first : last + 1] = bytes([bits & 15]) * (last + 1 - first)
-        if not any(map(any, left.values())):
-            return
+    left = {}  # per component: of each of its 64 coefficients, the bits that are still to come
+    for marker, at, end in segments(data):
+        if marker in FRAMES:
+            left |= {component: bytearray(b"\xff" * 64) for component in data[at:end][6::3]}
+        if marker == SCAN and len(data) > at:
+            end = at + 1 + 2 * data[at]
+            first, last, bits = data[end : end + 3].ljust(3, b"\xff")
+            for component in data[at + 1 : end : 2]:
+                if component in left and first <= last < 64:
+                    left[component][first : last + 1] = bytes([bits & 15]) * (last + 1 - first)
+            if not any(map(any, left.values())):
+                return
     raise Refused("damaged", "scans are missing")
 
 
