@@ -182,10 +182,13 @@ class PretrainConfig(Identified):
 
 @dataclasses.dataclass(frozen=True)
 class ColorizeConfig:
-    """Parameters of colorize.ipynb: gray (or colour) pictures in, coloured pictures out."""
+    """Parameters of colorize.ipynb: gray (or colour) photographs in, coloured photographs out."""
 
     image: str = "examples"
     output: str = ""
     run: str = "auto"
     size: Annotated[int, Field(ge=0, le=4096)] = 0
+    strength: Annotated[float, Field(ge=0, le=5, allow_inf_nan=False)] = 1.0
+    format: Literal["", "jpg", "png", "tif", "webp"] = ""
+    overwrite: bool = False
     device: Device = "auto"

@@ -1,27 +1,23 @@
-"""A trained run applied to pictures of any size: gray in, colour out.
+"""A trained network applied to photographs of any size: gray in, colour out.
 
-`load` a painter (a run, or the network that comes with koala), `colour` an array, `paint_file` a file; `find_pictures`
-and `targets` say which files and where to.
+`load` a painter (of a run, or of the network that comes with koala) and `colour` an array or a file with it. For many files:
+`find` them, `targets` says where to, `paint_all` colours and reports each. `python -m koala.colorize` does all of it.
 """
 
-from koala.colorize.painter import (
-    Painter,
-    colour,
-    find_pictures,
-    find_run,
-    load,
-    paint_file,
-    read,
-    targets,
-    thumbnail,
-)
+from koala.colorize.files import Found, find, is_own, read, targets
+from koala.colorize.many import Outcome, paint_all, paint_file, thumbnail
+from koala.colorize.painter import Painter, colour, find_run, load
 
 __all__ = [
+    "Found",
+    "Outcome",
     "Painter",
     "colour",
-    "find_pictures",
+    "find",
     "find_run",
+    "is_own",
     "load",
+    "paint_all",
     "paint_file",
     "read",
     "targets",

@@ -42,8 +42,10 @@ def read(path: Path) -> dict:
         raise KoalaError(f"{path} cannot be read as safetensors ({error}).") from None
 
 
-def pack(run_folder: Path, target: Path = FOLDER) -> None:
-    """Write config.json, env.json, result.json and the packed weights of a finished run to `target`."""
+def pack(run_folder: Path, target: Path = FOLDER, working_size: int | None = None) -> None:
+    """Write config.json, env.json, result.json and the packed weights of any finished run to `target`.
+
+    working_size: pixels of the shorter side that the network sees, where that was measured."""
     run = artefacts.load(run_folder)
     state = quantize(read(run.folder / "model.safetensors"))
     with paths.atomic_path(target / "model.safetensors") as temporary:
@@ -53,7 +55,8 @@ def pack(run_folder: Path, target: Path = FOLDER) -> None:
     paths.write_json(target / "env.json", run.env)
     names = ("config.json", "env.json", "model.safetensors")
     hashes = {name: paths.sha256_file(target / name) for name in names}
-    paths.write_json(target / "result.json", run.result | {"sha256": hashes})
+    measured = {"working_size": working_size} if working_size else {}
+    paths.write_json(target / "result.json", run.result | measured | {"sha256": hashes})
 
 
 if __name__ == "__main__":

@@ -1,64 +1,63 @@
-"""A trained run applied to pictures of any size: gray in, colour out."""
+"""A trained network applied to a photograph of any size: a*b* predicted small, joined with the photograph's own lightness."""
 
 import contextlib
 import dataclasses
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 
 from koala import config as configs
 from koala import extractors, lab, losses
-from koala.colorize import bundled
-from koala.data import decode, samples
-from koala.data.sources import IMAGES
+from koala.colorize import bundled, files, upsample
 from koala.experiment import artefacts
 from koala.extractors import controls
 from koala.model import Koala
+from koala.pyramid import Pyramid
 from koala.system import paths
 from koala.system.errors import KoalaError
 
-LONGEST = 16  # times the shorter side that the network sees: a narrower picture is squeezed, or its length would fill memory
-STRIP = 2**20  # pixels whose Lab is held at a time: it takes about 100 bytes each
+LONGEST = 16  # times the shorter side that the network sees: a narrower photograph is squeezed, its length would fill memory
 
 
 @dataclasses.dataclass
 class Painter:
-    """A trained network with its extractor, its loss's decoder and what was done to the extractor's output."""
+    """A trained network with what belongs to it.
+
+    weights: what its extractor was, and what was done to the extractor's output. extractor: None where the network takes no
+    features, or holds the extractor itself (koala.pyramid). size: the working size, pixels of the shorter side that the
+    network sees."""
 
     name: str
     config: configs.RunConfig
     weights: dict
-    model: Koala
+    model: torch.nn.Module
     loss: losses.Loss
-    extractor: object
+    extractor: extractors.Extractor | None
     device: torch.device
+    size: int
 
 
-def load(run: str, device: torch.device) -> Painter:
+def load(run: str = "auto", device: torch.device | str = "cpu") -> Painter:
     """The painter of a finished run: its folder or id, or "auto" for the network that comes with koala.
 
-    Raises KoalaError where there is none, or where the extractor's weights are not those that it was trained with."""
+    Its working size is what was measured to be best, where that was measured, else what the network was trained at.
+    Raises KoalaError where there is no such run, or where the extractor's weights are not those it was trained with."""
     folder = bundled.folder() if run == "auto" else find_run(run)
     config = configs.from_dict(configs.RunConfig, paths.read_json(folder / "config.json", seal=False))
     weights = paths.read_json(folder / "env.json")["weights"]
-    state = bundled.read(folder / "model.safetensors")
-    loss = losses.build(config.loss, n_bins=config.bins)
-    width = state["embedding.weight"].shape[1] if "embedding.weight" in state else 0
-    model = Koala(width, loss.bins)
+    size = paths.read_json(folder / "result.json").get("working_size", config.image_size)
+    state, loss = bundled.read(folder / "model.safetensors"), losses.build(config.loss, n_bins=config.bins)
+    extractor = _extractor(config, weights)
+    if config.network == "pyramid":
+        model, extractor = Pyramid(extractor, loss.bins), None
+    else:
+        model = Koala(state["embedding.weight"].shape[1] if "embedding.weight" in state else 0, loss.bins)
     model.load_state_dict(state)
-    return Painter(
-        folder.name,
-        config,
-        weights,
-        model.to(device).eval(),
-        loss,
-        _extractor(config, weights, device),
-        device,
-    )
+    device = torch.device(device)
+    extractor = extractor.to(device) if extractor else None
+    return Painter(folder.name, config, weights, model.to(device).eval(), loss, extractor, device, size)
 
 
 def find_run(run: str) -> Path:
@@ -75,160 +74,69 @@ def find_run(run: str) -> Path:
     )
 
 
-def find_pictures(image: str, output: str = "") -> list[Path]:
-    """The picture, or those of a folder by name, without those in the folder `output` inside it: they are results.
+def colour(painter: Painter, photograph, size: int = 0, strength: float = 1.0) -> np.ndarray:
+    """A photograph of any size coloured, (H,W,3) uint8: an array (H,W,3) or (H,W) uint8, or a file.
 
-    `examples` are photographs of the installed packages. What only looks like a picture is found, too, and refused by
-    `read`. Raises KoalaError where there is none."""
-    if image == "examples":
-        return samples.photographs()
-    place = paths.resolve(image)
-    if place.is_file():
-        return [place]
-    results_in = _output_folder(output).resolve()
-    found = sorted(p for p in place.rglob("*") if p.suffix.lower() in IMAGES)
-    if place in results_in.parents:
-        found = [p for p in found if results_in not in p.parents]
-    if not found:
-        raise KoalaError(f"there is no picture in '{image}' (looked for {', '.join(IMAGES)}).")
-    return found
-
-
-def _output_folder(output: str) -> Path:
-    return Path(output).expanduser() if output else paths.data_dir() / "colorized"
-
-
-def targets(pictures: list[Path], image: str, output: str) -> list[Path]:
-    """Where each coloured picture goes: a file name with a picture's suffix for one picture, else a folder.
-
-    Names in the folder follow the pictures' own, with .png. The folder is made. Raises KoalaError where it cannot be,
-    or where a target is one of the pictures."""
-    place = _output_folder(output)
-    if place.suffix.lower() in IMAGES and len(pictures) == 1 and not place.is_dir():
-        found, folder = [place], place.parent
-        if Image.registered_extensions().get(place.suffix.lower()) not in Image.SAVE:
-            raise KoalaError(
-                f"Pillow cannot write {place.suffix} here: name the output '{place.with_suffix('.png')}'."
-            )
-    else:
-        base = paths.resolve(image) if image != "examples" else None
-        names = [p.relative_to(base) if base and base.is_dir() else Path(p.name) for p in pictures]
-        found, folder = [place / name.with_suffix(".png") for name in names], place
-    inputs = {os.path.realpath(picture) for picture in pictures}
-    for target in found:
-        if os.path.realpath(target) in inputs:
-            raise KoalaError(f"output '{target}' is one of the pictures itself: choose another folder.")
-    if len(set(found)) < len(found):
-        raise KoalaError("two pictures differ only in their suffix: colour them in two folders.")
-    _make(folder)
-    return found
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = "it is a file" if folder.is_file() else error.strerror or error
-        raise KoalaError(
-            f"the output folder '{folder}' cannot be made ({reason}): choose another one."
-        ) from None
+    Its lightness stays; the colours of a photograph that has some are replaced. size: pixels of the shorter side that the
+    network sees (0: the painter's own). strength: the predicted chroma is multiplied by it; 0 is gray."""
+    rgb = files.read(photograph) if isinstance(photograph, str | Path) else _as_rgb(photograph)
+    ab, L = predict(painter, rgb, size)
+    return upsample.join(rgb, ab * strength, L)
 
 
 @torch.no_grad()
-def colour(painter: Painter, rgb: np.ndarray, size: int = 0) -> np.ndarray:
-    """(H,W,3) uint8 of any size -> the same picture coloured, (H,W,3) uint8.
-
-    The network sees it with its shorter side at `size` pixels (0: as it was trained); the a*b* that it predicts is
-    enlarged to the full picture, whose own lightness stays. A colour picture keeps its lightness, loses its colour."""
-    small = _shrink(torch.from_numpy(rgb).permute(2, 0, 1)[None], size or painter.config.image_size)
-    L_norm, gray = lab.network_inputs(small.to(painter.device))  # what training saw, the extractor included
-    output = painter.model.half(L_norm, _features(painter, gray))  # (1, C, h/2, w/2)
-    ab = lab.denorm_ab(painter.loss.decode(output.float())).cpu()
-    return _with_ab(rgb, F.interpolate(ab, rgb.shape[:2], mode="bilinear")[0])
+def predict(painter: Painter, rgb: np.ndarray, size: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """(H,W,3) uint8 -> predicted a*b* (1,2,h,w) and L* (1,1,h,w) of the same grid, on the CPU, in their units."""
+    small = shrink(torch.from_numpy(rgb).permute(2, 0, 1)[None], size or painter.size)
+    L_norm, gray = lab.network_inputs(small.to(painter.device))  # as in training
+    output = painter.model.half(L_norm, _features(painter, gray))  # (1, C, h, w)
+    ab = lab.denorm_ab(painter.loss.decode(output.float()))
+    return ab.cpu(), F.avg_pool2d(lab.denorm_L(L_norm), 2).cpu()
 
 
-def _shrink(full: torch.Tensor, size: int) -> torch.Tensor:
-    """(1,3,H,W) uint8 -> (1,3,h,w) uint8, the shorter side near `size`, both multiples of 8; enlarged if it is smaller."""
+def shrink(full: torch.Tensor, size: int) -> torch.Tensor:
+    """(1,3,H,W) uint8 -> (1,3,h,w) uint8: the shorter side near `size`, both multiples of 8. Smaller ones are enlarged."""
     H, W = full.shape[2:]
     scale = min(size / min(H, W), LONGEST * size / max(H, W))
     h, w = (max(8, 8 * round(side * scale / 8)) for side in (H, W))
-    planes = [
+    planes = [  # one by one: as floats, all three together are large
         F.interpolate(full[:, i : i + 1].float(), (h, w), mode="bilinear", antialias=True) for i in range(3)
     ]
-    return (
-        torch.cat(planes, 1).round().clamp(0, 255).to(torch.uint8)
-    )  # one by one: as floats, all three are large
+    return torch.cat(planes, 1).round().clamp(0, 255).to(torch.uint8)
 
 
-def _with_ab(rgb: np.ndarray, ab: torch.Tensor) -> np.ndarray:
-    """The lightness of (H,W,3) uint8 with other a*b* (2,H,W) -> (H,W,3) uint8, STRIP pixels at a time."""
-    pixels, ab = torch.from_numpy(rgb).reshape(-1, 3), ab.reshape(2, -1)
-    out = torch.empty_like(pixels)
-    for start in range(0, len(pixels), STRIP):
-        here = slice(start, start + STRIP)
-        L = lab.rgb_to_lab(pixels[here].T[None, :, None])[:, :1]  # (1, 1, 1, n)
-        out[here] = lab.lab_to_rgb(torch.cat([L, ab[None, :, None, here]], 1))[0, :, 0].T
-    return out.view(rgb.shape).numpy()
-
-
-def paint_file(painter: Painter, source: Path, target: Path, size: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Colour one file and write it; returns the picture and the coloured picture. KoalaError names a bad file."""
-    rgb = read(source)
-    coloured = colour(painter, rgb, size)
-    with paths.atomic_path(target) as temporary:
-        Image.fromarray(coloured).save(
-            temporary, format=Image.registered_extensions()[target.suffix.lower()], **_options(target)
+def _as_rgb(array) -> np.ndarray:
+    """(H,W,3) uint8, writable. KoalaError where it is no photograph."""
+    array = np.asarray(array)
+    if array.ndim == 2:
+        array = np.stack([array] * 3, 2)
+    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or 0 in array.shape:
+        raise KoalaError(
+            f"a photograph must be uint8 of shape (H,W,3) or (H,W), or a file's name, not {array.dtype} {array.shape}."
         )
-    return rgb, coloured
+    return np.require(array, requirements=["C", "W"])  # torch warns where it cannot write
 
 
-def read(path: Path) -> np.ndarray:
-    """(H,W,3) uint8 of a picture file, upright. KoalaError that names the file where it cannot be read."""
-    try:
-        if path.is_symlink() and not path.exists():
-            raise KoalaError("a link to nothing")
-        if path.exists() and not path.is_file():  # a pipe would wait for ever
-            raise KoalaError("a folder" if path.is_dir() else "not a regular file")
-        return decode.whole(path.read_bytes())
-    except OSError as error:
-        raise KoalaError(f"{path}: unreadable ({error.strerror or error})") from None
-    except KoalaError as error:
-        raise KoalaError(f"{path}: {error}") from None
-
-
-def thumbnail(rgb: np.ndarray, side: int = 256) -> np.ndarray:
-    """(H,W,3) uint8 -> centre square, (side,side,3) uint8: for the notebook's grid."""
-    edge = min(rgb.shape[:2])
-    top, left = ((length - edge) // 2 for length in rgb.shape[:2])
-    return np.asarray(
-        Image.fromarray(rgb[top : top + edge, left : left + edge]).resize(
-            (side, side), Image.Resampling.LANCZOS
-        )
-    )
-
-
-def _features(painter, gray):
+def _features(painter: Painter, gray: torch.Tensor):
+    """What the network takes beside L: the luma itself, the extractor's features, or nothing."""
+    if painter.config.network == "pyramid":
+        return gray
     if painter.extractor is None:
         return None
     outputs = painter.extractor(gray).cpu().numpy()
-    return torch.from_numpy(np.asarray(controls.project(outputs, painter.weights), np.float32)).to(
-        painter.device
-    )
+    features = np.asarray(controls.project(outputs, painter.weights), np.float32)
+    return torch.from_numpy(features).to(painter.device)
 
 
-def _extractor(config, weights, device):
+def _extractor(config: configs.RunConfig, weights: dict):
+    """The extractor that the run was trained with; None for none. KoalaError where only another one is available."""
     if config.backbone == "none":
         return None
-    extractor = extractors.build(
-        config.backbone, "untrained" if not weights["trained"] else config.weights, config.layer
-    )
+    choice = config.weights if weights["trained"] else "untrained"
+    extractor = extractors.build(config.backbone, choice, config.layer)
     if extractor.info["sha256"] != weights["sha256"]:
         raise KoalaError(
-            f"this run was trained with {weights['weights']} of {config.backbone} (sha256 {weights['sha256'][:12]}), but what "
-            f"can be had here is {extractor.info['weights']}: get those weights, or colour with another run."
+            f"this run was trained with {weights['weights']} of {config.backbone} (sha256 {weights['sha256'][:12]}), but "
+            f"available here is {extractor.info['weights']}: get those weights, or colour with another run."
         )
-    return extractor.to(device)
-
-
-def _options(target: Path) -> dict:
-    return {"quality": 95} if target.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif", ".webp") else {}
+    return extractor

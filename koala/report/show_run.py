@@ -202,15 +202,22 @@ def painter(given) -> None:
         display(tables.banner("This network was trained with an UNTRAINED extractor."))
     config = given.config
     print(
-        f"network: {config.backbone}, {config.loss}, trained at {config.image_size} px for {config.epochs} epochs on '{config.dataset}'"
+        f"network: {config.network} with {config.backbone}, {config.loss}; trained at {config.image_size} px on "
+        f"'{config.dataset}' ({config.epochs} epochs); sees photographs with {given.size} px on the shorter side"
     )
     print(f"extractor's weights: {given.weights['weights']}")
 
 
-def coloured_grid(shown: list[tuple]):
-    """(name, before, after) -> gray, coloured, as given: a figure."""
-    names, before, after = zip(*shown, strict=True)
-    return pictures.grid(
-        {"gray": gray(np.stack(before)), "coloured": np.stack(after), "as given": np.stack(before)},
-        list(names),
-    )
+def coloured_grid(outcomes: list):
+    """koala.colorize.Outcomes -> gray, coloured, and the originals where any has colours: a grid with captions beside it."""
+    shown = [outcome for outcome in outcomes if outcome.after is not None]
+    before, after = (np.stack([getattr(outcome, name) for outcome in shown]) for name in ("before", "after"))
+    columns = {"gray": gray(before), "coloured": after}
+    if any(outcome.numbers for outcome in shown):
+        columns["as it was"] = before
+    return pictures.grid(columns, [_caption(outcome) for outcome in shown])
+
+
+def _caption(outcome) -> str:
+    numbers = "\nCIEDE2000 {ciede2000:.1f}, left gray {gray:.1f}" if outcome.numbers else ""
+    return outcome.source.name + numbers.format(**outcome.numbers)
