@@ -3,6 +3,8 @@
 # make help    these lines
 # make benchmark   how fast this machine trains; reports/benchmark-NAME/index.html (NAME=cpu where it is not given)
 # make test    the tests: library, notebooks, papermill
+# make fuzz    damages photographs and archives at random: none may be used silently
+#              (SECONDS=60 by default, SEED=0)
 # make lab     JupyterLab: the notebooks, what they wrote, the reports
 # make setup   only what each of these does first: set up .venv
 # Each sets up .venv on first use: torch with its GPU libraries is about 7 GB.
@@ -10,6 +12,8 @@ PYTHON ?= python3
 STUDY ?= demo
 NAME ?= cpu
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
+SECONDS ?= 60
+SEED ?= 0
 GPUS ?= $(shell nvidia-smi --list-gpus 2>/dev/null | grep -c '^GPU ')
 GPU_LIMIT = $(if $(filter-out 0,$(GPUS)),--resources gpu=$(GPUS))
 READY = .venv/koala-ready
@@ -22,7 +26,7 @@ ifdef DATA
 export KOALA_SOURCE = $(DATA)
 endif
 
-.PHONY: setup help study benchmark test test-slow lab clean-demo
+.PHONY: setup help study benchmark test test-slow fuzz lab
 .DEFAULT_GOAL := study
 
 $(READY): requirements.txt requirements-tested.txt requirements-weights.txt pyproject.toml
@@ -60,6 +64,9 @@ test: $(READY)
 	@echo "Library, notebooks and papermill, on 2 processes ..."
 	@python -m pytest -q -n 2 --dist loadfile -m "not slow"
 	@echo "All tests passed. To see the study: make study, then open reports/demo/index.html"
+
+fuzz: $(READY)
+	@python tests/data/fuzz.py --seconds $(SECONDS) --seed $(SEED) --keep runs/fuzz
 
 test-slow: $(READY)
 	@python -m pytest -q -m slow

@@ -2,11 +2,15 @@
 
 import io
 import multiprocessing
+import os
 import random
 import shutil
+import signal
 import time
+import zipfile
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image, ImageEnhance
 
@@ -221,8 +225,6 @@ def test_a_flipped_byte_is_noticed_and_repaired(folder, file):
 @pytest.fixture
 def many(tmp_path):
     """Enough small files for several shards, in one zip."""
-    import zipfile
-
     out = io.BytesIO()
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
         for i in range(1200):
@@ -320,3 +322,58 @@ def test_killed_at_ten_moments(many, monkeypatch):
         killed += not (place / "meta.json").exists()
     run()
     assert contents(data.load("killed")) == contents(whole)
+
+
+@pytest.fixture
+def thousands(tmp_path):
+    """More files than one process reads: decoding processes are started as in ordinary use."""
+    out = io.BytesIO()
+    picture(0, (24, 24)).save(out, "JPEG")
+    plain = out.getvalue()
+    with zipfile.ZipFile(tmp_path / "thousands.zip", "w") as archive:
+        for i in range(shards.MANY + 300):
+            out.seek(0)
+            out.truncate()
+            picture(i, (24, 24)).save(out, "JPEG", quality=90)
+            content = out.getvalue() if i % 100 else plain[: 300 + i // 100]  # and some damaged ones
+            archive.writestr(f"category{i % 5}/{i}.jpg", content)
+    return tmp_path / "thousands.zip"
+
+
+@pytest.mark.slow
+def test_decoding_processes_are_killed_and_their_work_is_spoiled(thousands):
+    """Main process alone, one decoding process, the whole group: and between two starts a bit flips in what is finished."""
+    whole = data.prepare(str(thousands), "whole", 16, workers=2)
+    assert whole.meta["counts"] == {"used": len(whole), "refused": 23} and len(whole) == shards.MANY + 277
+    place, work = (whole.folder.parent / name for name in ("killed", ".killed.part"))
+    randomness, killed, flipped = random.Random(1), 0, 0
+
+    def prepare():
+        os.setpgrp()
+        data.prepare(str(thousands), "killed", 16, workers=2)
+
+    for attempt in range(12):
+        process = multiprocessing.get_context("fork").Process(target=prepare)
+        process.start()
+        process.join(0.1 + randomness.random() * 0.9)
+        if process.is_alive():
+            how = attempt % 3
+            children = psutil.Process(process.pid).children()
+            if how == 0:
+                process.kill()
+            elif how == 1 and children:
+                children[0].kill()  # what the main process finds out: it stops with a sentence
+            else:
+                os.killpg(process.pid, signal.SIGKILL)
+            killed += 1
+        process.join()
+        for path in randomness.sample(sorted(work.glob("*.npz")), k=min(1, len(list(work.glob("*.npz"))))):
+            content = bytearray(path.read_bytes())
+            content[randomness.randrange(len(content))] ^= 1 << randomness.randrange(8)
+            path.write_bytes(content)
+            flipped += 1
+        if (place / "meta.json").exists():
+            assert contents(data.load("killed")) == contents(whole)
+            shutil.rmtree(place)
+    assert killed >= 5 and flipped >= 3
+    assert contents(data.prepare(str(thousands), "killed", 16, workers=2)) == contents(whole)

@@ -1,12 +1,15 @@
 """The zoo goes through preparation: every odd file and archive meets its fate, whichever way it is decoded."""
 
+import io
 import os
 
+import fuzz
 import numpy as np
 import pytest
 import zoo
 import zoo_archives
 from kinds_of_files import coded, picture
+from PIL import Image
 
 from koala import data
 from koala.data import decode, jpeg, preparation, sources
@@ -107,3 +110,23 @@ def test_every_odd_archive_meets_its_fate(tmp_path, name):
 
 def test_the_zoo_is_large():
     assert len(FILES) >= 120 and len(ARCHIVES) >= 40
+
+
+def test_damage_at_random_is_never_used_silently(capfd):
+    told = []
+    outcomes = fuzz.run(seconds=60, most=600, seed=1, progress=told.append)
+    assert not told and outcomes.total() == 600
+    assert {"used", "refused", "named"} == {outcome for *_, outcome in outcomes}
+
+
+def test_the_fuzz_command_fails_on_a_silent_use(monkeypatch, capsys):
+    """Had Pillow's lenient decoder stayed, the same command would have said so."""
+
+    def lenient(data, part, size, colours="RGB"):
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+
+    monkeypatch.setattr(jpeg, "decode", lenient)
+    assert fuzz.main(["--most", "300", "--seed", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "SILENT: JPEG: used, but a strict decoder says" in out and "300 cases with seed 1" in out
