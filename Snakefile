@@ -202,4 +202,4 @@ rule report:
         REPORTS / "index.html",
     shell:
         "echo 'Rendering the reports ...'; "
-        "{PYTHON} -m koala.report render {NAME:q}"
+        "{PYTHON} -m koala.study export {NAME:q} && {PYTHON} -m koala.report render {NAME:q}"

@@ -4,13 +4,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
-from koala import data
-from koala.experiment import artefacts, evaluate
+from koala.experiment import evaluate
 from koala.report import answers, pictures, tables
 from koala.report.charts import forest, show_svg
-from koala.report.show_run import gray, photographs
-from koala.study import claims, compare
-from koala.system.errors import KoalaError
+from koala.report.show_run import gray
+from koala.study import claims, compare, export
 from koala.system.progress import format_seconds
 
 
@@ -107,22 +105,12 @@ def claims_table(found: compare.Study) -> HTML:
 def grid(found: compare.Study, count: int) -> pictures.Photographs:
     """Gray, the first seed of every experiment, and the truth, for `count` photographs of the seeded draw:
     the first of each category before the second of any."""
-    known = next(iter(found.runs.values())).env["data"]
-    photos = data.load(known["name"])
-    if photos.fingerprint != known["fingerprint"]:
-        raise KoalaError(
-            f"'{known['name']}' has been prepared anew since these runs: prepare it as it was, or train them again."
-        )
-    shown = {
-        name: artefacts.load_pictures(found.runs[name, found.seeds(name)[0]]) for name in found.experiments
+    drawn, shown = export.drawn(found)
+    names = found.photographs(found.experiments[0]).set_index("row").category.reindex(drawn).to_numpy()
+    chosen = evaluate.of_each(names, count)
+    columns = {"input": gray(shown["truth"][chosen])} | {
+        found.label(name): shown[name][chosen] for name in found.experiments
     }
-    drawn = next(iter(shown.values()))["drawn_rows"]
-    categories = photos.files["category"].to_numpy()[drawn]
-    chosen = evaluate.of_each(categories, count)
-    size = next(iter(shown.values()))["drawn"].shape[1]
-    truth = photographs(photos, drawn[chosen], size)
-    columns = {"input": gray(truth)} | {
-        found.label(name): kept["drawn"][chosen] for name, kept in shown.items()
-    }
-    captions = [str(name).rsplit("/", 1)[-1].replace("_", " ") for name in categories[chosen]]
+    captions = [str(name).rsplit("/", 1)[-1].replace("_", " ") for name in names[chosen]]
+    truth = shown["truth"][chosen]
     return pictures.grid(columns | {"truth": truth}, captions, f"{len(chosen)} photographs of the test split")

@@ -1,4 +1,4 @@
-"""python -m koala.study check NAME | why NOTEBOOK | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
+"""python -m koala.study check NAME | export NAME | why NOTEBOOK | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
 
 import argparse
 import sys
@@ -14,6 +14,10 @@ def main() -> None:
     actions = parser.add_subparsers(dest="action", required=True)
     check = actions.add_parser("check", help="refuse a study that cannot be run here, and say what it costs")
     check.add_argument("name")
+    keep = actions.add_parser(
+        "export", help="write the study's numbers to reports/NAME/runs, to be kept in git"
+    )
+    keep.add_argument("name")
     why = actions.add_parser("why", help="say why a notebook failed, in one line")
     why.add_argument("notebook")
     ended = actions.add_parser("ended", help="write down that a notebook ended well")
@@ -32,6 +36,11 @@ def main() -> None:
         study.record_end(arguments.result_file)
         return
     try:
+        if arguments.action == "export":
+            from koala.study import compare, export
+
+            print(f"exported to {export.write(compare.load(arguments.name))}")
+            return
         _check(study.load(arguments.name))
     except KoalaError as error:
         sys.exit(f"koala: {error}")

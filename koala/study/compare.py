@@ -5,8 +5,9 @@ import pandas as pd
 
 from koala.config import VOLATILE
 from koala.experiment import baselines
-from koala.study.finished import Study, find_run, load
+from koala.study.finished import Study, find_run
 from koala.study.intervals import interval, ratio
+from koala.study.loading import load
 
 __all__ = ["Study", "find_run", "load"]
 
@@ -40,30 +41,17 @@ def common_seeds(study: Study, first: str, second: str) -> list[int]:
 
 
 def without_network(study: Study) -> list[tuple[str, str, str]]:
-    """(label, experiment, method) of every row that needs no network: those of the photographs once, and those of
-    features for each extractor, from the first run that has them."""
-    lines, seen = [], set()
-    for (name, seed), run in study.runs.items():
-        config = run.config
-        extractor = (config["backbone"], run.env["weights"].get("sha256"), config["layer"])
-        plain = config["feature_source"] == "image" and not config["feature_dims"]
-        for method, text in baselines.METHODS.items():
-            key = (method, extractor) if method in baselines.OF_FEATURES else method
-            if (
-                key in seen
-                or (method in baselines.OF_FEATURES and not plain)
-                or not len(study.lines(name, seed, method))
-            ):
-                continue
-            seen.add(key)
-            lines.append((f"{text} of {study.label(name)}" if key != method else text, name, method))
-    order = list(baselines.METHODS)
-    return sorted(lines, key=lambda line: order.index(line[2]))
+    """(label, experiment, method) of every row that needs no network, in the order of koala.experiment.baselines.METHODS."""
+    lines, texts = [], baselines.METHODS
+    for name, _, method in study.methods():
+        of = f" of {study.label(name)}" * (method in baselines.OF_FEATURES)
+        lines.append((texts[method] + of, name, method))
+    return sorted(lines, key=lambda line: list(texts).index(line[2]))
 
 
 def summary(study: Study, names: list[str]) -> pd.DataFrame:
     """One line per method, those without a network first: for each metric its mean, low, high, and the standard deviation
-    between seeds.
+    between seeds, NaN without a network.
 
     Columns label, experiment, seeds, trivial, then METRIC, METRIC_low, METRIC_high, METRIC_seeds."""
     lines = [(*line, True) for line in without_network(study)]
@@ -75,7 +63,7 @@ def summary(study: Study, names: list[str]) -> pd.DataFrame:
         for name in names:
             values, estimate = _estimate(study, experiment, name, method)
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
-            row[f"{name}_seeds"] = spread(values)
+            row[f"{name}_seeds"] = np.nan if trivial else spread(values)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -5,10 +5,8 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from koala.experiment import artefacts
-from koala.study import outcomes
+from koala.experiment import artefacts, baselines
 from koala.study import plan as plans
-from koala.system import paths
 from koala.system.errors import KoalaError
 
 
@@ -57,6 +55,22 @@ class Study:
             self._lines[key] = table[table.method == method].sort_values("row", ignore_index=True)
         return self._lines[key]
 
+    def methods(self) -> list[tuple[str, int, str]]:
+        """(experiment, seed, method) of the rows that need no network: those of the photographs once, and those of
+        features for each extractor, from the first run that has them."""
+        rows, seen = [], set()
+        for (name, seed), run in self.runs.items():
+            config = run.config
+            extractor = (config["backbone"], run.env["weights"].get("sha256"), config["layer"])
+            plain = config["feature_source"] == "image" and not config["feature_dims"]
+            for method in baselines.METHODS:
+                of_features = method in baselines.OF_FEATURES
+                key = (method, extractor if of_features else "")
+                if key not in seen and (plain or not of_features) and len(self.lines(name, seed, method)):
+                    seen.add(key)
+                    rows.append((name, seed, method))
+        return rows
+
     def values(self, experiment: str, metric: str, method: str = "model", seeds=None) -> np.ndarray:
         """(seeds, photographs) of a metric, photographs in row order, the same for every experiment of a study.
 
@@ -71,22 +85,6 @@ class Study:
     def photographs(self, experiment: str) -> pd.DataFrame:
         """row, path and category of the test photographs, in row order."""
         return self.lines(experiment, self.seeds(experiment)[0])[["row", "path", "category"]]
-
-
-def load(name: str) -> Study:
-    """Every run of the study that is finished. Raises KoalaError where there is no such study, or no such run."""
-    plan = plans.load(name)
-    rows = outcomes.results(plan)
-    finished = [row for row in rows if row["status"] == "finished"]
-    if not finished:
-        raise KoalaError(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")
-    runs, failed = {}, [row for row in rows if row["status"] != "finished"]
-    for row in finished:
-        try:
-            runs[row["experiment"], row["seed"]] = artefacts.load(paths.runs_dir() / row["run_id"])
-        except KoalaError as error:
-            failed.append(row | {"status": "lost", "error": str(error)})
-    return Study(plan, runs, failed)
 
 
 def find_run(study: Study, experiment: str, seed: int) -> artefacts.Run:

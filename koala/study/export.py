@@ -1,0 +1,146 @@
+"""A study's numbers in a few megabytes: what its pages are made from again, without photographs and without training.
+
+reports/STUDY/runs/ holds for each run its config.json, env.json, result.json, history.csv, the metrics of each test photograph
+and the photographs of the seeded draw as it coloured them; and once for all runs what these have in common. A study
+that was trained here is rounded in the same way when it is read, so that its pages do not depend on where it was read from.
+"""
+
+import io
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from koala import data
+from koala.experiment import artefacts
+from koala.study import packing
+from koala.study.finished import Study
+from koala.system import paths
+from koala.system.errors import KoalaError
+from koala.training.batches import block_means
+
+FILES = ("config.json", "env.json", "history.csv", "per_image.npy.xz", "drawn.jpg")
+ENV = ("commit", "python", "versions", "machine", "data")
+WEIGHTS = ("backbone", "weights", "trained", "sha256", "layer", "width", "size")
+
+
+def folder(study) -> Path:
+    """Where a study's numbers are kept. study: of koala.study.plan."""
+    return study.reports / "runs"
+
+
+def write(study: Study) -> Path:
+    """Write everything; returns the folder. Runs that are not finished now, and were exported before, stay as they are.
+
+    Raises KoalaError where the photographs of the draw are no longer those of the runs."""
+    target = folder(study.plan)
+    for (name, seed), run in study.runs.items():
+        if run.folder.parent != target:
+            _write_run(target / f"{name}-s{seed}", run, study.lines(name, seed))
+    _write_common(target, study)
+    return target
+
+
+def read(plan, name: str, seed: int) -> artefacts.Run | None:
+    """One exported run; None where there is none. Its per_image has the lines of the network alone until `complete`.
+
+    Raises KoalaError where a file is not what was written."""
+    place = folder(plan) / f"{name}-s{seed}"
+    if not (place / "result.json").exists():
+        return None
+    if changed := artefacts.damaged(place):
+        raise KoalaError(
+            f"{place}: {', '.join(changed)} missing or not what was written: take it from git again."
+        )
+    config = paths.read_json(place / "config.json", seal=False)
+    env, result = (paths.read_json(place / f"{part}.json") for part in ("env", "result"))
+    lines = _lines(folder(plan), place / "per_image.npy.xz", "model")
+    return artefacts.Run(place, config, env, result, pd.read_csv(place / "history.csv"), lines)
+
+
+def complete(plan, runs: dict) -> None:
+    """Give exported runs the lines that need no network; in place."""
+    target = folder(plan)
+    for file in sorted((target / "without-network").glob("*.npy.xz")):
+        name, seed, method = file.name.removesuffix(".npy.xz").split("@")
+        run = runs.get((name, int(seed)))
+        if run is not None and run.folder.parent == target:
+            run.per_image = pd.concat([run.per_image, _lines(target, file, method)], ignore_index=True)
+
+
+def drawn(study: Study) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Row numbers (n,) of the seeded draw and its photographs (n,S,S,3) uint8: "truth", and as each experiment's first seed
+    coloured them."""
+    shown, rows, truth = {}, None, None
+    for name in study.experiments:
+        run = study.first(name)
+        if run.folder.parent == folder(study.plan):
+            shown[name] = packing.strip(run.folder / "drawn.jpg")
+            rows, truth = (
+                np.load(folder(study.plan) / "drawn.npy"),
+                packing.strip(folder(study.plan) / "truth.jpg"),
+            )
+        else:
+            kept = artefacts.load_pictures(run)
+            shown[name] = packing.as_kept(kept["drawn"])
+            rows = kept["drawn_rows"]
+            truth = packing.as_kept(_truth(run, rows, kept["drawn"].shape[1]))
+    return rows, {"truth": truth, **shown}
+
+
+def _write_run(target: Path, run: artefacts.Run, lines: pd.DataFrame) -> None:
+    weights = {key: run.env["weights"].get(key) for key in WEIGHTS if key in run.env["weights"]}
+    result = {key: value for key, value in run.result.items() if key != "sha256"}
+    paths.write_json(target / "config.json", run.config, seal=False)
+    paths.write_json(
+        target / "env.json", {key: run.env[key] for key in ENV if key in run.env} | {"weights": weights}
+    )
+    paths.write_text(target / "history.csv", run.history.to_csv(index=False))
+    packing.write(target / "per_image.npy.xz", packing.packed(lines, packing.STEPS))
+    packing.write(target / "drawn.jpg", packing.jpeg(artefacts.load_pictures(run)["drawn"]))
+    hashes = {name: paths.sha256_file(target / name) for name in FILES}
+    paths.write_json(target / "result.json", result | {"sha256": hashes})
+
+
+def _write_common(target: Path, study: Study) -> None:
+    """The test photographs with their true colours, the rows that need no network, and the draw."""
+    fresh = [key for key, run in study.runs.items() if run.folder.parent != target]
+    for key in fresh:
+        lines = study.lines(*key)
+        if not (names := target / f"photographs-{len(lines)}.csv.xz").exists():
+            packing.write(
+                names, lzma.compress(lines[["row", "path", "category"]].to_csv(index=False).encode())
+            )
+            packing.write(target / f"true-{len(lines)}.npy.xz", packing.packed(lines, packing.TRUE))
+    for name, seed, method in study.methods():
+        if (name, seed) in fresh:
+            file = target / "without-network" / f"{name}@{seed}@{method}.npy.xz"
+            packing.write(file, packing.packed(study.lines(name, seed, method), packing.STEPS))
+    if fresh:
+        run = study.runs[fresh[0]]
+        kept = artefacts.load_pictures(run)
+        truth = _truth(run, kept["drawn_rows"], kept["drawn"].shape[1])
+        packing.write(target / "drawn.npy", packing.npy(kept["drawn_rows"]))
+        packing.write(target / "truth.jpg", packing.jpeg(truth))
+
+
+def _truth(run: artefacts.Run, rows: np.ndarray, size: int) -> np.ndarray:
+    """The photographs of a run (n,size,size,3) uint8. KoalaError where its data set is not the one that it was."""
+    known = run.env["data"]
+    photos = data.load(known["name"])
+    if photos.fingerprint != known["fingerprint"]:
+        raise KoalaError(
+            f"'{known['name']}' has been prepared anew since these runs: prepare it as it was, or train them again."
+        )
+    stored = torch.from_numpy(np.array(photos.images[rows])).permute(0, 3, 1, 2)
+    return block_means(stored, size).permute(0, 2, 3, 1).numpy()
+
+
+def _lines(target: Path, file: Path, method: str) -> pd.DataFrame:
+    """A method's lines of per_image.csv, from its own file and from that of the photographs that it was judged on."""
+    own = packing.unpacked(file, packing.STEPS)
+    names = lzma.decompress((target / f"photographs-{len(own)}.csv.xz").read_bytes())
+    true = packing.unpacked(target / f"true-{len(own)}.npy.xz", packing.TRUE)
+    return pd.concat([pd.read_csv(io.BytesIO(names)), true, own], axis=1).assign(method=method)

@@ -1,0 +1,37 @@
+"""A study's runs: from runs/ where they were trained here, else from what was exported to reports/STUDY/runs."""
+
+import dataclasses
+
+from koala.experiment import artefacts
+from koala.study import export, outcomes, packing
+from koala.study import plan as plans
+from koala.study.finished import Study
+from koala.system import paths
+from koala.system.errors import KoalaError
+
+
+def load(name: str) -> Study:
+    """Every run of the study that is finished. Raises KoalaError where there is no such study, or no such run."""
+    plan, runs, failed = plans.load(name), {}, []
+    for row in outcomes.results(plan):
+        key = row["experiment"], row["seed"]
+        try:
+            run = _trained(row) or export.read(plan, *key)
+        except KoalaError as error:
+            run, row = export.read(plan, *key), row | {"status": "lost", "error": str(error)}
+        if run is None:
+            failed.append(row)
+        else:
+            runs[key] = run
+    if not runs:
+        raise KoalaError(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")
+    export.complete(plan, runs)
+    return Study(plan, runs, failed)
+
+
+def _trained(row: dict) -> artefacts.Run | None:
+    """The run that a result file names, its table rounded as an exported one is; None where it has not ended well."""
+    if row["status"] != "finished":
+        return None
+    run = artefacts.load(paths.runs_dir() / row["run_id"])
+    return dataclasses.replace(run, per_image=packing.rounded(run.per_image))

@@ -1,0 +1,114 @@
+"""A study's numbers in git: the same tables, claims and photographs without runs, in few bytes, and damage is noticed."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from synthetic import make_run, make_study
+
+from koala.study import claims, compare, export, hues, loading, outcomes, packing
+from koala.system import paths
+from koala.system.errors import KoalaError
+
+RNG = np.random.default_rng(0)
+PHOTOGRAPHS = RNG.integers(0, 256, (300, 16, 16, 3), dtype=np.uint8)
+DRAWN = np.arange(6)
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    """A study of two experiments and two seeds that was trained here, its tables rounded as they are read."""
+    monkeypatch.setenv("KOALA_REPORTS", str(tmp_path / "reports"))
+    monkeypatch.setenv("KOALA_HOME", str(tmp_path))
+    photos = SimpleNamespace(images=PHOTOGRAPHS, fingerprint="f")
+    monkeypatch.setattr(export.data, "load", lambda name: photos)
+    shown = {"drawn_rows": DRAWN, "drawn": PHOTOGRAPHS[DRAWN] // 2}
+    monkeypatch.setattr(export.artefacts, "load_pictures", lambda run: shown)
+    study = make_study(
+        own=[make_run(seed, 0.0, noise=0.3) for seed in (0, 1)],
+        none=[make_run(seed, 2.0, backbone="none") for seed in (0, 1)],
+    )
+    for run in study.runs.values():
+        run.result = {"photographs": {"test": 300}, "sha256": {"model": "x"}, "status": "finished"}
+        for column in ("psnr", "ssim", "auc", "colourfulness", "colourfulness_true"):
+            run.per_image[column] = RNG.uniform(0, 1, len(run.per_image))
+        run.per_image = packing.rounded(run.per_image)
+    study.plan = study.plan.__class__(
+        "test", "Test", ["own", "none"], [0, 1], {"source": "somewhere", "name": "scenes"}, {}
+    )
+    return study
+
+
+@pytest.fixture
+def again(trained, monkeypatch):
+    """The same study from its export, where nothing was trained."""
+    export.write(trained)
+    monkeypatch.setattr(loading.plans, "load", lambda name: trained.plan)
+    missing = [{"experiment": name, "seed": seed, "status": "missing"} for name, seed in trained.plan.runs()]
+    monkeypatch.setattr(outcomes, "results", lambda plan: missing)
+    return lambda: compare.load("test")
+
+
+def test_tables_and_claims_are_the_same_to_the_last_digit(trained, again):
+    names = ["ciede2000", "ab_rmse", "psnr", "ssim", "auc", "colourfulness", "chroma_ratio"]
+    pd.testing.assert_frame_equal(compare.summary(trained, names), compare.summary(again(), names))
+    pd.testing.assert_frame_equal(hues.table(trained), hues.table(again()))
+    for make in (claims.table, compare.contrasts, compare.earned):
+        assert make(trained) == make(again())
+    assert list(again().runs) == [("own", 0), ("none", 0), ("own", 1), ("none", 1)]
+
+
+def test_photographs_of_the_draw_are_the_same_and_close_to_what_was_painted(trained, again):
+    rows, shown = export.drawn(trained)
+    other_rows, other = export.drawn(again())
+    assert rows.tolist() == other_rows.tolist() == DRAWN.tolist() and shown.keys() == other.keys()
+    assert all(np.array_equal(shown[name], other[name]) for name in shown)
+    assert list(shown) == ["truth", "own", "none"] and shown["truth"].shape == (6, 16, 16, 3)
+
+
+def test_rounding_is_to_a_step_and_keeps_what_is_missing():
+    table = pd.DataFrame({"ciede2000": [1.2345, np.nan, 40.0], "auc": [0.12345, 1.0, 0.0], "row": [1, 2, 3]})
+    rounded = packing.rounded(table)
+    assert rounded.ciede2000.tolist()[::2] == [1.23, 40.0] and np.isnan(rounded.ciede2000[1])
+    assert rounded.auc.tolist() == [0.123, 1.0, 0.0] and rounded.row.tolist() == [1, 2, 3]
+    pd.testing.assert_frame_equal(packing.rounded(rounded), rounded)
+
+
+def test_what_is_packed_comes_back(tmp_path):
+    table = pd.DataFrame({name: RNG.uniform(0, 1, 50) for name in packing.STEPS if name != "psnr"})
+    table.loc[::7, "red_recall"] = np.nan
+    (tmp_path / "x").write_bytes(packing.packed(table, packing.STEPS))
+    pd.testing.assert_frame_equal(packing.unpacked(tmp_path / "x", packing.STEPS), packing.rounded(table))
+
+
+def test_a_run_of_ten_thousand_photographs_takes_less_than_300_kilobytes():
+    """Forty runs stay below 10 MB with what they have in common: most photographs have two or three hues."""
+    n = 10_000
+    table = pd.DataFrame(
+        {name: RNG.normal(12, 4, n).clip(0) for name in ("ciede2000", "ab_rmse", "colourfulness", "chroma")}
+    )
+    table["psnr"], table["ssim"], table["auc"] = RNG.normal(22, 3, n), RNG.beta(20, 2, n), RNG.beta(20, 2, n)
+    for hue in packing.metrics.HUES:
+        there = RNG.uniform(size=n) < 0.45
+        table[f"{hue}_painted"] = RNG.beta(1, 5, n) * (RNG.uniform(size=n) < 0.35)
+        table[f"{hue}_ciede2000"] = np.where(there, RNG.normal(14, 5, n).clip(0), np.nan)
+        table[f"{hue}_recall"] = np.where(there, RNG.beta(0.4, 0.8, n), np.nan)
+    assert len(packing.packed(table, packing.STEPS)) < 300_000
+
+
+def test_a_changed_file_is_refused(again, trained):
+    again()
+    file = export.folder(trained.plan) / "own-s0" / "per_image.npy.xz"
+    file.write_bytes(file.read_bytes()[:-1])
+    study = again
+    with pytest.raises(KoalaError, match=r"per_image\.npy\.xz missing or not what was written"):
+        study()
+
+
+def test_nothing_is_written_over_by_an_export_of_what_was_read_back(again, trained):
+    folder = export.folder(trained.plan)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    export.write(again())
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert all(str(paths.ROOT) not in content.decode("latin-1") for content in before.values())
