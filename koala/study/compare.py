@@ -69,11 +69,13 @@ def summary(study: Study, names: list[str]) -> pd.DataFrame:
 
 
 def _estimate(study, experiment, name, method):
-    """A metric's values (seeds, photographs), and its mean with its interval."""
+    """A metric's values (seeds, photographs), and its mean with its interval. Without a network all seeds have the same."""
+    with_lines = [seed for seed in study.seeds(experiment) if len(study.lines(experiment, seed, method))]
+    seeds = with_lines if method == "model" else with_lines[:1]
     if name in RATIOS and study.has(experiment, *RATIOS[name]):
-        above, below = (study.values(experiment, key, method) for key in RATIOS[name])
+        above, below = (study.values(experiment, key, method, seeds) for key in RATIOS[name])
         return above.mean(1, keepdims=True) / below.mean(1, keepdims=True), ratio(above, below)
-    values = study.values(experiment, name, method)
+    values = study.values(experiment, name, method, seeds)
     return values, interval(values)
 
 

@@ -32,7 +32,7 @@ def trained(tmp_path, monkeypatch):
     for run in study.runs.values():
         run.result = {"photographs": {"test": 300}, "sha256": {"model": "x"}, "status": "finished"}
         for column in ("psnr", "ssim", "auc", "colourfulness", "colourfulness_true"):
-            run.per_image[column] = RNG.uniform(0, 1, len(run.per_image))
+            run.per_image[column] = np.random.default_rng(len(column)).uniform(0, 1, len(run.per_image))
         run.per_image = packing.rounded(run.per_image)
     study.plan = study.plan.__class__(
         "test", "Test", ["own", "none"], [0, 1], {"source": "somewhere", "name": "scenes"}, {}
