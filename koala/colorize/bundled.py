@@ -1,63 +1,167 @@
-"""The small trained network that comes with koala, its weights in 8 bits; made from a finished run by `pack`.
+"""python -m koala.colorize.bundled RUN_ID --data NAME[:SIZE] ...: pack a run as the network that comes with koala, judge it on
+held-out photographs, and write its card, MODEL.md, with a sheet of photographs drawn by seed."""
 
-python -m koala.colorize.bundled RUN_ID   packs that run as the network of colorize.ipynb
-"""
-
+import argparse
 import sys
 from pathlib import Path
 
-import safetensors.torch
+import jinja2
+import numpy as np
+import pandas as pd
+from PIL import Image
 
-from koala.experiment import artefacts
-from koala.extractors.quantize import dequantize, quantize
+from koala import metrics
+from koala.colorize import judged, packed
+from koala.colorize.painter import find_run, load
 from koala.system import paths
 from koala.system.errors import KoalaError
 
-FOLDER = Path(__file__).parent / "network"
+SIZES = (64, 96, 128, 160)  # working sizes that are tried
+DRAWN, ACROSS, TILE = 24, 3, 128  # photographs of the sheet, next to each other, and pixels of each
+KEPT = ("ciede2000", "ab_rmse", "psnr", "colourfulness", "colourfulness_true", "chroma_ratio")
 
 
-def folder() -> Path:
-    """Where the network that comes with koala lies. KoalaError where it is missing."""
-    if not (FOLDER / "config.json").exists():
-        raise KoalaError(
-            f"{FOLDER} is missing: restore it from git, or train a run and name it with the parameter run."
-        )
-    damaged = artefacts.damaged(FOLDER)
-    if damaged:
-        raise KoalaError(
-            f"{FOLDER}: {', '.join(damaged)} missing or not what was packed: restore it from git."
-        )
-    return FOLDER
+def make(run: str, names: list[str], beside: list[str], most: int, fit: int, seed: int, say=print) -> Path:
+    """Pack, choose the working size, judge, draw, write; returns the card's path. Arguments as on the command line."""
+    folder = find_run(run)
+    unpacked = load(str(folder))  # a wrong name stops here, before anything is replaced
+    sets = {name: judged.held_out(unpacked, name, most, fit) for name in names}
+    packed.pack(folder, packed.FOLDER)
+    painter = load()
+    sizes = _choose_size(painter, sets, most)
+    if sizes is not None:
+        painter.size = int(sizes["size"][0])
+        packed.pack(folder, packed.FOLDER, painter.size)
+        say(f"working size {painter.size}")
+    tables = {}
+    for name, held in sets.items():
+        tables[name] = judged.beside_baselines(painter, held)
+        say(f"{name}: {tables[name].groupby('method')['ciede2000'].mean().round(2).to_dict()}")
+    others = [_beside(other, sets) for other in beside]
+    place = paths.reports_dir() / "colorizer"
+    sheet(painter, sets, place / "photographs.jpg", seed)
+    _keep(tables, place / "per_photograph.csv.gz")
+    return _write_card(folder, painter, sets, tables, sizes, others, seed)
 
 
-def read(path: Path) -> dict:
-    """A network's weights from a safetensors file, packed or not. KoalaError where it is missing or unreadable."""
-    if not path.exists():
-        raise KoalaError(
-            f"{path} is missing: train a run first (notebooks/train.ipynb) and name it, or restore the file."
-        )
+def sheet(painter, sets: dict[str, judged.HeldOut], path: Path, seed: int) -> None:
+    """DRAWN held-out photographs as one JPEG, in equal parts from each judged set: gray, result, truth side by side."""
+    sets = [held for held in sets.values() if held.judged]
+    rng, tiles = np.random.default_rng(seed), []
+    for number, held in enumerate(sets):
+        count = DRAWN * (number + 1) // len(sets) - DRAWN * number // len(sets)
+        for row in rng.choice(held.rows["test"], count, replace=False):
+            truth = np.array(held.photos.images[row])
+            coloured = judged.colour_rows(painter, held.photos, [row])[0]
+            tiles.append(np.concatenate([_tile(part) for part in (_gray(truth), coloured, truth)], 1))
+    if not tiles:
+        return
+    rows = [np.concatenate(tiles[at : at + ACROSS], 1) for at in range(0, len(tiles), ACROSS)]
+    with paths.atomic_path(path) as temporary:
+        Image.fromarray(np.concatenate(rows)).save(temporary, "JPEG", quality=85, subsampling=0)
+
+
+def _tile(rgb: np.ndarray) -> np.ndarray:
+    framed = np.full((TILE + 4, TILE + 4, 3), 255, np.uint8)
+    framed[2:-2, 2:-2] = Image.fromarray(rgb).resize((TILE, TILE), Image.Resampling.BICUBIC)
+    return framed
+
+
+def _gray(rgb: np.ndarray) -> np.ndarray:
+    return np.asarray(Image.fromarray(rgb).convert("L").convert("RGB"))
+
+
+def _choose_size(painter, sets, most) -> pd.DataFrame | None:
+    """Working sizes on the largest photographs of the judged sets; None where all are as small as in training."""
+    large = [held for held in sets.values() if held.judged and held.photos.images.shape[1] > SIZES[0]]
+    if not large:
+        return None
+    return judged.best_size(painter, max(large, key=lambda held: held.photos.images.shape[1]), SIZES, most)
+
+
+def _beside(run: str, sets) -> dict:
+    """Another run on the same test photographs, for the card."""
+    painter, line = load(run), {}
+    for name, held in sets.items():
+        table = judged.measure(painter, held.photos, held.rows["test"])
+        line[name] = table[["ciede2000", "colourfulness"]].mean().to_dict()
+    return {"run": run, "loss": painter.config.loss, "sets": line}
+
+
+def _keep(tables: dict[str, pd.DataFrame], path: Path) -> None:
+    lines = pd.concat([t[["row", "method", *KEPT]].assign(data=name) for name, t in tables.items()])
+    with paths.atomic_path(path) as temporary:
+        lines.to_csv(temporary, index=False, float_format="%.5g", compression={"method": "gzip", "mtime": 1})
+
+
+def _write_card(folder, painter, sets, tables, sizes, others, seed) -> Path:
+    template = (Path(__file__).parent / "card.md.j2").read_text(encoding="utf-8")
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    text = environment.from_string(template).render(
+        run=paths.read_json(packed.FOLDER / "result.json"),
+        env=paths.read_json(packed.FOLDER / "env.json"),
+        painter=painter,
+        parameters=sum(p.numel() for p in painter.model.parameters()),
+        megabytes=sum(file.stat().st_size for file in packed.FOLDER.iterdir()) / 1e6,
+        sets=[_summary(name, sets[name], table) for name, table in tables.items()],
+        sizes=None if sizes is None else sizes.sort_values("size").to_dict("records"),
+        others=others,
+        seed=seed,
+        drawn=DRAWN,
+        command=" ".join(["python -m koala.colorize.bundled", folder.name, "--data", *sets]),
+    )
+    path = paths.ROOT / "MODEL.md"
+    paths.write_text(path, text)
+    return path
+
+
+def _summary(name: str, held: judged.HeldOut, table: pd.DataFrame) -> dict:
+    """What the card says of one data set."""
+    lines = []
+    for method in (m for m in judged.METHODS if (table["method"] == m).any()):
+        mean = table[table["method"] == method][list(KEPT)].mean()
+        apart = None if method == "model" else judged.difference(table, method)
+        lines.append({"method": judged.METHODS[method], "apart": apart, **mean})
+    own = table[table["method"] == "model"]
+    hues = [
+        {
+            "hue": hue,
+            "share": own[f"{hue}_share"].mean(),
+            "recall": (own[f"{hue}_recall"] * own[f"{hue}_share"]).sum()
+            / max(own[f"{hue}_share"].sum(), 1e-9),
+        }
+        for hue in metrics.HUES
+    ]
+    return {
+        "name": name.partition(":")[0],
+        "pixels": held.photos.images.shape[1],
+        "count": len(own),
+        "judged": held.judged,
+        "dropped": held.dropped,
+        "lines": lines,
+        "truth": own["colourfulness_true"].mean(),
+        "hues": hues,
+    }
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m koala.colorize.bundled", description=__doc__)
+    parser.add_argument("run", help="id or folder of a finished run")
+    parser.add_argument("--data", nargs="+", required=True, metavar="NAME[:SIZE]", help="prepared data sets")
+    parser.add_argument("--beside", nargs="*", default=[], metavar="RUN", help="other runs for the card")
+    parser.add_argument("--most", type=int, default=1000, help="test photographs of each data set")
+    parser.add_argument(
+        "--fit", type=int, default=25_000, help="photographs that the baselines are made from"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the photographs that are drawn")
+    asked = parser.parse_args(arguments)
     try:
-        return dequantize(safetensors.torch.load(path.read_bytes()))
-    except Exception as error:
-        raise KoalaError(f"{path} cannot be read as safetensors ({error}).") from None
-
-
-def pack(run_folder: Path, target: Path = FOLDER, working_size: int | None = None) -> None:
-    """Write config.json, env.json, result.json and the packed weights of any finished run to `target`.
-
-    working_size: pixels of the shorter side that the network sees, where that was measured."""
-    run = artefacts.load(run_folder)
-    state = quantize(read(run.folder / "model.safetensors"))
-    with paths.atomic_path(target / "model.safetensors") as temporary:
-        temporary.write_bytes(safetensors.torch.save(state))
-    config = run.config | {"result_file": ""}  # a path of the machine that trained it
-    paths.write_json(target / "config.json", config, seal=False)
-    paths.write_json(target / "env.json", run.env)
-    names = ("config.json", "env.json", "model.safetensors")
-    hashes = {name: paths.sha256_file(target / name) for name in names}
-    measured = {"working_size": working_size} if working_size else {}
-    paths.write_json(target / "result.json", run.result | measured | {"sha256": hashes})
+        print(make(asked.run, asked.data, asked.beside, asked.most, asked.fit, asked.seed))
+    except KoalaError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    pack(paths.runs_dir() / sys.argv[1])
+    sys.exit(main(sys.argv[1:]))

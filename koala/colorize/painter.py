@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from koala import config as configs
 from koala import extractors, lab, losses
-from koala.colorize import bundled, files, upsample
+from koala.colorize import files, packed, upsample
 from koala.experiment import artefacts
 from koala.extractors import controls
 from koala.model import Koala
@@ -44,11 +44,11 @@ def load(run: str = "auto", device: torch.device | str = "cpu") -> Painter:
 
     Its working size is what was measured to be best, where that was measured, else what the network was trained at.
     Raises KoalaError where there is no such run, or where the extractor's weights are not those it was trained with."""
-    folder = bundled.folder() if run == "auto" else find_run(run)
+    folder = packed.folder() if run == "auto" else find_run(run)
     config = configs.from_dict(configs.RunConfig, paths.read_json(folder / "config.json", seal=False))
     weights = paths.read_json(folder / "env.json")["weights"]
     size = paths.read_json(folder / "result.json").get("working_size", config.image_size)
-    state, loss = bundled.read(folder / "model.safetensors"), losses.build(config.loss, n_bins=config.bins)
+    state, loss = packed.read(folder / "model.safetensors"), losses.build(config.loss, n_bins=config.bins)
     extractor = _extractor(config, weights)
     if config.network == "pyramid":
         model, extractor = Pyramid(extractor, loss.bins), None

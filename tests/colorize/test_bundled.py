@@ -2,13 +2,16 @@
 
 import json
 
+import pandas as pd
 import pytest
 import safetensors.torch
 import torch
+from PIL import Image
 
 from koala import colorize
-from koala.colorize import bundled
+from koala.colorize import bundled, judged, packed
 from koala.extractors import quantize
+from koala.system import paths
 from koala.system.errors import KoalaError
 
 
@@ -26,12 +29,12 @@ def test_packed_weights_are_within_half_a_step_and_small():
 def test_what_comes_with_koala_is_trained_and_under_8_mb():
     painter = colorize.load()
     assert painter.weights["trained"]
-    assert sum(p.stat().st_size for p in bundled.FOLDER.iterdir()) < 8e6
+    assert sum(p.stat().st_size for p in packed.FOLDER.iterdir()) < 8e6
 
 
 def test_a_run_is_packed_with_its_working_size_and_sealed(run, tmp_path, monkeypatch):
-    bundled.pack(run.folder, tmp_path, working_size=48)
-    monkeypatch.setattr(bundled, "FOLDER", tmp_path)
+    packed.pack(run.folder, tmp_path, working_size=48)
+    monkeypatch.setattr(packed, "FOLDER", tmp_path)
     painter, original = colorize.load(), colorize.load(run.folder.name)
     assert painter.size == 48 and original.size == 32
     for name, weight in original.model.state_dict().items():
@@ -43,3 +46,32 @@ def test_a_run_is_packed_with_its_working_size_and_sealed(run, tmp_path, monkeyp
             colorize.load()
         (tmp_path / name).write_bytes(content)
     assert json.loads((tmp_path / "config.json").read_text())["result_file"] == ""
+
+
+def test_the_command_packs_judges_and_writes_the_card(run, photo_folder, tmp_path, monkeypatch):
+    for name, value in (("FOLDER", tmp_path / "network"), ("DRAWN", 6), ("TILE", 16)):
+        monkeypatch.setattr(packed if name == "FOLDER" else bundled, name, value)
+    monkeypatch.setattr(judged, "FEWEST", 3)
+    monkeypatch.setattr(paths, "ROOT", tmp_path)
+    monkeypatch.setenv("KOALA_REPORTS", str(tmp_path / "reports"))
+    sizes = (f"{photo_folder}:72", str(photo_folder))
+    assert bundled.main([run.folder.name, "--data", *sizes, "--beside", run.folder.name]) == 0
+    card = (tmp_path / "MODEL.md").read_text()
+    painter = colorize.load()
+    assert f"| {painter.size} (chosen) |" in card and painter.size in bundled.SIZES
+    table = pd.read_csv(tmp_path / "reports/colorizer/per_photograph.csv.gz")
+    for method, label in (("model", "the network"), ("gray", "gray (no colour)")):
+        mean = table[(table.method == method) & (table.data == sizes[0])].ciede2000.mean()
+        assert f"| {label} | {mean:.2f} |" in card
+    held = judged.held_out(painter, sizes[1], 1000, 0)
+    seen = held.photos.files.iloc[held.photos.rows("train")]["sha256"]
+    assert not held.photos.files.iloc[held.rows["test"]]["sha256"].isin(set(seen)).any()
+    with Image.open(tmp_path / "reports/colorizer/photographs.jpg") as sheet:
+        assert sheet.size == (3 * 3 * 20, 2 * 20)
+    assert bundled.main(["nothing", "--data", str(photo_folder)]) == 1
+
+
+def test_differences_are_paired():
+    lines = pd.DataFrame({"row": [0, 1, 2] * 2, "method": ["model"] * 3 + ["gray"] * 3})
+    lines["ciede2000"] = [1.0, 12.0, 23.0, 2.0, 14.0, 26.0]
+    assert judged.difference(lines, "gray") == pytest.approx((-2.0, 1.96 * 1 / 3**0.5))
