@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from koala import experiment
-from koala.colorize import bundled
+from koala.colorize import packed
 from koala.config import RunConfig
 from koala.experiment import artefacts
 from koala.system import paths
@@ -31,7 +31,7 @@ def config(photo_folder):
 def train(config) -> artefacts.Run:
     photos = experiment.load_photos(config)
     rows = experiment.split_rows(config, photos)
-    return experiment.run(config, photos, rows, *experiment.load_features(config, photos, rows, CPU), CPU)
+    return experiment.run(config, experiment.load_inputs(config, photos, rows, CPU), CPU)
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -97,15 +97,15 @@ def test_a_flipped_bit_in_any_file_of_a_run_is_noticed(config, name, tmp_path, c
 
 @pytest.mark.parametrize("name", ["config.json", "env.json", "result.json", "model.safetensors"])
 def test_a_flipped_bit_in_the_network_that_comes_along_is_noticed(name, tmp_path, monkeypatch):
-    shutil.copytree(bundled.FOLDER, tmp_path / "network")
-    monkeypatch.setattr(bundled, "FOLDER", tmp_path / "network")
-    assert bundled.folder()
+    shutil.copytree(packed.FOLDER, tmp_path / "network")
+    monkeypatch.setattr(packed, "FOLDER", tmp_path / "network")
+    assert packed.folder()
     flip(tmp_path / "network" / name, (tmp_path / "network" / name).stat().st_size // 2)
     with pytest.raises(KoalaError, match=f"{name} missing or not what was packed: restore it from git"):
-        bundled.folder()
+        packed.folder()
 
 
 def test_a_packed_run_is_whole(config, tmp_path, monkeypatch):
-    bundled.pack(train(config).folder, tmp_path / "network")
-    monkeypatch.setattr(bundled, "FOLDER", tmp_path / "network")
-    assert bundled.folder() and paths.read_json(tmp_path / "network" / "result.json")["status"] == "finished"
+    packed.pack(train(config).folder, tmp_path / "network")
+    monkeypatch.setattr(packed, "FOLDER", tmp_path / "network")
+    assert packed.folder() and paths.read_json(tmp_path / "network" / "result.json")["status"] == "finished"
