@@ -147,10 +147,7 @@ def _from_features(colours: Colours, rows: dict, names: np.ndarray, features: np
     moved = linear_colour(colours, rows, features)
 
     def predict(members, L):
-        level = LEVELS.to(L.device)[L[:, 0].round().clamp(0, 100).long()]  # (n, S, S)
-        shift = moved(members).to(L.device)  # (n, 4, 2)
-        shift = torch.stack([shift[i, level[i]] for i in range(len(L))]).movedim(3, 1)  # (n, 2, S, S)
-        predictions = {"linear": colours.everyone.predict("lightness", L) + shift}
+        predictions = {"linear": shifted(colours, L, moved(members))}
         if told is not None:
             predictions["category_told"] = by_category(colours, told(members), L)
         return predictions
@@ -158,16 +155,24 @@ def _from_features(colours: Colours, rows: dict, names: np.ndarray, features: np
     return predict
 
 
-def linear_colour(colours: Colours, rows: dict, features: np.ndarray):
+def shifted(colours: Colours, L: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Colour by lightness of L (n,1,S,S), moved by shift (n,4,2), a*b* for each band of lightness: a*b* (n,2,S,S)."""
+    level = LEVELS.to(L.device)[L[:, 0].round().clamp(0, 100).long()]  # (n, S, S)
+    moved = torch.stack([one[level[i]] for i, one in enumerate(shift.to(L.device))])  # (n, S, S, 2)
+    return colours.everyone.predict("lightness", L) + moved.movedim(3, 1)
+
+
+def linear_colour(colours: Colours, rows: dict, features: np.ndarray, others: np.ndarray | None = None):
     """Ridge regression from the features to what colour by lightness leaves, in each band of lightness, weighted by a
-    photograph's pixels there: a function of row numbers -> (n,4,2) in a*b*. The penalty is the best on the validation split."""
-    counts = colours.residuals[..., :1]
-    means = np.divide(
-        colours.residuals[..., 1:], counts, out=np.zeros_like(colours.residuals[..., 1:]), where=counts > 0
-    )
+    photograph's pixels there: a function of row numbers -> (n,4,2) in a*b*. The penalty is the best on the validation split.
+
+    others: features of other photographs, whose row numbers are then meant."""
+    counts, sums = colours.residuals[..., :1], colours.residuals[..., 1:]
+    means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     share = counts[..., 0] / np.maximum(counts[..., 0].sum(1, keepdims=True), 1)  # (N, 4)
     fitted = [ridge.fit(features, means[:, band], rows, share[:, band]) for band in range(counts.shape[1])]
-    return lambda members: torch.stack([model(features[members]) for model in fitted], 1)
+    told = features if others is None else others
+    return lambda members: torch.stack([model(told[members]) for model in fitted], 1)
 
 
 def tell(features: np.ndarray, names: np.ndarray, rows: dict):

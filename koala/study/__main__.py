@@ -1,4 +1,4 @@
-"""python -m koala.study check NAME | export NAME | why NOTEBOOK | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
+"""python -m koala.study check NAME | export NAME | elsewhere NAME DATASET | why NOTEBOOK | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
 
 import argparse
 import sys
@@ -18,6 +18,9 @@ def main() -> None:
         "export", help="write the study's numbers to reports/NAME/runs, to be kept in git"
     )
     keep.add_argument("name")
+    away = actions.add_parser("elsewhere", help="judge a study's networks on a prepared data set of others")
+    away.add_argument("name")
+    away.add_argument("dataset")
     why = actions.add_parser("why", help="say why a notebook failed, in one line")
     why.add_argument("notebook")
     ended = actions.add_parser("ended", help="write down that a notebook ended well")
@@ -41,9 +44,25 @@ def main() -> None:
 
             print(f"exported to {export.write(compare.load(arguments.name))}")
             return
+        if arguments.action == "elsewhere":
+            _elsewhere(arguments.name, arguments.dataset)
+            return
         _check(study.load(arguments.name))
     except KoalaError as error:
         sys.exit(f"koala: {error}")
+
+
+def _elsewhere(name: str, dataset: str) -> None:
+    from koala import data
+    from koala.study import compare, elsewhere
+    from koala.system import device
+    from koala.system.progress import Progress
+
+    judged = elsewhere.judge(compare.load(name), data.load(dataset), device.pick("auto"), Progress())
+    elsewhere.write(judged, dataset)
+    print(
+        compare.summary(judged, ["ciede2000", "ab_rmse"]).to_string(index=False, float_format="{:.2f}".format)
+    )
 
 
 def _check(plan: study.Study) -> None:

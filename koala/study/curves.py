@@ -85,13 +85,3 @@ def slope(study: Study, experiment: str) -> tuple[float, float, float]:
 def last_rate(config: dict) -> float:
     """Share of the first learning rate that the last epoch had, by the schedule of steps."""
     return config["lr_decay"] ** ((config["epochs"] - 1) // config["lr_step"])
-
-
-def gains(study: Study, first: str, second: str) -> pd.DataFrame:
-    """Validation loss of the first (with an extractor) over the second's (without), minus 1, by epoch: the columns epoch,
-    gain, low, high (over seeds), one line per epoch. Below 0 the extractor helps; where the curve returns to 0, it only saved steps."""
-    seeds = common_seeds(study, first, second)
-    relative = val_losses(study, first, seeds) / val_losses(study, second, seeds) - 1  # (seeds, epochs)
-    lines = [interval(relative[:, [epoch]]) for epoch in range(relative.shape[1])]
-    table = pd.DataFrame(lines, columns=["gain", "low", "high"])
-    return table.assign(epoch=np.arange(1, len(table) + 1))[["epoch", "gain", "low", "high"]]

@@ -56,7 +56,7 @@ def read(plan, name: str, seed: int) -> artefacts.Run | None:
         )
     config = paths.read_json(place / "config.json", seal=False)
     env, result = (paths.read_json(place / f"{part}.json") for part in ("env", "result"))
-    lines = _lines(folder(plan), place / "per_image.npy.xz", "model")
+    lines = read_lines(folder(plan), place / "per_image.npy.xz", "model")
     return artefacts.Run(place, config, env, result, pd.read_csv(place / "history.csv"), lines)
 
 
@@ -67,7 +67,7 @@ def complete(plan, runs: dict) -> None:
         name, seed, method = file.name.removesuffix(".npy.xz").split("@")
         run = runs.get((name, int(seed)))
         if run is not None and run.folder.parent == target:
-            run.per_image = pd.concat([run.per_image, _lines(target, file, method)], ignore_index=True)
+            run.per_image = pd.concat([run.per_image, read_lines(target, file, method)], ignore_index=True)
 
 
 def drawn(study: Study) -> tuple[np.ndarray, dict[str, np.ndarray]]:
@@ -107,23 +107,32 @@ def _write_run(target: Path, run: artefacts.Run, lines: pd.DataFrame) -> None:
 def _write_common(target: Path, study: Study) -> None:
     """The test photographs with their true colours, the rows that need no network, and the draw."""
     fresh = [key for key, run in study.runs.items() if run.folder.parent != target]
-    for key in fresh:
-        lines = study.lines(*key)
-        if not (names := target / f"photographs-{len(lines)}.csv.xz").exists():
-            packing.write(
-                names, lzma.compress(lines[["row", "path", "category"]].to_csv(index=False).encode())
-            )
-            packing.write(target / f"true-{len(lines)}.npy.xz", packing.packed(lines, packing.TRUE))
+    for lines in {len(study.lines(*key)): study.lines(*key) for key in fresh}.values():
+        _write_photographs(target, lines)
     for name, seed, method in study.methods():
         if (name, seed) in fresh:
-            file = target / "without-network" / f"{name}@{seed}@{method}.npy.xz"
-            packing.write(file, packing.packed(study.lines(name, seed, method), packing.STEPS))
+            lines = packing.packed(study.lines(name, seed, method), packing.STEPS)
+            packing.write(target / "without-network" / f"{name}@{seed}@{method}.npy.xz", lines)
     if fresh:
         run = study.runs[fresh[0]]
         kept = artefacts.load_pictures(run)
         truth = _truth(run, kept["drawn_rows"], kept["drawn"].shape[1])
         packing.write(target / "drawn.npy", packing.npy(kept["drawn_rows"]))
         packing.write(target / "truth.jpg", packing.jpeg(truth))
+
+
+def _write_photographs(target: Path, lines: pd.DataFrame) -> None:
+    """The names and the true colours of the photographs of some lines, in files that say how many they are."""
+    names = lines[["row", "path", "category"]].to_csv(index=False)
+    packing.write(target / f"photographs-{len(lines)}.csv.xz", lzma.compress(names.encode()))
+    packing.write(target / f"true-{len(lines)}.npy.xz", packing.packed(lines, packing.TRUE))
+
+
+def write_table(target: Path, tables: dict[str, pd.DataFrame]) -> None:
+    """Lines of several methods, by name, with the photographs that they have in common."""
+    for name, lines in tables.items():
+        packing.write(target / f"{name}.npy.xz", packing.packed(lines, packing.STEPS))
+    _write_photographs(target, lines)
 
 
 def _truth(run: artefacts.Run, rows: np.ndarray, size: int) -> np.ndarray:
@@ -138,7 +147,7 @@ def _truth(run: artefacts.Run, rows: np.ndarray, size: int) -> np.ndarray:
     return block_means(stored, size).permute(0, 2, 3, 1).numpy()
 
 
-def _lines(target: Path, file: Path, method: str) -> pd.DataFrame:
+def read_lines(target: Path, file: Path, method: str) -> pd.DataFrame:
     """A method's lines of per_image.csv, from its own file and from that of the photographs that it was judged on."""
     own = packing.unpacked(file, packing.STEPS)
     names = lzma.decompress((target / f"photographs-{len(own)}.csv.xz").read_bytes())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import make_run, make_study, with_losses
 
-from koala.study import curves
+from koala.study import curves, gains
 
 
 def test_convergence_has_a_common_goal_and_each_runs_own():
@@ -31,8 +31,21 @@ def test_a_curve_that_still_falls_has_a_slope_below_zero_and_a_flat_one_has_not(
 
 def test_the_gain_is_a_curve():
     study = make_study(a=[with_losses(0, [1.0, 1.0])], b=[with_losses(0, [2.0, 1.0], backbone="none")])
-    assert curves.gains(study, "a", "b").gain.tolist() == [-0.5, 0.0]
+    assert gains.by_epoch(study, "a", "b").gain.tolist() == [-0.5, 0.0]
 
 
 def test_the_last_learning_rate_follows_the_schedule():
     assert curves.last_rate({"lr_decay": 0.5, "lr_step": 2, "epochs": 20}) == 0.5**9
+
+
+def test_the_gain_over_photographs_is_that_of_each_pair():
+    studies = []
+    for count, shift in ((40_000, -0.2), (2_500, -1.0)):
+        own, none = make_run(0, shift), make_run(0, 0.0, backbone="none")
+        own.result["photographs"]["train"] = count
+        studies.append(make_study(own=[own], none=[none]))
+    table = gains.by_photographs(*studies)
+    assert table.photographs.tolist() == [2_500, 40_000] and table.difference.tolist() == pytest.approx(
+        [-1.0, -0.2]
+    )
+    assert list(gains.curves(studies[0])) == ["own minus none"]

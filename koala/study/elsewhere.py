@@ -1,0 +1,176 @@
+"""A study's networks on photographs that neither they nor their extractors have seen: do they generalize?
+
+The networks stay as they are. Gray needs nothing; mean colour, colour by lightness and linear colour are those of the
+study's own training split. What is judged is kept in data/baselines and exported to reports/STUDY/runs/elsewhere-NAME, and
+read back it is a study like any other, with which everything else in this room works.
+"""
+
+import dataclasses
+import hashlib
+
+import numpy as np
+import pandas as pd
+import safetensors.torch
+
+from koala import config as configs
+from koala import data, extractors, lab, losses, metrics
+from koala.experiment import baselines, evaluate, inputs, pipeline
+from koala.experiment.kept import kept
+from koala.extractors import controls
+from koala.study import export, packing
+from koala.study.finished import Study
+from koala.system.errors import KoalaError
+from koala.training.batches import at_a_time, chunks, make_batches
+from koala.training.step import Job
+
+METHODS = ("gray", "mean", "lightness", "linear")
+
+
+def judge(study: Study, photos: data.Photos, device, progress=None) -> Study:
+    """The study with per_image of all of `photos` instead of its test split, of the networks with their own features or with none.
+
+    Raises KoalaError where photos are the study's own, or where an extractor's weights are no longer the same."""
+    if photos.fingerprint in {run.env["data"]["fingerprint"] for run in study.runs.values()}:
+        raise KoalaError(
+            f"'{photos.name}' is what the study's networks were trained on: name another data set."
+        )
+    runs, seen = {}, set()
+    for (name, seed), run in study.runs.items():
+        if run.config["feature_source"] in ("image", "zero") and (run.folder / "model.safetensors").exists():
+            lines = [_lines(run, photos, device, progress)]
+            extractor = (run.config["backbone"], run.config["layer"], run.env["weights"].get("sha256"))
+            plain = run.config["feature_source"] == "image" and not run.config["feature_dims"]
+            if extractor not in seen and plain:
+                seen.add(extractor)
+                lines.append(_without_network(run, photos, device, progress))
+            runs[name, seed] = dataclasses.replace(
+                run, per_image=packing.rounded(pd.concat(lines, ignore_index=True))
+            )
+    return Study(study.plan, runs, [])
+
+
+def write(judged: Study, name: str) -> None:
+    """Export what `judge` found on the data set `name`."""
+    tables = {
+        f"{experiment}@{seed}@{method}": lines
+        for experiment, seed in judged.runs
+        for method in ("model", *METHODS)
+        if len(lines := judged.lines(experiment, seed, method))
+    }
+    export.write_table(export.folder(judged.plan) / f"elsewhere-{name}", tables)
+
+
+def read(study: Study, name: str) -> Study:
+    """What was exported, as a study. Raises KoalaError where nothing was."""
+    target = export.folder(study.plan) / f"elsewhere-{name}"
+    parts = {}
+    for file in sorted(target.glob("*@*@*.npy.xz")):
+        experiment, seed, method = file.name.removesuffix(".npy.xz").split("@")
+        parts.setdefault((experiment, int(seed)), []).append(export.read_lines(target, file, method))
+    if not parts:
+        raise KoalaError(
+            f"study '{study.plan.name}' was not judged on '{name}': python -m koala.study elsewhere STUDY {name}."
+        )
+    runs = {
+        key: dataclasses.replace(run, per_image=pd.concat(parts[key], ignore_index=True))
+        for key, run in study.runs.items()
+        if key in parts
+    }
+    return Study(study.plan, runs, [])
+
+
+def _lines(run, photos, device, progress) -> pd.DataFrame:
+    """The network's lines on all photographs, as per_image.csv has them."""
+    key = hashlib.sha256(f"{run.result['run_id']} {photos.fingerprint}".encode()).hexdigest()[:16]
+
+    def compute():
+        job = _reopened(run, photos, device, progress)
+        table = evaluate.per_image(job, np.arange(len(photos.images)), photos.files, progress)
+        return {name: table[name].to_numpy() for name in table if name not in ("path", "category", "method")}
+
+    return _named(pd.DataFrame(kept(f"elsewhere-{key}", compute)).assign(method="model"), photos)
+
+
+def _named(lines: pd.DataFrame, photos) -> pd.DataFrame:
+    return photos.files[["row", "path", "category"]].merge(lines, on="row")
+
+
+def _reopened(run, photos, device, progress) -> Job:
+    """The run's network with the features that its extractor has for other photographs."""
+    config = _config(run)
+    features = _features(config, run, photos, device, progress)
+    size = pipeline.network_size(config, photos)
+    given = (
+        None
+        if config.network == "pyramid"
+        else controls.project(features, run.env["weights"] | _source(config))
+    )
+    batches = make_batches(photos.images, given, device, size)
+    model = pipeline.make_model(config, 0 if given is None else given.shape[1]).to(device)
+    model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
+    return Job(
+        model, losses.build(config.loss, n_bins=config.bins), batches, config, run.env["machine"]["precision"]
+    )
+
+
+def _source(config) -> dict:
+    return {"feature_source": config.feature_source}
+
+
+def _config(run):
+    """The run's configuration, which takes untrained weights where it had to."""
+    config = configs.from_dict(configs.RunConfig, run.config)
+    return dataclasses.replace(config, weights="untrained") if run.untrained else config
+
+
+def _features(config, run, photos, device, progress) -> np.ndarray:
+    """(N,D) of other photographs; KoalaError where the extractor is not the one that the run had."""
+    if config.network == "pyramid":
+        return np.zeros((len(photos.images), 0), np.float16)
+    computed = extractors.compute(
+        photos, config.backbone, config.weights, None, config.layer, device, progress=progress,
+        precision=run.env["machine"]["precision"],
+    )  # fmt: skip
+    if computed.info["sha256"] != run.env["weights"]["sha256"]:
+        raise KoalaError(
+            f"{run.folder.name}: the extractor's weights are not those that it was trained with."
+        )
+    return computed.array
+
+
+def _without_network(run, photos, device, progress) -> pd.DataFrame:
+    """Lines of METHODS, fitted on the photographs that the run was trained on."""
+    config = _config(run)
+    source = inputs.load_photos(config)
+    rows = inputs.split_rows(config, source)
+    key = hashlib.sha256(
+        f"{run.result['run_id']} {photos.fingerprint} {source.fingerprint}".encode()
+    ).hexdigest()[:16]
+
+    def compute():
+        own = inputs.load_inputs(
+            dataclasses.replace(config, feature_source="image"), source, rows, device, progress
+        )
+        known = make_batches(source.images, None, device, config.image_size)
+        colours = baselines.fit(known, rows, source.files, source.fingerprint, progress)
+        moved = None
+        if own.features.shape[1]:
+            there = _features(config, run, photos, device, progress)
+            moved = baselines.linear_colour(colours, rows, own.features, there)
+        return _judged(colours, moved, make_batches(photos.images, None, device, config.image_size))
+
+    return _named(pd.DataFrame(kept(f"elsewhere-plain-{key}", compute)), photos)
+
+
+def _judged(colours, moved, batches) -> dict[str, np.ndarray]:
+    parts = []
+    for part in chunks(np.arange(len(batches.images)), at_a_time(batches.images)):
+        rgb = batches(part)[0]
+        L = lab.rgb_to_lab(rgb)[:, :1]
+        predictions = {name: colours.everyone.predict(name, L) for name in metrics.BASELINES}
+        if moved is not None:
+            predictions["linear"] = baselines.shifted(colours, L, moved(part))
+        for method, ab in predictions.items():
+            parts.append(pd.DataFrame({"row": part, "method": method, **evaluate.measured(rgb, ab)}))
+    lines = pd.concat(parts)
+    return {name: lines[name].to_numpy(str if name == "method" else None) for name in lines}

@@ -1,0 +1,47 @@
+"""What an extractor gains over training and over the number of photographs: does it help, or does it only save steps and data?"""
+
+import numpy as np
+import pandas as pd
+
+from koala.study import compare
+from koala.study.claims import without
+from koala.study.curves import val_losses
+from koala.study.intervals import interval
+
+
+def by_epoch(study: compare.Study, first: str, second: str) -> pd.DataFrame:
+    """Validation loss of the first (with an extractor) over the second's (without), minus 1: the columns epoch, gain, low,
+    high (over seeds), one line per epoch. Below 0 the extractor helps; where the curve returns to 0, it only saved steps."""
+    seeds = compare.common_seeds(study, first, second)
+    relative = val_losses(study, first, seeds) / val_losses(study, second, seeds) - 1  # (seeds, epochs)
+    lines = [interval(relative[:, [epoch]]) for epoch in range(relative.shape[1])]
+    table = pd.DataFrame(lines, columns=["gain", "low", "high"])
+    return table.assign(epoch=np.arange(1, len(table) + 1))[["epoch", "gain", "low", "high"]]
+
+
+def curves(study: compare.Study) -> dict[str, pd.DataFrame]:
+    """label -> `by_epoch` of every pair of a network with an extractor and the same without."""
+    return {
+        f"{study.label(own)} minus {study.label(none)}": by_epoch(study, own, none)
+        for none, own in without(study)
+    }
+
+
+def by_photographs(*studies: compare.Study) -> pd.DataFrame:
+    """Of every such pair in the studies: photographs (in the training split), label, difference (CIEDE2000, extractor minus none, on
+    the pair's own test split), low, high, steps. In the order of the photographs."""
+    rows = []
+    for study in studies:
+        for none, own in without(study):
+            config, count = study.config(own), study.first(own).result["photographs"]["train"]
+            difference, low, high = compare.difference(study, own, none)
+            steps = config["epochs"] * -(-count // config["batch_size"])
+            row = {
+                "photographs": count,
+                "label": study.label(own),
+                "difference": difference,
+                "low": low,
+                "high": high,
+            }
+            rows.append(row | {"steps": steps, "seeds": len(compare.common_seeds(study, own, none))})
+    return pd.DataFrame(rows).sort_values("photographs", ignore_index=True)

@@ -1,0 +1,82 @@
+"""Networks judged on other photographs: on their own they give their own numbers, elsewhere a study like any other."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from koala import data, experiment, study
+from koala.config import RunConfig
+from koala.study import compare, elsewhere, export
+from koala.system.errors import KoalaError
+
+CPU = torch.device("cpu")
+
+
+def trained(photo_folder, **config):
+    config = RunConfig(
+        dataset=str(photo_folder),
+        image_size=32,
+        epochs=1,
+        batch_size=32,
+        device="cpu",
+        precision="fp32",
+        **config,
+    )
+    photos = experiment.load_photos(config)
+    inputs = experiment.load_inputs(config, photos, experiment.split_rows(config, photos), CPU)
+    return photos, experiment.run(config, inputs, CPU)
+
+
+@pytest.fixture
+def judged(photo_folder, tmp_path, monkeypatch):
+    """(photographs of its own, the study, other photographs): a network without extractor and one with 64 features."""
+    monkeypatch.setenv("KOALA_REPORTS", str(tmp_path / "reports"))
+    photos, none = trained(photo_folder, backbone="none")
+    _, own = trained(photo_folder, backbone="resnet18", weights="untrained", feature_dims=64)
+    _, whole = trained(photo_folder, backbone="resnet18", weights="untrained")
+    plan = study.Study("test", "Test", ["none", "own", "whole"], [0], {"source": "x"}, {})
+    runs = {("none", 0): none, ("own", 0): own, ("whole", 0): whole}
+    folder = tmp_path / "others"
+    folder.mkdir()
+    for i in range(12):
+        pixels = np.random.default_rng(i).integers(0, 256, (6, 6, 3), dtype=np.uint8)
+        Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
+    return photos, compare.Study(plan, runs, []), data.prepare(str(folder), "others", 32)
+
+
+def test_networks_elsewhere(judged):
+    """In one test, since it trains three networks."""
+    photos, whole, others = judged
+    has_its_own_numbers_on_its_own_photographs(photos, whole)
+    is_a_study_that_is_exported_and_read_back(whole, others)
+    with pytest.raises(KoalaError, match="name another data set"):
+        elsewhere.judge(whole, photos, CPU)
+
+
+def has_its_own_numbers_on_its_own_photographs(photos, whole):
+    for run in whole.runs.values():
+        table = run.per_image.sort_values("row").set_index("row")
+        own = table[table.method == "model"]
+        again = elsewhere._lines(run, photos, CPU, None).set_index("row").loc[own.index]
+        np.testing.assert_allclose(again.ciede2000, own.ciede2000, atol=2e-3)
+    run = whole.runs["whole", 0]
+    again = elsewhere._without_network(run, photos, CPU, None).set_index(["method", "row"])
+    for method in elsewhere.METHODS:
+        own = run.per_image[run.per_image.method == method].set_index("row")
+        np.testing.assert_allclose(again.loc[method].loc[own.index].ciede2000, own.ciede2000, atol=2e-3)
+
+
+def is_a_study_that_is_exported_and_read_back(own, others):
+    away = elsewhere.judge(own, others, CPU)
+    table = compare.summary(away, ["ciede2000", "chroma_ratio"])
+    assert list(table.label[:3]) == ["gray (no colour)", "mean colour", "colour by lightness"]
+    assert away.values("none", "ciede2000").shape == (1, 12)
+    elsewhere.write(away, "others")
+    pd.testing.assert_frame_equal(
+        compare.summary(elsewhere.read(own, "others"), ["ciede2000", "chroma_ratio"]), table
+    )
+    with pytest.raises(KoalaError, match="was not judged on 'moon'"):
+        elsewhere.read(own, "moon")
+    assert (export.folder(own.plan) / "elsewhere-others").exists()
