@@ -93,7 +93,11 @@ def drawn(study: Study) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 def _write_run(target: Path, run: artefacts.Run, lines: pd.DataFrame) -> None:
     weights = {key: run.env["weights"].get(key) for key in WEIGHTS if key in run.env["weights"]}
     result = {key: value for key, value in run.result.items() if key != "sha256"}
-    paths.write_json(target / "config.json", run.config, seal=False)
+    config = run.config | {
+        "result_file": "",
+        "weights": Path(run.config["weights"]).name,
+    }  # no machine's folders
+    paths.write_json(target / "config.json", config, seal=False)
     paths.write_json(
         target / "env.json", {key: run.env[key] for key in ENV if key in run.env} | {"weights": weights}
     )
