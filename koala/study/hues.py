@@ -78,3 +78,16 @@ def bias(study: Study, experiment: str) -> pd.DataFrame:
         row = {"hue": hue, "true": true.mean(), "painted": painted_.mean()}
         rows.append(row | {"difference": difference, "low": low, "high": high})
     return pd.DataFrame(rows)
+
+
+def biases(study: Study) -> pd.DataFrame:
+    """Of all test pixels, the share painted in each hue minus the share that has it, one line per experiment; first the true
+    shares."""
+    first = study.experiments[0]
+    lines = [
+        {"method": "true share"} | {hue: study.values(first, f"{hue}_share").mean() for hue in metrics.HUES}
+    ]
+    for name in study.experiments:
+        differences = {row["hue"]: row["difference"] for row in bias(study, name).to_dict("records")}
+        lines.append({"method": f"{study.label(name)}, painted minus true"} | differences)
+    return pd.DataFrame(lines)
