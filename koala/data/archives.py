@@ -78,6 +78,8 @@ def _check_count(place: Path, count: int) -> None:
     stated = struct.unpack_from("<H", tail, tail.rindex(END_OF_ZIP) + 10)[0]
     if stated not in (0xFFFF, count & 0xFFFF):
         raise zipfile.BadZipFile(f"its directory lists {count:,} members and says {stated:,}")
+    if not count and tail.rindex(END_OF_ZIP):
+        raise zipfile.BadZipFile("its directory is empty, and something stands before it")
 
 
 def _zip_problem(info, name: str) -> Reason | None:

@@ -37,7 +37,7 @@ class Listing:
 def write(new: Path, shards: Shards, parameters: dict) -> dict:
     """Write new/images.npy and new/files.csv; gives what belongs into meta.json. Raises shards.Spoiled."""
     listing = collect(shards)
-    copies = mark_exact(listing.sha, listing.used)
+    copies = mark_exact(listing.sha, listing.used, listing.category, listing.categories)
     _check_any(listing, shards, parameters["source"])
     seed = parameters["seed"]
     rows = np.flatnonzero(listing.used)  # index into the listing of each row of images.npy

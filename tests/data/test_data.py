@@ -196,6 +196,23 @@ def test_copies_never_stand_on_both_sides(tmp_path):
     assert photos.meta["reasons"]["used: near copy of another"] == 120
 
 
+def test_which_copy_is_kept_depends_on_no_order(tmp_path):
+    """The same photographs in two categories, spread over archives in two ways."""
+    out = []
+    for i in range(40):
+        picture(i % 30).save(content := io.BytesIO(), "JPEG")  # 10 of them in both categories
+        out.append((f"{'night' if i < 30 else 'day'}/{i}.jpg", content.getvalue()))
+    for kind, step in (("one", 1), ("three", 3)):
+        for part in range(step):
+            with zipfile.ZipFile(tmp_path / f"{kind}-{part}.zip", "w") as archive:
+                for name, content in out[part::step][:: 1 if step == 1 else -1]:
+                    archive.writestr(name, content)
+    one, three = (data.prepare(str(tmp_path / f"{kind}-*.zip"), kind, 32) for kind in ("one", "three"))
+    assert one.fingerprint == three.fingerprint and one.meta["counts"] == {"used": 30, "duplicate": 10}
+    assert one.files["category"].tolist() == three.files["category"].tolist()
+    assert {"day", "night"} == set(one.files["category"])  # neither name always wins
+
+
 def test_candidates_are_all_pairs_within_five_bits():
     generator = np.random.default_rng(0)
     hashes = generator.integers(0, 2**63, 400, dtype=np.uint64)

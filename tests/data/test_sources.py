@@ -1,6 +1,8 @@
 """Listing and reading: folders, archives, list files and data sets by name."""
 
+import dataclasses
 import gzip
+import hashlib
 import io
 import os
 import tarfile
@@ -205,55 +207,93 @@ def test_places_extra69_as_distributed(tmp_path, source):
     assert reasons["refused: named in a list file but not there"] == 1
 
 
-def test_tiny_imagenet_as_distributed(tmp_path):
-    with zipfile.ZipFile(tmp_path / "tiny-imagenet-200.zip", "w") as archive:
+TINY = {
+    "n01443537": ("goldfish, Carassius auratus", "goldfish-n01443537"),
+    "n01629819": ("European fire salamander, Salamandra salamandra", "european_fire_salamander-n01629819"),
+    "n03992509": ("potter's wheel", "potters_wheel-n03992509"),
+}
+
+
+def official_tiny_imagenet(place, each=8):
+    """tiny-imagenet-200.zip's own layout, with photographs made here. Gives its training photographs, {name: content}."""
+    photographs, top = {}, "tiny-imagenet-200"
+    with zipfile.ZipFile(place, "w") as archive:
+        archive.writestr(
+            f"{top}/words.txt", "".join(f"{wnid}\t{words}\n" for wnid, (words, _) in TINY.items())
+        )
+        archive.writestr(f"{top}/wnids.txt", "\n".join(reversed(TINY)))
         lines = []
-        for i, name in enumerate(["n01443537", "n01629819"]):
-            for k in range(6):
-                archive.writestr(f"tiny-imagenet-200/train/{name}/images/{name}_{k}.JPEG", jpeg(100 * i + k))
-            archive.writestr(f"tiny-imagenet-200/train/{name}/{name}_boxes.txt", "boxes")
-            archive.writestr(f"tiny-imagenet-200/val/images/val_{i}.JPEG", jpeg(900 + i))
-            lines.append(f"val_{i}.JPEG\t{name}\t0\t0\t62\t62\n")
-        archive.writestr("tiny-imagenet-200/val/val_annotations.txt", "".join(lines))
-    photos = data.find("tiny-imagenet-200.zip", 64)
-    assert photos.files["category"].value_counts().to_dict() == {"n01443537": 6, "n01629819": 6}
+        for i, wnid in enumerate(TINY):
+            archive.mkdir(f"{top}/train/{wnid}/images")
+            for k in range(each):
+                photographs[f"{wnid}_{k}.JPEG"] = content = jpeg(100 * i + k, (64, 64))
+                archive.writestr(f"{top}/train/{wnid}/images/{wnid}_{k}.JPEG", content)
+            archive.writestr(f"{top}/train/{wnid}/{wnid}_boxes.txt", f"{wnid}_0.JPEG\t0\t10\t63\t58\n")
+            archive.writestr(f"{top}/val/images/val_{i}.JPEG", jpeg(900 + i, (64, 64)))
+            archive.writestr(f"{top}/test/images/test_{i}.JPEG", jpeg(950 + i, (64, 64)))
+            lines.append(f"val_{i}.JPEG\t{wnid}\t0\t0\t62\t62\n")
+        archive.writestr(f"{top}/val/val_annotations.txt", "".join(lines))
+    return photographs
+
+
+def test_tiny_imagenet_by_name_is_the_four_quarters(tmp_path, monkeypatch):
+    """The official archive and the same training photographs in four archives under readable categories."""
+    place = tmp_path / "home/data/downloads/tiny-imagenet-200.zip"
+    place.parent.mkdir(parents=True)
+    photographs = official_tiny_imagenet(place)
+    archive = dataclasses.replace(
+        catalog.SOURCES["tiny-imagenet"], sha256=hashlib.sha256(place.read_bytes()).hexdigest()
+    )
+    monkeypatch.setitem(catalog.SOURCES, "tiny-imagenet", archive)
+    for quarter in range(4):
+        with zipfile.ZipFile(tmp_path / f"tiny-imagenet-{quarter}.zip", "w") as part:
+            for name in list(photographs)[quarter::4]:
+                category = TINY[name.partition("_")[0]][1]
+                part.writestr(f"tiny-imagenet/{category}/{name}", photographs[name])
+    official = data.prepare("tiny-imagenet", "official", 64)
+    quarters = data.prepare("tiny-imagenet-*.zip", "quarters", 64)
+    assert official.fingerprint == quarters.fingerprint and len(official) == len(photographs)
+    assert np.array_equal(official.images, quarters.images)
+    assert official.files["category"].tolist() == quarters.files["category"].tolist()
+    assert official.meta["reasons"]["refused: outside tiny-imagenet's training part"] == 6
 
 
 def test_checksums_are_those_of_torchvision():
-    from torchvision.datasets import SUN397, Flowers102, Imagenette, Places365
+    from torchvision.datasets import Imagenette, Places365
 
-    assert catalog.SOURCES["imagenette"][:2] == Imagenette._ARCHIVES["160px"]
-    assert catalog.SOURCES["sun397"][:2] == (SUN397._DATASET_URL, SUN397._DATASET_MD5)
+    assert Imagenette._ARCHIVES["160px"] == (
+        catalog.SOURCES["imagenette"].url,
+        catalog.SOURCES["imagenette"].md5,
+    )
     for name, part in (("places365", "train-standard"), ("places365-val", "val")):
         file, md5 = Places365._IMAGES_META[part, True]
-        assert catalog.SOURCES[name][:2] == (Places365._BASE_URL + file, md5)
-    file, md5 = Flowers102._file_dict["image"]
-    assert catalog.SOURCES["flowers102"][:2] == (Flowers102._download_url_prefix + file, md5)
+        url = (Places365._BASE_URL + file).replace("http:", "https:")
+        assert (url, md5) == (catalog.SOURCES[name].url, catalog.SOURCES[name].md5)
+    for archive in catalog.SOURCES.values():
+        assert archive.url.startswith("https:") and (len(archive.md5), len(archive.sha256)) == (32, 64)
 
 
 def test_a_known_name_without_a_network_says_where_to_put_what(monkeypatch):
-    def refuse(url, path, progress=None):
+    def refuse(*_):
         raise KoalaError("no network")
 
     monkeypatch.setattr(catalog, "download", refuse)
-    with pytest.raises(KoalaError, match=r"imagenette2-160\.tgz.*e793b78c.*downloads/imagenette2-160\.tgz"):
+    with pytest.raises(KoalaError, match=r"99 MB.*imagenette2-160\.tgz.*e793b78c.*downloads/imagenette2-160"):
         data.find("imagenette", 64)
 
 
 def test_fetching_a_known_archive_shows_its_progress(tmp_path, monkeypatch):
-    place = as_tar(tmp_path, "tar.gz")
+    content = as_tar(tmp_path, "tar.gz").read_bytes()
 
-    def download(url, path, progress):
-        path.parent.mkdir(parents=True)
-        path.write_bytes(place.read_bytes())
+    def download(url, path, progress, sha256, size):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
         for total in (30_000_000, 0):  # some servers do not say how much it will be
             progress(20_000_000, total, "weights from a hub")
 
     monkeypatch.setattr(catalog, "download", download)
-    checksum = catalog.hashlib.md5(place.read_bytes()).hexdigest()
-    monkeypatch.setitem(
-        catalog.SOURCES, "imagenette", ("https://host/imagenette2-160.tgz", checksum, "photographs")
-    )
+    archive = dataclasses.replace(catalog.SOURCES["imagenette"], sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(catalog.SOURCES, "imagenette", archive)
     told = []
     assert len(data.find("imagenette", 32, progress=lambda *what: told.append(what))) == len(FILES)
     assert told[:2] == [(20, 30, "fetching imagenette"), (20, 21, "fetching imagenette")]
@@ -271,7 +311,7 @@ def test_a_known_archive_with_another_checksum_is_refused(tmp_path):
     path = tmp_path / "home/data/downloads/imagenette2-160.tgz"
     path.parent.mkdir(parents=True)
     path.write_bytes(gzip.compress(b"something else"))
-    with pytest.raises(KoalaError, match="MD5"):
+    with pytest.raises(KoalaError, match=r"has the SHA-256 .* delete it"):
         data.find("imagenette", 64)
 
 

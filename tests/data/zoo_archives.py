@@ -134,6 +134,7 @@ def zips() -> dict[str, Case]:
         "a bomb that says more.zip": Case(changed(bomb, size_at, b"\xfe\xff\xff\xff"), {"bomb.jpg": "unreadable"}),
         "one fewer in the end's count.zip": broken(changed(plain, end + 10, b"\5")),
         "directory cut by one.zip": broken(one_less(plain)),
+        "zeros over the end's numbers.zip": broken(changed(plain, end + 4, bytes(16))),
         "cut.zip": broken(plain[: end - 20]),
         "end only.zip": broken(plain[end:]),
         "empty file.zip": broken(b""),
