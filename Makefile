@@ -1,5 +1,6 @@
 # make study   the demo study from nothing to reports/demo/index.html
 #              (STUDY=name for another one, DATA=folder or archive for photographs of your own)
+# make report  a study's pages again, from its runs or from what was exported of them to reports/STUDY/runs
 # make help    these lines
 # make benchmark   how fast this machine trains; reports/benchmark-NAME/index.html (NAME=cpu where it is not given)
 # make test    the tests: library, notebooks, papermill
@@ -26,7 +27,7 @@ ifdef DATA
 export KOALA_SOURCE = $(DATA)
 endif
 
-.PHONY: setup help study benchmark test test-slow fuzz lab
+.PHONY: setup help study report benchmark test test-slow fuzz lab
 .DEFAULT_GOAL := study
 
 $(READY): requirements.txt requirements-tested.txt requirements-weights.txt pyproject.toml
@@ -53,6 +54,9 @@ study: $(READY)
 	@mkdir -p .snakemake
 	@$(LOCK) snakemake --nolock --cores $(CORES) $(GPU_LIMIT) --keep-going --rerun-incomplete --quiet all --config "study=$(STUDY)" \
 	  || { code=$$?; [ $$code -ne 3 ] || echo "Another 'make study' is running here: wait until it ends, then call again." >&2; exit $$code; }
+
+report: $(READY)
+	@python -m koala.report again "$(STUDY)"
 
 benchmark: $(READY)
 	@echo "Measuring; leave the machine alone for about 15 minutes ..."

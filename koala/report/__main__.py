@@ -1,10 +1,10 @@
-"""python -m koala.report render STUDY · verdict STUDY (exit 1 where a run failed) · page NOTEBOOK NAME TITLE · html NOTEBOOK"""
+"""python -m koala.report render STUDY · again STUDY · verdict STUDY (exit 1 where a run failed) · page NOTEBOOK NAME TITLE · html NOTEBOOK"""
 
 import argparse
 import sys
 from pathlib import Path
 
-from koala.report import pages, render
+from koala.report import again, pages, render
 
 
 def main() -> int:
@@ -12,6 +12,7 @@ def main() -> int:
     actions = parser.add_subparsers(dest="action", required=True)
     for action, words in (
         ("render", "every page of a study"),
+        ("again", "the same, with its analysis made again from its runs or from what was exported of them"),
         ("verdict", "say what failed; exit 1 if anything did"),
     ):
         actions.add_parser(action, help=words).add_argument("study")
@@ -27,6 +28,8 @@ def main() -> int:
         target = arguments.notebook.with_suffix(".html")
         render.render_notebook(arguments.notebook, target, arguments.notebook.stem)
         print(f"open {target.resolve()}")
+    elif arguments.action == "again":
+        print(f"open {again.render_again(arguments.study)}")
     elif arguments.action == "render":
         print(f"rendered {pages.render_study(arguments.study)}")
     else:

@@ -2,7 +2,7 @@
 
 Every number comes from koala.study.compare; nothing is computed here."""
 
-from koala.study import compare
+from koala.study import compare, curves
 
 
 def compared(found: compare.Study) -> list[dict]:
@@ -20,7 +20,14 @@ def compared(found: compare.Study) -> list[dict]:
 def sentences(found: compare.Study, rows: list[dict], summary) -> list[str]:
     """The study's question answered: rows as `compared` gives them, summary as koala.study.compare.summary does."""
     methods = {row["label"]: row for row in summary.to_dict("records")}
-    told = [_helps(rows, methods), _best(methods), _content(rows), _controls(rows), _untrained(found)]
+    told = [
+        _helps(rows, methods),
+        _best(methods),
+        _earned(found),
+        _content(rows),
+        _controls(rows),
+        _untrained(found),
+    ]
     return [text for text in told if text] + [_how_sure(found)]
 
 
@@ -35,13 +42,11 @@ def beside(found: compare.Study, first: str, second: str) -> str:
     )
     if found.config(first)["loss"] != found.config(second)["loss"]:
         return told
-    epochs = compare.epochs_to_converge(found, first, second).get("common")
-    if not epochs:
+    epochs = curves.epochs_to_converge(found, first, second).get("common")
+    if epochs is None:
         return told
-    first_needs, second_needs = (f"{count:.1f}" for count in epochs)
-    return (
-        f"{told} To the lowest validation loss that both reach: {first_needs} epochs against {second_needs}."
-    )
+    needs, against = (f"{count:.1f}" for count in epochs.mean(0))
+    return f"{told} To the lowest validation loss that both reach: {needs} epochs against {against}."
 
 
 def is_demo(plan) -> bool:
@@ -92,10 +97,25 @@ def _helps(rows, methods) -> str:
 def _best(methods) -> str:
     networks = [row for row in methods.values() if not row["trivial"]]
     trivial = [row for row in methods.values() if row["trivial"]]
-    best = min(networks, key=lambda row: row["ciede2000"])
-    rest = ", ".join(f"{row['label']} {row['ciede2000']:.2f}" for row in trivial)
+    best, other = (min(rows, key=lambda row: row["ciede2000"]) for rows in (networks, trivial))
+    left_gray = trivial[0]
     interval = f"{best['ciede2000_low']:.2f} to {best['ciede2000_high']:.2f}"
-    return f"The best network is {best['label']}: {best['ciede2000']:.2f} ({interval}). Without any network: {rest}."
+    return (
+        f"The best network is {best['label']}: {best['ciede2000']:.2f} ({interval}). Without any network: "
+        f"{left_gray['label']} {left_gray['ciede2000']:.2f}; at best {other['label']}, {other['ciede2000']:.2f}."
+    )
+
+
+def _earned(found) -> str:
+    rows = [row for row in compare.earned(found) if row["minus"].startswith("linear colour")]
+    if not rows:
+        return ""
+    best = min(rows, key=lambda row: row["difference"])
+    better = sum(row["high"] < 0 for row in rows)
+    return (
+        f"Beside {best['minus']}, a regression that knows the same features and needs no network, {best['experiment']} "
+        f"is {difference(best)}: {best['reads']}; {better} of {len(rows)} such networks are better."
+    )
 
 
 def _content(rows) -> str:

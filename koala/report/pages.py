@@ -24,12 +24,13 @@ def render_study(name: str) -> Path:
     for i, (_, title, source) in enumerate(pages):
         around = {
             "previous": pages[i - 1] if i else None,
-            "following": pages[i + 1] if pages[i + 2 :] else None,
+            "following": pages[i + 1] if pages[i + 1 :] else None,
         }
         links = {where: page and (page[0], f"{page[2].stem}.html") for where, page in around.items()}
         files = downloads(plan.reports, source.stem)
         target = plan.reports / f"{source.stem}.html"
-        render.render_notebook(source, target, title, home=home, downloads=files, **links)
+        if source.exists() or not target.exists():  # a page of a notebook that ran elsewhere stays
+            render.render_notebook(source, target, title, home=home, downloads=files, **links)
     known = _numbers(name)
     if known:
         paths.write_json(plan.reports / "summary.json", known)
@@ -74,7 +75,8 @@ def downloads(folder: Path, stem: str) -> list[tuple[str, str]]:
 
 def study_body(plan: study.Study, known: dict) -> str:
     """The study's page: its answer, the differences as a figure, photographs, experiments, claims, runs."""
-    rows = study.results(plan)
+    unfinished = known["failed"] if known else [r for r in study.results(plan) if r["status"] != "finished"]
+    missing = [f"{row['experiment']}, seed {row['seed']}" for row in unfinished if row["status"] == "missing"]
     shown = photographs(plan)
     return tables.render(
         "study.html.j2",
@@ -87,8 +89,9 @@ def study_body(plan: study.Study, known: dict) -> str:
             if (plan.folder / f"experiment-{one.experiment}.ipynb").exists()
         ],
         settings=facts.SETTINGS,
-        total=len(rows),
-        failed=[row for row in rows if row["status"] != "finished"],
+        total=len(plan.runs()),
+        failed=[row for row in unfinished if row["status"] != "missing"],
+        missing=missing,
         metrics=tables.METRICS,
         number=tables.number,
         reading=tables.READING,
@@ -114,7 +117,9 @@ def best(known: dict) -> dict[str, float]:
     """The best value of each metric over all rows."""
     choose, rows = {"low": min, "high": max}, known["experiments"]
     return {
-        key: choose[one.best](row[key] for row in rows) for key, one in tables.METRICS.items() if one.best
+        key: choose[one.best](row[key] for row in rows if row[key] == row[key])
+        for key, one in tables.METRICS.items()
+        if one.best
     }
 
 

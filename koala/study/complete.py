@@ -2,13 +2,13 @@
 
 from koala import config as configs
 from koala import data, experiment
-from koala.study import outcomes
+from koala.study import loading
 from koala.study import plan as plans
 
 
 def train_missing(plan: plans.Study, names: list[str], device, progress=None) -> None:
     """Train what is missing of these experiments, over their seeds, and keep the results where the study looks for them."""
-    done = {(row["experiment"], row["seed"]) for row in outcomes.results(plan) if row["status"] == "finished"}
+    done = loading.finished(plan)
     for name, seed in plan.runs():
         if name in names and (name, seed) not in done:
             data.prepare(**plan.data, progress=progress)

@@ -29,6 +29,12 @@ def load(name: str) -> Study:
     return Study(plan, runs, failed)
 
 
+def finished(plan: plans.Study) -> set[tuple[str, int]]:
+    """Experiment and seed of every run that is finished here, or was exported."""
+    done = {(row["experiment"], row["seed"]) for row in outcomes.results(plan) if row["status"] == "finished"}
+    return done | {key for key in plan.runs() if export.read(plan, *key)}
+
+
 def _trained(row: dict) -> artefacts.Run | None:
     """The run that a result file names, its table rounded as an exported one is; None where it has not ended well."""
     if row["status"] != "finished":

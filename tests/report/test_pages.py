@@ -119,7 +119,7 @@ def test_a_studys_page_names_what_failed():
     plan = study.load("demo")
     results(plan)
     body = pages.study_body(plan, {})
-    assert "failed: KoalaError: &lt;why&gt;" in body and "missing: not run yet" in body
+    assert "failed: KoalaError: &lt;why&gt;" in body and "Not run yet: 3-reduced, seed 0" in body
     assert "no evidence" in body  # the embedded photographs
     study.forget_failures(plan)
     assert [row["status"] for row in study.results(plan)[:2]] == ["finished", "missing"]
