@@ -4,7 +4,7 @@ python tests/speed_statistics.py [--photographs 100000] [--size 224] [--width 10
 
 Synthetic photographs are written to a temporary folder (15 GB at full size; TMPDIR moves it), then timed by the clock:
 baselines (koala.experiment.baselines.fit), linear colour and the categories told from features of `width` dimensions, the
-probes' statistics and the probes. What follows the number of photographs is extrapolated to 100,000 where fewer are made.
+probes' statistics and the probes, and on 1,000 photographs all metrics of one method. What follows the number of photographs is extrapolated to 100,000 where fewer are made.
 """
 
 import argparse
@@ -16,9 +16,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from koala import metrics
 from koala.experiment import baselines
 from koala.study import probe
-from koala.training.batches import make_batches
+from koala.training.batches import at_a_time, chunks, make_batches
 
 FULL, CATEGORIES = 100_000, 69  # about as many as Places-Extra69 has
 
@@ -39,11 +40,12 @@ def photographs(folder: str, count: int, size: int) -> np.ndarray:
 
 def timed(what: str, count: int, function) -> dict:
     """One line of the table. count: photographs that the step looks at, here and with FULL of them."""
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     function()
+    seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
     here, full = count
-    seconds = time.perf_counter() - start
-    return {"step": what, "photographs": here, "seconds": seconds, f"with {FULL:,}": seconds * full / here}
+    line = {"step": what, "photographs": here, "seconds": seconds, "CPU seconds": cpu}
+    return line | {f"with {FULL:,}": seconds * full / here, "CPU": cpu * full / here}
 
 
 def measure(count: int, size: int, width: int) -> pd.DataFrame:
@@ -79,7 +81,16 @@ def measure(count: int, size: int, width: int) -> pd.DataFrame:
             )
         )
         lines.append(timed("probes", looked, lambda: probe.run(*kept["a"], fewer)))
+        lines.append(
+            timed("metrics of one method", (1000, 0.1 * FULL), lambda: _judge(batches, rows["test"][:1000]))
+        )
     return pd.DataFrame(lines)
+
+
+def _judge(batches, rows) -> None:
+    for part in chunks(rows, at_a_time(batches.images)):
+        rgb = batches(part)[0]
+        metrics.measure(rgb, torch.zeros(len(rgb), 2, *rgb.shape[2:]))
 
 
 if __name__ == "__main__":

@@ -145,6 +145,13 @@ def test_evaluate_gives_each_image_its_own_values(photos, guess):
             torch.testing.assert_close(alone[key][0], value[i], atol=1e-4, rtol=1e-4, equal_nan=True)
 
 
+def test_measured_together_is_the_same_as_measured_apart(photos, guess):
+    together = metrics.measure(photos, guess)
+    apart = metrics.evaluate(photos, guess) | metrics.hue_errors(photos, guess)
+    assert together.keys() == apart.keys()
+    assert all(torch.equal(together[name].nan_to_num(-1), apart[name].nan_to_num(-1)) for name in apart)
+
+
 def test_evaluate_judges_the_picture_that_is_shown(photos, guess):
     values = metrics.evaluate(photos, guess)
     shown = lab.lab_to_rgb(torch.cat([lab.rgb_to_lab(photos)[:, :1], guess], 1))

@@ -31,8 +31,7 @@ def per_image(job: Job, rows: np.ndarray, files: pd.DataFrame, progress=None) ->
 
 def measured(rgb: torch.Tensor, ab: torch.Tensor) -> dict[str, np.ndarray]:
     """All metrics of a prediction ab (n,2,S,S) in a*b* of rgb (n,3,S,S) uint8, one value per photograph, (n,)."""
-    values = metrics.evaluate(rgb, ab) | metrics.hue_errors(rgb, ab)
-    return {name: value.cpu().numpy() for name, value in values.items()}
+    return {name: value.cpu().numpy() for name, value in metrics.measure(rgb, ab).items()}
 
 
 def ranked(table: pd.DataFrame, count: int = 2, metric: str = "ciede2000") -> dict[str, np.ndarray]:

@@ -1,7 +1,9 @@
 """Many runs, one question: which experiments and seeds make a study, and what they say together.
 
 The package's own names are the plan (params/studies/NAME.yaml and where its parts are kept) and how its parts ended,
-light enough for the Snakefile; `compare`, `claims`, `probe` and `category_baseline` look at finished runs.
+light enough for the Snakefile. Finished runs are read by `compare.load`; `compare`, `curves`, `gains`, `hues` and `claims` say what
+is in them, `probe` and `category_baseline` look into an extractor, `elsewhere` judges on other photographs, and `export`
+keeps the numbers in git.
 """
 
 from koala.study.outcomes import forget_failures, outcome, record_end, record_failure, results, why

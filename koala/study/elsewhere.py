@@ -100,13 +100,13 @@ def _reopened(run, photos, device, progress) -> Job:
     config = _config(run)
     features = _features(config, run, photos, device, progress)
     size = pipeline.network_size(config, photos)
-    given = (
+    features_in = (
         None
         if config.network == "pyramid"
         else controls.project(features, run.env["weights"] | _source(config))
     )
-    batches = make_batches(photos.images, given, device, size)
-    model = pipeline.make_model(config, 0 if given is None else given.shape[1]).to(device)
+    batches = make_batches(photos.images, features_in, device, size)
+    model = pipeline.make_model(config, 0 if features_in is None else features_in.shape[1]).to(device)
     model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
     return Job(
         model, losses.build(config.loss, n_bins=config.bins), batches, config, run.env["machine"]["precision"]

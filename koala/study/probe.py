@@ -2,7 +2,7 @@
 
 conv1x1([encoder, embedding]) = conv(encoder) + linear(embedding): the embedding moves each of the 256 channels of a
 photograph up or down before one ReLU. So three questions can be asked without training again: how large is that
-movement beside the encoder's own, what do another photograph's features do to the picture, and how much colour is there in the features at all (a linear probe)?
+movement beside the encoder's own, what do another photograph's features do to the colours, and how much colour is there in the features at all (a linear probe)?
 """
 
 import dataclasses
