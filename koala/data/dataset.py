@@ -61,8 +61,9 @@ def prepare(
 ) -> Photos:
     """Prepare `source` (see koala.data.sources) as data/NAME/, or load it where nothing has changed since.
 
-    progress(done, total, what) is called now and then; workers: processes (None or 0: one a core). verify: read
-    every byte of what is prepared already, and not only what has changed since. Raises KoalaError for a value out of range, a source that cannot be used, and where data/NAME/ is no prepared data set."""
+    progress(done, total, what) is called now and then; workers: processes (None or 0: one per core). verify: read
+    every byte of what is prepared already, and not only what has changed since. Raises KoalaError for a value out of
+    range, a source that cannot be used, and where data/NAME/ is no prepared data set."""
     _check_name(name, str(source))
     if fit not in FITS:
         raise KoalaError(f"fit must be one of {', '.join(FITS)}, not '{fit}'.")

@@ -86,7 +86,7 @@ def near_groups(hashes: np.ndarray, picture, group: np.ndarray) -> np.ndarray:
 def candidates(hashes: np.ndarray) -> np.ndarray:
     """Pairs (P, 2) of indices whose hashes differ in at most BITS bits: all up to 5 bits, and many up to 12.
 
-    Five bits spoil at most five of eight bytes, so some three bytes are equal: sort by each of the 56 choices."""
+    With at most 5 differing bits at least 3 of 8 bytes agree: sort by each of the 56 choices of 3 bytes."""
     unique, first, inverse = np.unique(hashes, return_index=True, return_inverse=True)
     found = [np.stack([first[inverse], np.arange(len(hashes))], 1)]  # equal hashes: each with the first ...
     same = np.argsort(inverse, kind="stable")

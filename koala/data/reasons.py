@@ -8,31 +8,31 @@ from koala.system.errors import KoalaError
 # What Pillow decodes inside this process. Everything else is refused unopened: EPS, for one, Pillow hands to
 # Ghostscript, and a file that calls itself .jpg would then run as a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "ICO")  # JPEG: MPO, too
-# code: (what it is called in tables, without details; the sentence in files.csv, {} being the detail)
+# code: (what it is called in tables, without details; the sentence in files.csv, {} being the detail) or both in one
 CODES = {
     # the file or the archive's member
     "unreadable": ("unreadable", "unreadable ({})"),
-    "unreadable-folder": ("unreadable folder", "unreadable folder"),
-    "irregular": ("not a regular file", "not a regular file"),
-    "irregular-member": ("not a regular file in the archive", "not a regular file in the archive"),
-    "link": ("symbolic link to a folder, or to nothing", "symbolic link to a folder, or to nothing"),
-    "link-out": ("symbolic link out of the folder", "symbolic link out of the folder"),
-    "link-member": ("symbolic link in the archive", "symbolic link in the archive"),
-    "absolute": ("absolute path in the archive", "absolute path in the archive"),
-    "climbing": ("path that climbs out of the archive", "path that climbs out of the archive"),
-    "encrypted": ("encrypted in the zip", "encrypted in the zip"),
+    "unreadable-folder": ("unreadable folder",),
+    "irregular": ("not a regular file",),
+    "irregular-member": ("not a regular file in the archive",),
+    "link": ("symbolic link to a folder, or to nothing",),
+    "link-out": ("symbolic link out of the folder",),
+    "link-member": ("symbolic link in the archive",),
+    "absolute": ("absolute path in the archive",),
+    "climbing": ("path that climbs out of the archive",),
+    "encrypted": ("encrypted in the zip",),
     "compression": ("zip compression that is not read", "zip compression {} is not read"),
     "replaced": (
         "replaced by a later member of the same name",
         "replaced by a later member of the same name in the archive",
     ),
     # list files
-    "not-listed": ("in none of the list files", "in none of the list files"),
+    "not-listed": ("in none of the list files",),
     "not-there": ("named in a list file but not there", "named in {} but not there"),
-    "not-training": ("outside tiny-imagenet's training part", "outside tiny-imagenet's training part"),
+    "not-training": ("outside tiny-imagenet's training part",),
     # the content
-    "empty": ("zero bytes", "zero bytes"),
-    "no-image": ("not an image that can be read", "not an image that can be read"),
+    "empty": ("zero bytes",),
+    "no-image": ("not an image that can be read",),
     "format": (
         "of a format that is not read",
         f"{{}} files are not read (formats that are: {', '.join(FORMATS)})",
@@ -48,9 +48,9 @@ CODES = {
     "near-copy": ("near copy of another", "near copy of {}"),
     "case": ("category that differs from another by case only", "category differs from '{}' by case only"),
     # what was done to a photograph that is used
-    "upright": ("turned upright by EXIF", "turned upright by EXIF"),
-    "first-frame": ("first frame of several", "first frame of several"),
-    "deep-gray": ("16-bit or float gray scaled to 8 bits", "16-bit or float gray scaled to 8 bits"),
+    "upright": ("turned upright by EXIF",),
+    "first-frame": ("first frame of several",),
+    "deep-gray": ("16-bit or float gray scaled to 8 bits",),
     "alpha": ("alpha channel laid on white", "alpha channel ({}) laid on white"),
     "mode": ("converted to RGB", "{} converted to RGB"),
     "profile": ("colour profile converted to sRGB", "colour profile {} converted to sRGB"),
@@ -70,7 +70,7 @@ class Reason:
     detail: str = ""
 
     def __str__(self):
-        return printable(CODES[self.code][1].format(self.detail))
+        return printable(CODES[self.code][-1].format(self.detail))
 
 
 class Refused(KoalaError):

@@ -22,7 +22,7 @@ MANY = 2000  # files: fewer are not worth the start of other processes
 
 
 class Spoiled(Exception):
-    """A shard was not what had been written. It is removed; make it again."""
+    """A shard failed its checksum and was deleted."""
 
 
 class Shards:
@@ -93,7 +93,7 @@ class Shards:
             raise Spoiled(f"{self.path(i)} was damaged") from error
 
     def complete(self, progress=None, workers=None):
-        """Make every shard that is missing. workers: processes, None or 0 for one a core; few files use none."""
+        """Make every shard that is missing. workers: processes, None or 0 for one per core; few files are read without any."""
         missing = [i for i in range(len(self)) if not self.path(i).exists()]
         done = self.files - sum(self._count(i) for i in missing)
         workers = workers or cores()

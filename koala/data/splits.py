@@ -1,4 +1,4 @@
-"""Who trains, who validates, who tests: 80:10:10, stratified by category, groups together, stable."""
+"""The split into train, validation and test: 80:10:10, stratified by category, groups together, stable."""
 
 import hashlib
 

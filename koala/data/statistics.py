@@ -1,4 +1,4 @@
-"""What colours a data set has: numbers behind the pictures of data.ipynb, from a sample of pixels."""
+"""The colours of a data set, and what is not used of its source: the numbers behind data.ipynb's figures."""
 
 import contextlib
 import dataclasses
@@ -102,8 +102,8 @@ def left_out(photos: Photos, size: int = 96, most: int = 5) -> dict[str, list[np
 
 
 def compare_with_source(photos: Photos, count: int = 20) -> int:
-    """Decode `count` files (every so many of the source) again and compare each with its row. Gives how many were
-    compared; raises KoalaError where one differs."""
+    """Decode `count` files (evenly spaced over the source) again and compare each with its row. Gives how many
+    were compared; raises KoalaError where one differs."""
     row_of = dict(zip(photos.files["path"], photos.files["row"], strict=True))
     step, compared = max(1, len(row_of) // count), 0
     listing = entries(photos.meta["source"], photos.meta["seed"])

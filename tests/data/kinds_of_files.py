@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image, ImageCms
 
 
-def picture(seed: int, size=(60, 48), mode="RGB") -> Image.Image:
-    small = np.random.default_rng(seed).integers(0, 256, (4, 5, 3), dtype=np.uint8)
+def picture(seed: int, size=(60, 48), mode="RGB", detail=(4, 5)) -> Image.Image:
+    """Random colours, `detail` of them, smoothly enlarged: what compresses and resizes as photographs do."""
+    small = np.random.default_rng(seed).integers(0, 256, (*detail, 3), dtype=np.uint8)
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).convert(mode)
 
 

@@ -1,6 +1,5 @@
 """Preparation of data sets: the arrays, the split, and that nothing is computed twice or lost."""
 
-import io
 import multiprocessing
 import os
 import random
@@ -12,6 +11,7 @@ import zipfile
 import numpy as np
 import psutil
 import pytest
+from kinds_of_files import coded, picture
 from PIL import Image, ImageEnhance
 
 from koala import data
@@ -20,21 +20,11 @@ from koala.system import paths
 from koala.system.errors import KoalaError
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("KOALA_HOME", str(tmp_path / "home"))
-
-
-def picture(seed: int, size=(80, 60)) -> Image.Image:
-    small = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
-
-
 def fill(folder, seeds, categories=3):
     for i in seeds:
         path = folder / f"category{i % categories}" / f"{i:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        picture(i).save(path, compress_level=1)
+        picture(i, (80, 60), detail=(6, 8)).save(path, compress_level=1)
     return folder
 
 
@@ -175,7 +165,7 @@ def test_a_home_that_cannot_be_written_is_one_sentence(folder, tmp_path, monkeyp
 def test_copies_never_stand_on_both_sides(tmp_path):
     folder = fill(tmp_path / "source", range(120))
     for i in range(0, 120, 3):
-        image = picture(i)
+        image = picture(i, (80, 60), detail=(6, 8))
         variants = {
             "scaled.png": image.resize((64, 48), Image.Resampling.BILINEAR),
             "quality.jpg": image,
@@ -200,8 +190,8 @@ def test_which_copy_is_kept_depends_on_no_order(tmp_path):
     """The same photographs in two categories, spread over archives in two ways."""
     out = []
     for i in range(40):
-        picture(i % 30).save(content := io.BytesIO(), "JPEG")  # 10 of them in both categories
-        out.append((f"{'night' if i < 30 else 'day'}/{i}.jpg", content.getvalue()))
+        content = coded(picture(i % 30))  # 10 of them in both categories
+        out.append((f"{'night' if i < 30 else 'day'}/{i}.jpg", content))
     for kind, step in (("one", 1), ("three", 3)):
         for part in range(step):
             with zipfile.ZipFile(tmp_path / f"{kind}-{part}.zip", "w") as archive:
@@ -242,13 +232,9 @@ def test_a_flipped_byte_is_noticed_and_repaired(folder, file):
 @pytest.fixture
 def many(tmp_path):
     """Enough small files for several shards, in one zip."""
-    out = io.BytesIO()
     with zipfile.ZipFile(tmp_path / "many.zip", "w") as archive:
         for i in range(1200):
-            out.seek(0)
-            out.truncate()
-            picture(i, (24, 24)).save(out, "JPEG")
-            archive.writestr(f"category{i % 5}/{i}.jpg", out.getvalue())
+            archive.writestr(f"category{i % 5}/{i}.jpg", coded(picture(i, (24, 24))))
     return tmp_path / "many.zip"
 
 
@@ -344,15 +330,11 @@ def test_killed_at_ten_moments(many, monkeypatch):
 @pytest.fixture
 def thousands(tmp_path):
     """More files than one process reads: decoding processes are started as in ordinary use."""
-    out = io.BytesIO()
-    picture(0, (24, 24)).save(out, "JPEG")
-    plain = out.getvalue()
+    plain = coded(picture(0, (24, 24)))
     with zipfile.ZipFile(tmp_path / "thousands.zip", "w") as archive:
         for i in range(shards.MANY + 300):
-            out.seek(0)
-            out.truncate()
-            picture(i, (24, 24)).save(out, "JPEG", quality=90)
-            content = out.getvalue() if i % 100 else plain[: 300 + i // 100]  # and some damaged ones
+            content = coded(picture(i, (24, 24)), quality=90)
+            content = content if i % 100 else plain[: 300 + i // 100]  # and some damaged ones
             archive.writestr(f"category{i % 5}/{i}.jpg", content)
     return tmp_path / "thousands.zip"
 

@@ -11,7 +11,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from PIL import Image
+from kinds_of_files import coded, picture
 
 from koala import data
 from koala.data import catalog, sources, statistics
@@ -21,16 +21,12 @@ from koala.system.errors import KoalaError
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("KOALA_HOME", str(tmp_path / "home"))
+def working_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
 def jpeg(seed: int, size=(40, 32)) -> bytes:
-    small = np.random.default_rng(seed).integers(0, 256, (3, 4, 3), dtype=np.uint8)
-    out = io.BytesIO()
-    Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(out, "JPEG", quality=90)
-    return out.getvalue()
+    return coded(picture(seed, size), quality=90)
 
 
 FILES = {

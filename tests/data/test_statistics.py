@@ -15,9 +15,8 @@ from koala.system.errors import KoalaError
 
 
 @pytest.fixture
-def photos(tmp_path, monkeypatch):
+def photos(tmp_path):
     """Twelve noisy pictures that are half red and half gray, and twelve that are all blue; one gray, one copy, one text."""
-    monkeypatch.setenv("KOALA_HOME", str(tmp_path / "home"))
     generator = np.random.default_rng(0)
     for i in range(24):
         kind = "blue" if i % 2 else "red"
