@@ -75,9 +75,9 @@ def _check_count(place: Path, count: int) -> None:
     with open(place, "rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 2**16 - 22))
         tail = file.read()
-    stated = struct.unpack_from("<H", tail, tail.rindex(END_OF_ZIP) + 10)[0]
-    if stated not in (0xFFFF, count & 0xFFFF):
-        raise zipfile.BadZipFile(f"its directory lists {count:,} members and says {stated:,}")
+    for stated in struct.unpack_from("<HH", tail, tail.rindex(END_OF_ZIP) + 8):  # of this volume, and of all
+        if stated not in (0xFFFF, count & 0xFFFF):
+            raise zipfile.BadZipFile(f"its directory lists {count:,} members and says {stated:,}")
     if not count and tail.rindex(END_OF_ZIP):
         raise zipfile.BadZipFile("its directory is empty, and something stands before it")
 

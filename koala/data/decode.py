@@ -1,8 +1,7 @@
 """One file's bytes -> one square uint8 picture, or the reason why not.
 
-JPEG files, nearly all photographs, are decoded by koala.data.jpeg, everything else by Pillow, PNG after koala.data.png
-found it whole. Everything is resized by
-torch, which does what Pillow does (within 1 of 255) much faster.
+JPEG files, nearly all photographs, are decoded by koala.data.jpeg, everything else by Pillow, PNG once koala.data.png has
+found it whole. torch resizes: it does what Pillow does (within 1 of 255) much faster.
 """
 
 import contextlib

@@ -133,6 +133,7 @@ def zips() -> dict[str, Case]:
         "a bomb that says less.zip": Case(changed(bomb, size_at, struct.pack("<I", 5000)), {"bomb.jpg": "unreadable"}),
         "a bomb that says more.zip": Case(changed(bomb, size_at, b"\xfe\xff\xff\xff"), {"bomb.jpg": "unreadable"}),
         "one fewer in the end's count.zip": broken(changed(plain, end + 10, b"\5")),
+        "one fewer on this volume.zip": broken(changed(plain, end + 8, b"\5")),
         "directory cut by one.zip": broken(one_less(plain)),
         "zeros over the end's numbers.zip": broken(changed(plain, end + 4, bytes(16))),
         "cut.zip": broken(plain[: end - 20]),
