@@ -100,7 +100,11 @@ def test_a_study_goes_on_past_a_failing_run(environment, tmp_path):
     done = call(environment, *command)
     assert done.returncode != 0
     index = (paths.Path(environment["KOALA_REPORTS"]) / "small" / "index.html").read_text()
-    assert "1 of 2 runs finished" in index and "resnet18, seed 0</a> failed: " in index and "colour by lightness" in index
+    assert (
+        "1 of 2 runs finished" in index
+        and "resnet18, seed 0</a> failed: " in index
+        and "colour by lightness" in index
+    )
     assert "weights" in index.split("failed:")[1][:500]
     folder = paths.Path(environment["KOALA_HOME"]) / "runs" / "studies" / "small"
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.json")}

@@ -136,7 +136,7 @@ def test_other_data_weights_or_preprocessing_have_another_cache(tiny):
 def test_a_batch_that_does_not_fit_memory_halves_itself(tiny):
     result, net = tiny(photos(), net=Tiny(limit=1))
     assert set(net.batches) == {1} and np.array_equal(result.array, expected(photos()))
-    with pytest.raises(KoalaError, match="memory runs out for a single picture"):
+    with pytest.raises(KoalaError, match="memory runs out for a single photograph"):
         tiny(photos(fingerprint="x"), net=Tiny(limit=0.5))
 
 

@@ -9,7 +9,9 @@ from koala.report import facts
 from koala.study import compare
 from koala.system import paths
 
-STUDIES = sorted(path.parent.name for path in (paths.ROOT / "reports").glob("*/runs") if path.parent.name != "demo")
+STUDIES = sorted(
+    path.parent.name for path in (paths.ROOT / "reports").glob("*/runs") if path.parent.name != "demo"
+)
 
 
 @pytest.mark.parametrize("name", STUDIES)
