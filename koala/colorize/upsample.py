@@ -6,7 +6,8 @@ function of L*, and its slope times the fine part of L* is added.
 
 Measured on 60 held-out scenes of 256 pixels, true a*b* averaged to a grid and enlarged again, CIEDE2000:
 grid 16: bilinear 2.60, bicubic 2.47, with slope 2.39; grid 32: 1.67, 1.51, 1.48; grid 64: 0.86, 0.68, 0.68. The guided filter
-itself (2.3 at 32) and joint bilateral upsampling (1.9 at 32) lose against bilinear.
+itself (2.3 at 32) and joint bilateral upsampling (1.9 at 32) lose against bilinear. On a network's own predictions the ways of
+enlarging cannot be told apart: its errors are much larger (50 scenes at working sizes 48 to 160: bilinear better by 0.00 to 0.01).
 """
 
 import numpy as np
