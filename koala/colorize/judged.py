@@ -15,7 +15,7 @@ from koala.system.errors import KoalaError
 from koala.training.batches import make_batches
 
 METHODS = {"model": "the network", **metrics.BASELINES, "linear": "linear colour from the features"}
-FEWEST = 24  # photographs from which a set is judged and its photographs are drawn; fewer are only shown
+FEWEST = 100  # photographs from which a set is judged and its photographs are drawn; fewer are only shown
 CPU = torch.device("cpu")
 
 
