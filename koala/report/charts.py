@@ -26,6 +26,7 @@ from koala.report.style import (
 
 __all__ = ["bars", "compare_curves", "curves", "forest", "live_curve", "show_svg"]
 NAMES = {"train_loss": "training loss", "val_loss": "validation loss"}
+ENDS = ("low", "difference", "high")
 CUT = 5  # an axis is cut where the first epochs lie above so many times the rest
 
 
@@ -118,10 +119,14 @@ def forest(groups: dict, metric: str, title: str = "") -> Figure:
     for rows in groups.values():
         heights.append(np.arange(len(rows)) + y + 0.9 * bool(len(groups) > 1))
         y = heights[-1][-1] + 1.2
-    limit = 2.5 * max(
-        (abs(row["difference"]) for rows in groups.values() for row in rows if row["kind"] == "extractor"),
-        default=np.inf,
-    )
+    ends = [
+        abs(row[end])
+        for rows in groups.values()
+        for row in rows
+        if row["kind"] == "extractor"
+        for end in ENDS
+    ]
+    limit = 2.5 * max(ends, default=np.inf)
     with style():
         figure = Figure(figsize=(WIDTH, 1.1 + 0.36 * y), layout="constrained")
         axis = figure.subplots()
@@ -146,10 +151,12 @@ def forest(groups: dict, metric: str, title: str = "") -> Figure:
 
 def _point(axis, height, row, colour, marker, digits, limit) -> None:
     """A mean with its interval and number; beyond `limit` the number alone, at the edge."""
-    text = digits.format(row["mean"])
+    text = digits.format(row["mean"]).replace("-", "\N{MINUS SIGN}")
     if abs(row["mean"]) > limit:
-        place = {"xycoords": ("axes fraction", "data"), "ha": "right", "va": "center", "color": colour}
-        axis.annotate(f"{text}, off the scale \u2192", (0.99, height), **place)
+        right = row["mean"] > 0
+        look = {"ha": "right" if right else "left", "va": "center", "color": colour}
+        words = f"{text}, off the scale \u2192" if right else f"\u2190 {text}, off the scale"
+        axis.annotate(words, (0.99 if right else 0.01, height), xycoords=("axes fraction", "data"), **look)
         return
     axis.hlines(height, row["low"], row["high"], colors=colour, linewidth=3, alpha=0.5)
     axis.scatter(row["mean"], height, c=colour, s=46, marker=marker, zorder=3)

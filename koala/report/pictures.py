@@ -23,15 +23,18 @@ WIDE, GAP, LETTERS = 900, 4, 12  # pixels: of the mosaic, between photographs, o
 
 
 class Photographs:
-    """tiles (R,C,H,W,3) uint8 with a caption for each row and a heading for each column."""
+    """tiles (R,C,H,W,3) uint8 with a caption for each row and a heading for each column. show: the column that a page's
+    slider begins with; the second by default."""
 
-    def __init__(self, tiles: np.ndarray, rows: list[str], columns: list[str], title: str = ""):
-        self.tiles, self.rows, self.columns, self.title = tiles, rows, columns, title
+    def __init__(
+        self, tiles: np.ndarray, rows: list[str], columns: list[str], title: str = "", show: str = ""
+    ):
+        self.tiles, self.rows, self.columns, self.title, self.show = tiles, rows, columns, title, show
 
     def as_json(self) -> dict:
         R, C, H, W, _ = self.tiles.shape
         coded = [[base64.b64encode(_jpeg(self.tiles[r, c])).decode() for c in range(C)] for r in range(R)]
-        size = {"width": W, "height": H}
+        size = {"width": W, "height": H, "show": self.show}
         return {"title": self.title, "rows": self.rows, "columns": self.columns, "tiles": coded, **size}
 
     def mosaic(self) -> Picture.Image:
@@ -80,7 +83,7 @@ def batch(rgb, title: str = "") -> Photographs:
     return Photographs(tiles, names, [""] * len(rgb), title)
 
 
-def grid(columns: dict, rows: list[str], title: str = "") -> Photographs:
+def grid(columns: dict, rows: list[str], title: str = "", show: str = "") -> Photographs:
     """Photographs side by side (figure 6 of the report): columns label -> (N,H,W,3) uint8, a caption for each row."""
     pictures = [np.asarray(column) for column in columns.values()]
     if not pictures or any(
@@ -90,7 +93,7 @@ def grid(columns: dict, rows: list[str], title: str = "") -> Photographs:
         raise KoalaError(
             f"grid: every column must be ({len(rows)},H,W,3) uint8, as many as captions; got {shapes or 'none'}."
         )
-    return Photographs(np.stack(pictures, 1), list(rows), list(columns), title)
+    return Photographs(np.stack(pictures, 1), list(rows), list(columns), title, show)
 
 
 def show_jpeg(picture) -> Image:

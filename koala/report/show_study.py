@@ -113,4 +113,6 @@ def grid(found: compare.Study, count: int) -> pictures.Photographs:
     }
     captions = [str(name).rsplit("/", 1)[-1].replace("_", " ") for name in names[chosen]]
     truth = shown["truth"][chosen]
-    return pictures.grid(columns | {"truth": truth}, captions, f"{len(chosen)} photographs of the test split")
+    best = min(found.experiments, key=lambda name: np.nanmean(found.values(name, "ciede2000")))
+    title = f"{len(chosen)} photographs of the test split"
+    return pictures.grid(columns | {"truth": truth}, captions, title, found.label(best))

@@ -104,22 +104,17 @@ def contrasts(study: Study) -> list[dict]:
 def earned(study: Study) -> list[dict]:
     """Each network with a trained extractor minus the best that needs no network and knows the same features, linear colour,
     and minus colour by lightness of the true category, in CIEDE2000: what its convolutions have earned."""
-    lines = {
-        (study.config(name)["backbone"], study.config(name)["layer"], method): (label, name)
-        for label, name, method in without_network(study)
-    }
+    lines = {(study.extractor(name), method): (label, name) for label, name, method in without_network(study)}
     rows = []
     for name in study.experiments:
         config = study.config(name)
         if config["backbone"] == "none" or study.untrained(name) or config["feature_source"] != "image":
             continue
-        keys = [(config["backbone"], config["layer"], "linear")] + [
-            key for key in lines if key[2] == "category"
-        ]
+        keys = [(study.extractor(name), "linear")] + [key for key in lines if key[1] == "category"]
         for key in keys:
             if key in lines:
                 label, other = lines[key]
-                values = study.values(name, "ciede2000") - study.values(other, "ciede2000", key[2])[:1]
+                values = study.values(name, "ciede2000") - study.values(other, "ciede2000", key[1])[:1]
                 mean, low, high = interval(values)
                 row = {
                     "experiment": study.label(name),

@@ -44,6 +44,11 @@ class Study:
     def untrained(self, experiment: str) -> bool:
         return self.first(experiment).untrained
 
+    def extractor(self, experiment: str) -> tuple:
+        """What tells its extractor from others: which network, with which weights, and which layer's output."""
+        run = self.first(experiment)
+        return run.config["backbone"], run.env["weights"].get("sha256"), run.config["layer"]
+
     def config(self, experiment: str) -> dict:
         return self.first(experiment).config
 
@@ -60,8 +65,7 @@ class Study:
         features for each extractor, from the first run that has them."""
         rows, seen = [], set()
         for (name, seed), run in self.runs.items():
-            config = run.config
-            extractor = (config["backbone"], run.env["weights"].get("sha256"), config["layer"])
+            config, extractor = run.config, self.extractor(name)
             plain = config["feature_source"] == "image" and not config["feature_dims"]
             for method in baselines.METHODS:
                 of_features = method in baselines.OF_FEATURES

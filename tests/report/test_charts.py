@@ -51,6 +51,7 @@ DIFFERENCES = [
     {"label": "inception minus none", "difference": -1.5, "low": -2.0, "high": -1.0, "kind": "extractor"},
     {"label": "untrained minus none", "difference": 0.1, "low": -0.2, "high": 0.4, "kind": "control"},
     {"label": "crossentropy minus none", "difference": 17.0, "low": 16.0, "high": 18.0, "kind": "control"},
+    {"label": "far below", "difference": -9.0, "low": -10.0, "high": -8.0, "kind": "control"},
 ]
 
 
@@ -134,7 +135,8 @@ def test_forest_draws_each_difference_and_its_interval_about_zero():
     ends = [
         line.get_segments()[0][:, 0].tolist() for line in axis.collections if hasattr(line, "get_segments")
     ]
-    assert ends == [[-2.0, -1.0], [-0.2, 0.4]] and "+17.00, off the scale" in texts(axis.figure)
+    assert ends == [[-2.0, -1.0], [-0.2, 0.4]] and "+17.00, off the scale \u2192" in texts(axis.figure)
+    assert "\u2190 \u22129.00, off the scale" in texts(axis.figure)
 
 
 def test_grid_shows_the_very_colours():

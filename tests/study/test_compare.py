@@ -77,6 +77,12 @@ def test_a_network_has_earned_what_it_is_better_than_linear_colour():
         and row["reads"] == "better"
         and row["minus"].startswith("linear")
     )
+    other = make_run(0, 0.0, trained=False, weights="untrained")
+    other.env["weights"]["sha256"] = "of the untrained"
+    rows = compare.earned(make_study(a=[make_run(0, 0.0)], untrained=[other]))
+    assert [row["minus"] for row in rows] == [
+        "linear colour from the features of a"
+    ]  # never the untrained one's
 
 
 def test_mse_is_compared_as_the_report_did():
