@@ -3,25 +3,23 @@
 Every ratio comes from one run: the variants take turns, round by round, so that what else the machine does hits all.
 """
 
-import resource
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from koala import config as configs
 from koala import data, extractors, lab, losses
 from koala.experiment import literal, pipeline
+from koala.experiment.machine import count_flop, forget_peak, peak, peak_memory, seconds_of, wait
 from koala.system import device as devices
 from koala.system import processes
 from koala.training.batches import make_batches
-from koala.training.step import Job, Step, Trainer
+from koala.training.step import Job, Trainer
 
 PAPER = 84_313 * 20  # photographs that the report's training looked at, 20 epochs of its training split
-LEAST = 0.3  # seconds of one measurement: short steps are repeated
 
 
 @dataclass(frozen=True)
@@ -109,16 +107,6 @@ def _engine(variant, model, batches, rows) -> Callable[[], None]:
     return lambda: trainer.take(batches(rows))
 
 
-def seconds_of(step: Callable[[], None], device: torch.device) -> float:
-    """Seconds of one call, from as many as take LEAST seconds."""
-    count, start = 0, time.perf_counter()
-    while count == 0 or time.perf_counter() - start < LEAST:
-        step()
-        count += 1
-        _wait(device)
-    return (time.perf_counter() - start) / count
-
-
 def measure(
     dataset: str,
     image_size: int,
@@ -170,10 +158,10 @@ def _turn(line, step, device) -> float:
 
 def _warm(step, device) -> float | None:
     """Two calls (compilation, caches); their peak GPU memory in MiB."""
-    _forget_peak(device)
+    forget_peak(device)
     for _ in range(2):
         step()
-    _wait(device)
+    wait(device)
     return peak_memory(device) if device.type == "cuda" else None
 
 
@@ -191,7 +179,7 @@ def sustained(
 
     per_second: photographs; paper_hours: of the report's 84,313 x 20 photographs at this rate (None below 200 steps);
     gflop: of one photograph's training step; share: of `peak`'s matrix product in the same precision."""
-    _forget_peak(device)
+    forget_peak(device)
     images = photographs(dataset, image_size, max(batch_size, 512))
     batches = make_batches(images, np.zeros((len(images), 1000), np.float16), device)
     config = configs.RunConfig(image_size=image_size, batch_size=batch_size)
@@ -205,13 +193,13 @@ def sustained(
         flop = count_flop(job, pieces[0][:1])
         for batch in batches.load(pieces[:3]):
             trainer.take(batch)
-        _wait(device)
+        wait(device)
         start = time.perf_counter()
         for number, batch in enumerate(batches.load(pieces)):
             trainer.take(batch)
             if progress:
                 progress((number + 1) * batch_size, steps * batch_size, f"{image_size} px, {precision}")
-        _wait(device)
+        wait(device)
         rate, held = steps * batch_size / (time.perf_counter() - start), peak_memory(device)
         most = peak(device, precision)
     return {
@@ -226,42 +214,3 @@ def sustained(
         "paper_hours": PAPER / rate / 3600 if steps >= 200 else None,
         "peak MiB": held,
     }
-
-
-def count_flop(job: Job, rows) -> float:
-    """Floating-point operations of a training step on `rows`, multiplications and additions counted apart."""
-    step = Step(job.model, job.loss, "fp32")
-    with FlopCounterMode(display=False) as counter:
-        step(*job.batches(rows)).backward()
-    return counter.get_total_flops()
-
-
-def peak(device: torch.device, precision: str) -> float:
-    """Operations a second of a large matrix product, the best of five: what this machine can do at all.
-
-    The product is taken as such and as a 1x1 convolution, and the faster counts: on a CPU these are two libraries."""
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
-    size = 8192 if device.type == "cuda" else 2048
-    matrix = torch.randn(size, size, device=device, dtype=kind)
-    image = matrix.view(1, 32, -1, size).permute(0, 3, 1, 2)  # (1, size, 32, size / 32), channels last
-    weight = torch.randn(size, size, 1, 1, device=device, dtype=kind)
-    with torch.no_grad():
-        products = (lambda: matrix @ matrix, lambda: torch.nn.functional.conv2d(image, weight))
-        return 2 * size**3 / min(seconds_of(product, device) for _ in range(5) for product in products)
-
-
-def peak_memory(device: torch.device) -> float:
-    """MiB: of the GPU's allocator, or of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _forget_peak(device) -> None:
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _wait(device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
