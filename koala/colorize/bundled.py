@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from koala import metrics
+from koala import losses, metrics
 from koala.colorize import judged, packed
 from koala.colorize.painter import find_run, load
 from koala.system import paths
@@ -18,6 +18,7 @@ from koala.system.errors import KoalaError
 
 SIZES = (64, 96, 128, 160)  # working sizes that are tried
 DRAWN, ACROSS, TILE = 24, 3, 128  # photographs of the sheet, next to each other, and pixels of each
+TEMPERATURES = (0.38, 0.7, 1.0)  # that classes are decoded at: Zhang et al.'s, and towards the mean
 KEPT = ("ciede2000", "ab_rmse", "psnr", "colourfulness", "colourfulness_true", "chroma_ratio")
 
 
@@ -37,7 +38,7 @@ def make(run: str, names: list[str], beside: list[str], most: int, fit: int, see
     for name, held in sets.items():
         tables[name] = judged.beside_baselines(painter, held)
         say(f"{name}: {tables[name].groupby('method')['ciede2000'].mean().round(2).to_dict()}")
-    others = [_beside(other, sets) for other in beside]
+    others = [line for other in beside for line in _beside(other, sets)]
     place = paths.reports_dir() / "colorizer"
     sheet(painter, sets, place / "photographs.jpg", seed)
     _keep(tables, place / "per_photograph.csv.gz")
@@ -79,13 +80,25 @@ def _choose_size(painter, sets, most) -> pd.DataFrame | None:
     return judged.best_size(painter, max(large, key=lambda held: held.photos.images.shape[1]), SIZES, most)
 
 
-def _beside(run: str, sets) -> dict:
-    """Another run on the same test photographs, for the card."""
-    painter, line = load(run), {}
-    for name, held in sets.items():
-        table = judged.measure(painter, held.photos, held.rows["test"])
-        line[name] = table[["ciede2000", "colourfulness"]].mean().to_dict()
-    return {"run": run, "loss": painter.config.loss, "sets": line}
+def _beside(run: str, sets) -> list[dict]:
+    """Another run on the same test photographs, for the card: a line for each temperature that its loss may be decoded at."""
+    painter, lines = load(run), []
+    config, trained_on = (
+        painter.config,
+        paths.read_json(find_run(run) / "result.json")["photographs"]["train"],
+    )
+    for temperature in TEMPERATURES if painter.loss.encode else (None,):
+        line = {"run": painter.name, "config": config, "photographs": trained_on, "temperature": temperature}
+        if temperature:
+            painter.loss = losses.build(config.loss, n_bins=config.bins, temperature=temperature)
+        tables = {
+            name: judged.measure(painter, held.photos, held.rows["test"])
+            for name, held in sets.items()
+            if held.judged
+        }
+        kept = ["ciede2000", "colourfulness"]
+        lines.append(line | {"sets": {name: table[kept].mean().to_dict() for name, table in tables.items()}})
+    return lines
 
 
 def _keep(tables: dict[str, pd.DataFrame], path: Path) -> None:

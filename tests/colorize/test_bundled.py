@@ -1,5 +1,6 @@
 """The network that comes with koala: weights packed in 8 bits, sealed, and made again from a run."""
 
+import dataclasses
 import json
 
 import pandas as pd
@@ -8,9 +9,10 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from koala import colorize
+from koala import colorize, losses
 from koala.colorize import bundled, judged, packed
 from koala.extractors import quantize
+from koala.model import Koala
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -63,12 +65,28 @@ def test_the_command_packs_judges_and_writes_the_card(run, photo_folder, tmp_pat
     for method, label in (("model", "the network"), ("gray", "gray (no colour)")):
         mean = table[(table.method == method) & (table.data == sizes[0])].ciede2000.mean()
         assert f"| {label} | {mean:.2f} |" in card
+    photographs = paths.read_json(run.folder / "result.json")["photographs"]["train"]
+    assert f"| mse | {photographs}, {run.config['epochs']} | " in card
     held = judged.held_out(painter, sizes[1], 1000, 0)
     seen = held.photos.files.iloc[held.photos.rows("train")]["sha256"]
     assert not held.photos.files.iloc[held.rows["test"]]["sha256"].isin(set(seen)).any()
     with Image.open(tmp_path / "reports/colorizer/photographs.jpg") as sheet:
         assert sheet.size == (3 * 3 * 20, 2 * 20)
     assert bundled.main(["nothing", "--data", str(photo_folder)]) == 1
+
+
+def test_classes_are_decoded_at_several_temperatures(run, photo_folder, monkeypatch):
+    painter = colorize.load(run.folder.name)
+    loss = losses.build("binned")
+    monkeypatch.setattr(judged, "FEWEST", 3)
+    sets = {"one": judged.held_out(painter, str(photo_folder), 1000, 0)}
+    config = dataclasses.replace(painter.config, loss="binned")
+    other = dataclasses.replace(painter, config=config, loss=loss, model=Koala(0, loss.bins).eval())
+    monkeypatch.setattr(bundled, "load", lambda _: other)
+    lines = bundled._beside(run.folder.name, sets)
+    assert [line["temperature"] for line in lines] == list(bundled.TEMPERATURES)
+    strength = [line["sets"]["one"]["colourfulness"] for line in lines]
+    assert strength == sorted(strength, reverse=True)  # nearer to the mean is paler
 
 
 def test_differences_are_paired():
