@@ -20,6 +20,7 @@ from koala.system.errors import KoalaError
 from koala.system.paths import sha256_file
 
 _silent_hubs: dict[str, str] = {}  # host -> why it failed, so that `auto` waits once per process
+EVERY = ""  # stands there for all hosts: a network that swallows one hub's packets swallows the next one's
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Origin:
 def imagenet(origin: Origin, patient: bool = True, progress=None) -> tuple[dict, str]:
     """-> (state dict, where it came from), out of the installed package, the caches or the hub, in this order.
 
-    patient=False does not ask a hub again that failed in this process. KoalaError with every reason and a remedy."""
+    patient=False does not ask a hub again that failed in this process, nor any other one after one that hung. KoalaError
+    with every reason and a remedy."""
     problems = []
     for look in (_from_package, _from_torch_cache, _from_hub_cache):
         try:
@@ -116,20 +118,21 @@ def _from_hub(origin, patient, progress):
     problems, started = [] if urls else ["No hub has them."], time.monotonic()
     for url in urls:
         host = urllib.parse.urlsplit(url).netloc
-        if host in _silent_hubs and not patient:
-            problems.append(_silent_hubs[host])
+        silent = _silent_hubs.get(host) or _silent_hubs.get(EVERY)
+        if silent and not patient:
+            problems.append(silent)
             continue
         try:
             path = download.fetch(url, _cache_path(url), progress)
             return read(path), f"hub {host} {path.name}"
+        except download.Unreachable as error:
+            problems.append(str(error))
+            hung = time.monotonic() - started > download.PATIENCE
+            _silent_hubs[EVERY if hung else host] = str(error)
+            if hung:
+                break
         except KoalaError as error:
             problems.append(str(error))
-            if isinstance(error, download.Unreachable):
-                _silent_hubs[host] = str(error)
-        if (
-            time.monotonic() - started > download.PATIENCE
-        ):  # a network that swallows one hub's packets swallows the next one's
-            break
     raise KoalaError(" ".join(problems))
 
 

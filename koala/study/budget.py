@@ -81,18 +81,20 @@ def estimate(study: plans.Study, device: torch.device) -> Budget:
         key = (config.network, config.loss, config.image_size, config.batch_size, config.precision)
         key += (config.backbone,) if config.network == "pyramid" else ()
         cost = measured[key] = measured.get(key) or _step(config, stored, device)
-        taken = config.epochs * math.ceil(_used(config, total) * TRAIN / config.batch_size)
-        steps, seconds = steps + taken, seconds + taken * cost.seconds
+        batches = _used(config.max_images, total) * TRAIN / config.batch_size  # the last one is not full
+        steps += config.epochs * math.ceil(batches)
+        seconds += config.epochs * batches * cost.seconds
         memory, weights = max(memory, cost.memory), max(weights, cost.weights)
     if open_runs:
         seconds += sum(
-            _extracting(values, _used(None, total), device) for values in plans.extractors(study).values()
+            _extracting(values, _used(values.get("max_images"), total), device)
+            for values in plans.extractors(study).values()
         )
     teams = max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
     return Budget(
         len(runs),
         len(runs) - len(open_runs),
-        max((_used(config, total) for config in runs.values()), default=0),
+        max((_used(config.max_images, total) for config in runs.values()), default=0),
         steps,
         seconds / teams,
         _disk(study, total, stored) + len(open_runs) * weights + 9 * weights * bool(open_runs),
@@ -128,8 +130,8 @@ def _is_prepared(study) -> bool:
         return False
 
 
-def _used(config, total: int) -> int:
-    return min(config.max_images or total, total) if config else total
+def _used(most: int | None, total: int) -> int:
+    return min(most or total, total)
 
 
 def _disk(study, total: int, stored: int) -> int:

@@ -254,6 +254,10 @@ def test_a_hub_that_hangs_costs_its_patience_once(silent, monkeypatch):
     assert 0.9 < seconds < 2 and "pip install no-such-package" in message
     assert "timed out" in message or "did not answer within 1 s" in message
     assert elapsed(origin, patient=False)[0] < 0.3  # auto remembers
+    other = origins.Origin(
+        url="http://127.0.0.1:9/net-12345678.pth"
+    )  # one more host of many: none is waited for
+    assert "127.0.0.1:9" not in elapsed(other, patient=False)[1] and "127.0.0.1:9" in elapsed(other)[1]
     assert elapsed(origin)[0] > 0.9  # imagenet asks again
 
 

@@ -85,6 +85,15 @@ def test_a_budget_counts_what_is_left_to_do(plan, photo_folder):
     assert any("4 runs (1 finished) on 60 photographs" in line for line in after.lines())
 
 
+@pytest.mark.parametrize(("most", "used"), [(0, 60), (20, 20)])
+def test_hours_follow_the_photographs_that_are_shown(plan, monkeypatch, most, used):
+    """A last batch that is not full costs less, and extractors see no more photographs than the runs."""
+    monkeypatch.setattr(budget, "_step", lambda *_: budget.Cost(10.0, 0, 0))  # of ten photographs
+    monkeypatch.setattr(budget, "_extracting", lambda values, total, device: total)
+    costs = budget.estimate(dataclasses.replace(plan, scale=plan.scale | {"max_images": most}), CPU)
+    assert costs.seconds == pytest.approx(4 * 3 * 0.8 * used + used)
+
+
 def test_larger_batches_need_more_memory(plan):
     (config, *_) = ready.configurations(plan).values()
     small, large = (
