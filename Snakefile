@@ -30,6 +30,9 @@ DEMO = STUDY.data.get("source", "photos") == "photos"
 PARTS = [FOLDER / "analysis.json"] + [FOLDER / "probe.json"] * bool(STUDY.probe) + [FOLDER / "colorize.json"] * DEMO
 ASKED = [] if DEMO else [one.experiment for one in questions.asked(STUDY)]
 PARTS += [FOLDER / f"experiment-{name}.json" for name in ASKED]
+SETS = {"data": STUDY.data}
+if studies.is_here(STUDY.elsewhere):  # a study does without it elsewhere
+    SETS["elsewhere-data"] = STUDY.elsewhere
 
 if workflow.is_main_process:  # a failed run's result file would count as done
     studies.forget_failures(STUDY)
@@ -48,19 +51,22 @@ rule all:
         "{PYTHON} -m koala.report verdict {NAME:q}"
 
 
-rule data:
-    output:
-        FOLDER / "data.json",
-    log:
-        FOLDER / "data.ipynb",
-    params:
-        arguments=arguments(STUDY.data),
-        meta=paths.data_dir() / STUDY.data.get("name", "photos") / "meta.json",
-    threads: workflow.cores
-    shell:
-        "echo 'Preparing the photographs ...'; "
-        "{PAPERMILL} notebooks/data.ipynb {log:q} {params.arguments} 2>{log:q}.stderr "
-        "&& cp {params.meta:q} {output:q} || {{ {PYTHON} -m koala.study why {log:q} >&2; exit 1; }}"
+for part, values in SETS.items():
+
+    rule:
+        name: part.replace("-", "_")
+        output:
+            FOLDER / f"{part}.json",
+        log:
+            FOLDER / f"{part}.ipynb",
+        params:
+            arguments=arguments(values),
+            meta=paths.data_dir() / values.get("name", "photos") / "meta.json",
+        threads: workflow.cores
+        shell:
+            "echo 'Preparing the photographs ...'; "
+            "{PAPERMILL} notebooks/data.ipynb {log:q} {params.arguments} 2>{log:q}.stderr "
+            "&& cp {params.meta:q} {output:q} || {{ {PYTHON} -m koala.study why {log:q} >&2; exit 1; }}"
 
 
 # One rule per extractor and per run, since a rule has one priority: the study's order decides what starts first, so that
@@ -137,9 +143,26 @@ for index, (experiment, seed) in enumerate(STUDY.runs()):
             "-p result_file {output:q} 2>{log:q}.stderr || {PYTHON} -m koala.study failed {log:q} {output:q}"
 
 
+rule elsewhere:
+    input:
+        expand(FOLDER / "{run}.json", run=RUNS),
+        FOLDER / "elsewhere-data.json",
+    output:
+        FOLDER / "elsewhere.json",
+    log:
+        FOLDER / "elsewhere.ipynb.stderr",
+    params:
+        dataset=STUDY.elsewhere.get("name", "photos"),
+    shell:
+        "echo 'Judging the networks on {params.dataset} ...'; "
+        "{PYTHON} -m koala.study elsewhere {NAME:q} {params.dataset:q} >/dev/null 2>{log:q} "
+        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
+
+
 rule analysis:
     input:
         expand(FOLDER / "{run}.json", run=RUNS),
+        [FOLDER / "elsewhere.json"] * ("elsewhere-data" in SETS),
     output:
         FOLDER / "analysis.json",
     log:

@@ -2,7 +2,10 @@
 
 Every number comes from koala.study.compare; nothing is computed here."""
 
-from koala.study import compare, curves
+from koala import metrics
+from koala.study import compare, curves, elsewhere
+
+GRAY = metrics.BASELINES["gray"]
 
 
 def compared(found: compare.Study) -> list[dict]:
@@ -26,6 +29,7 @@ def sentences(found: compare.Study, rows: list[dict], summary) -> list[str]:
         _earned(found),
         _content(rows),
         _controls(rows),
+        *_elsewhere(found),
         _untrained(found),
     ]
     return [text for text in told if text] + [_how_sure(found)]
@@ -136,6 +140,22 @@ def _controls(rows) -> str:
     kinds = (("better than", better), ("worse than", worse), ("not shown to differ from", none))
     told = "; ".join(f"{', '.join(names)}: {words} no extractor" for words, names in kinds if names)
     return f"Extractors that cannot know the photograph: {told}."
+
+
+def _elsewhere(found) -> list[str]:
+    """A sentence for each other data set that the networks were judged on."""
+    told = []
+    for name in elsewhere.names(found):
+        judged = elsewhere.read(found, name)
+        gains = _of(compared(judged), "extractor")
+        methods = {row["label"]: row for row in compare.summary(judged, ["ciede2000"]).to_dict("records")}
+        if gains:
+            told.append(
+                f"On {len(judged.photographs(judged.experiments[0])):,} photographs of another data set ({name}), "
+                f"{gains[0]['experiment']} reaches {methods[gains[0]['experiment']]['ciede2000']:.2f}, leaving them gray "
+                f"{methods[GRAY]['ciede2000']:.2f}; {gains[0]['label']}: {difference(gains[0])}."
+            )
+    return told
 
 
 def _untrained(found) -> str:

@@ -4,11 +4,13 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
+from koala import metrics
 from koala.experiment import evaluate
 from koala.report import answers, pictures, tables
 from koala.report.charts import forest, show_svg
 from koala.report.show_run import gray
-from koala.study import claims, compare, export
+from koala.study import claims, compare, export, gains, hues
+from koala.study import elsewhere as others
 from koala.system.progress import format_seconds
 
 
@@ -95,11 +97,42 @@ def differences(found: compare.Study):
     return show_svg(forest({"": rows}, "difference in CIEDE2000 (left of 0: the first is better)"))
 
 
+def gain_by_photographs(found: compare.Study):
+    """What an extractor gains, by the number of training photographs, where the study has pairs of several."""
+    rows = gains.by_photographs(found)
+    if not len(rows) or rows.photographs.nunique() == 1:
+        return HTML("<p>All pairs of this study have the same number of photographs.</p>")
+    lines = [
+        {
+            **row,
+            "label": f"{row['label']}: {row['photographs']:,} photographs, {row['steps']:,} steps",
+            "kind": "extractor",
+        }
+        for row in rows.to_dict("records")
+    ]
+    return show_svg(forest({"": lines}, "difference in CIEDE2000 (left of 0: the extractor helps)"))
+
+
 def claims_table(found: compare.Study) -> HTML:
     """The report's claims put to the test; the embedded photographs are no evidence for or against them."""
     if answers.is_demo(found.plan):
         return HTML("<p>Not judged: the embedded photographs are a check of the chain, never evidence.</p>")
     return tables.table(claims.table(found))
+
+
+def elsewhere(found: compare.Study) -> HTML:
+    """The networks on other data sets, where they were judged there: means, differences, and the share painted in each hue."""
+    parts = []
+    for name in others.names(found):
+        judged = others.read(found, name)
+        count = len(judged.photographs(judged.experiments[0]))
+        parts.append(
+            f"<h3>{name}: {count:,} photographs</h3>"
+            + summary(compare.summary(judged, list(tables.METRICS))).data
+        )
+        parts.append(contrasts(judged).data)
+        parts.append(tables.table(hues.biases(judged), dict.fromkeys(metrics.HUES, "{:+.1%}")).data)
+    return HTML("".join(parts) or "<p>This study was judged on no other photographs.</p>")
 
 
 def grid(found: compare.Study, count: int) -> pictures.Photographs:
@@ -109,7 +142,7 @@ def grid(found: compare.Study, count: int) -> pictures.Photographs:
     names = found.photographs(found.experiments[0]).set_index("row").category.reindex(drawn).to_numpy()
     chosen = evaluate.of_each(names, count)
     columns = {"input": gray(shown["truth"][chosen])} | {
-        found.label(name): shown[name][chosen] for name in found.experiments
+        found.label(name): shown[name][chosen] for name in found.experiments if name in shown
     }
     captions = [str(name).rsplit("/", 1)[-1].replace("_", " ") for name in names[chosen]]
     truth = shown["truth"][chosen]

@@ -14,6 +14,7 @@ from koala.study.plan import (
     distillation,
     extractors,
     features_of,
+    is_here,
     load,
     parameters,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "extractors",
     "features_of",
     "forget_failures",
+    "is_here",
     "load",
     "outcome",
     "parameters",

@@ -43,8 +43,10 @@ def common_seeds(study: Study, first: str, second: str) -> list[int]:
 def without_network(study: Study) -> list[tuple[str, str, str]]:
     """(label, experiment, method) of every row that needs no network, in the order of koala.experiment.baselines.METHODS."""
     lines, texts = [], baselines.METHODS
+    several = len({study.tested(name) for name in study.experiments}) > 1
     for name, _, method in study.methods():
         of = f" of {study.label(name)}" * (method in baselines.OF_FEATURES)
+        of += f" ({study.tested(name):,} photographs)" * several
         lines.append((texts[method] + of, name, method))
     return sorted(lines, key=lambda line: list(texts).index(line[2]))
 
@@ -104,14 +106,19 @@ def contrasts(study: Study) -> list[dict]:
 def earned(study: Study) -> list[dict]:
     """Each network with a trained extractor minus the best that needs no network and knows the same features, linear colour,
     and minus colour by lightness of the true category, in CIEDE2000: what its convolutions have earned."""
-    lines = {(study.extractor(name), method): (label, name) for label, name, method in without_network(study)}
+    lines = {
+        (method in baselines.OF_FEATURES and study.extractor(name), method, study.tested(name)): (label, name)
+        for label, name, method in without_network(study)
+    }
     rows = []
     for name in study.experiments:
         config = study.config(name)
         if config["backbone"] == "none" or study.untrained(name) or config["feature_source"] != "image":
             continue
-        keys = [(study.extractor(name), "linear")] + [key for key in lines if key[1] == "category"]
-        for key in keys:
+        for key in (
+            (study.extractor(name), "linear", study.tested(name)),
+            (False, "category", study.tested(name)),
+        ):
             if key in lines:
                 label, other = lines[key]
                 values = study.values(name, "ciede2000") - study.values(other, "ciede2000", key[1])[:1]

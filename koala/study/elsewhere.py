@@ -60,6 +60,11 @@ def write(judged: Study, name: str) -> None:
     export.write_table(export.folder(judged.plan) / f"elsewhere-{name}", tables)
 
 
+def names(study: Study) -> list[str]:
+    """The data sets that the study was judged on, besides its own."""
+    return sorted(path.name.partition("-")[2] for path in export.folder(study.plan).glob("elsewhere-*"))
+
+
 def read(study: Study, name: str) -> Study:
     """What was exported, as a study. Raises KoalaError where nothing was."""
     target = export.folder(study.plan) / f"elsewhere-{name}"

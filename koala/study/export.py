@@ -72,10 +72,13 @@ def complete(plan, runs: dict) -> None:
 
 def drawn(study: Study) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Row numbers (n,) of the seeded draw and its photographs (n,S,S,3) uint8: "truth", and as each experiment's first seed
-    coloured them."""
+    coloured them. Experiments on fewer or more photographs than the first, which drew others, are not among them."""
     shown, rows, truth = {}, None, None
+    split = study.first(study.experiments[0]).result["photographs"]
     for name in study.experiments:
         run = study.first(name)
+        if run.result["photographs"] != split:
+            continue
         if run.folder.parent == folder(study.plan):
             shown[name] = packing.strip(run.folder / "drawn.jpg")
             rows, truth = (

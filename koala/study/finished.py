@@ -61,16 +61,17 @@ class Study:
         return self._lines[key]
 
     def methods(self) -> list[tuple[str, int, str]]:
-        """(experiment, seed, method) of the rows that need no network: those of the photographs once, and those of
-        features for each extractor, from the first run that has them."""
+        """(experiment, seed, method) of the rows that need no network: for each test split those of the photographs once, and
+        those of features for each extractor, from the first run that has them."""
         rows, seen = [], set()
         for (name, seed), run in self.runs.items():
             config, extractor = run.config, self.extractor(name)
             plain = config["feature_source"] == "image" and not config["feature_dims"]
             for method in baselines.METHODS:
                 of_features = method in baselines.OF_FEATURES
-                key = (method, extractor if of_features else "")
-                if key not in seen and (plain or not of_features) and len(self.lines(name, seed, method)):
+                count = len(self.lines(name, seed, method))
+                key = (method, extractor if of_features else "", count)
+                if key not in seen and (plain or not of_features) and count:
                     seen.add(key)
                     rows.append((name, seed, method))
         return rows
@@ -85,6 +86,10 @@ class Study:
     def has(self, experiment: str, *columns: str) -> bool:
         """Whether the run has these columns: an older koala may have written it."""
         return set(columns) <= set(self.first(experiment).per_image)
+
+    def tested(self, experiment: str) -> int:
+        """Photographs in the experiment's test split."""
+        return len(self.lines(experiment, self.seeds(experiment)[0]))
 
     def photographs(self, experiment: str) -> pd.DataFrame:
         """row, path and category of the test photographs, in row order."""

@@ -44,4 +44,4 @@ def by_photographs(*studies: compare.Study) -> pd.DataFrame:
                 "high": high,
             }
             rows.append(row | {"steps": steps, "seeds": len(compare.common_seeds(study, own, none))})
-    return pd.DataFrame(rows).sort_values("photographs", ignore_index=True)
+    return pd.DataFrame(rows).sort_values("photographs", ignore_index=True) if rows else pd.DataFrame()

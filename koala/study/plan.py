@@ -1,6 +1,7 @@
 """A study: which experiments, seeds, data and scale. params/studies/NAME.yaml, and where its parts are kept."""
 
 import dataclasses
+import glob
 import os
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from koala.system import paths, yaml_files
 from koala.system.errors import KoalaError, nearest
 
 PARAMS = paths.ROOT / "params"
-KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "distill", "probe", "parts"}
+KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "distill", "elsewhere", "probe", "parts"}
 PART_KEYS = {"experiments", "seeds", "scale", "suffix"}
 
 _NAMES, _VALUES = (list, "a list: [one, two]"), (dict, "parameters with their values, one a line")
@@ -20,6 +21,7 @@ KINDS = {
     "data": _VALUES,
     "scale": _VALUES,
     "distill": _VALUES,
+    "elsewhere": _VALUES,
     "title": (str, "text"),
     "about": (str, "text"),
     "probe": (str, "an experiment's name, or empty quotes for none"),
@@ -51,6 +53,7 @@ class Study:
     """experiments: names of files in params/experiments, or of a part's, with its suffix. parts: what runs, in this order; where it
     is empty, every experiment over every seed. data: parameters of data.ipynb. scale: overrides for all runs.
     distill: backbone -> parameters of pretrain.ipynb, for experiments with weights=distilled.
+    elsewhere: parameters of data.ipynb for other photographs, on which the networks are judged once they are trained.
     probe: the experiment whose extractor probe.ipynb looks into, or "". about: what the study is for, and what it
     cannot show, in one to three sentences for its pages."""
 
@@ -64,6 +67,7 @@ class Study:
     about: str = ""
     parts: list = dataclasses.field(default_factory=list)
     distill: dict = dataclasses.field(default_factory=dict)
+    elsewhere: dict = dataclasses.field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -106,7 +110,10 @@ def load(name: str) -> Study:
     study = Study(name=path.stem, **(_with_parts(path, values) if "parts" in values else values))
     if not study.experiments or not study.seeds:
         raise KoalaError(f"{path}: a study needs at least one experiment and one seed.")
-    config.from_dict(config.DataConfig, study.data)
+    for photographs in (study.data, study.elsewhere):
+        config.from_dict(config.DataConfig, photographs)
+    if study.elsewhere and _name(study.elsewhere) == _name(study.data):
+        raise KoalaError(f"{path}: 'elsewhere' must have another name than 'data': they are two data sets.")
     for backbone in study.distill:
         config.from_dict(config.PretrainConfig, distillation(study, backbone))
     for seed in study.seeds:
@@ -127,11 +134,15 @@ def _chosen(values: dict, study: str) -> dict:
     source = os.environ.get("KOALA_SOURCE")
     if not source:
         return values
-    name = values.get("name", "photos")
+    name = _name(values)
     return values | {
         "source": source,
         "name": f"{study}-data" if name == "photos" and source != "photos" else name,
     }
+
+
+def _name(photographs: dict) -> str:
+    return photographs.get("name", "photos")
 
 
 def parameters(study: Study, experiment: str, seed: int) -> dict:
@@ -140,7 +151,7 @@ def parameters(study: Study, experiment: str, seed: int) -> dict:
     One process a run, unless the study says otherwise: several runs at a time are what fills several GPUs."""
     part = study.part(experiment)
     values = {"processes": 1} | yaml_files.read(_named("experiments", part.files()[experiment]))
-    shared = {"dataset": study.data.get("name", "photos"), "image_size": _stored(study)}
+    shared = {"dataset": _name(study.data), "image_size": _stored(study)}
     return values | shared | study.scale | part.scale | {"seed": seed}
 
 
@@ -170,8 +181,14 @@ def features_of(study: Study, experiment: str) -> str:
 
 def distillation(study: Study, backbone: str) -> dict:
     """Parameters of pretrain.ipynb that make the distilled weights of a backbone on the study's photographs."""
-    shared = {"dataset": study.data.get("name", "photos"), "image_size": _stored(study), "backbone": backbone}
+    shared = {"dataset": _name(study.data), "image_size": _stored(study), "backbone": backbone}
     return shared | study.distill[backbone]
+
+
+def is_here(photographs: dict) -> bool:
+    """Whether the source of a data set is a path that exists, or a name; False for none. A light check, for the graph."""
+    parts = photographs.get("source", "").split(",")
+    return all(part and ("/" not in part or glob.glob(str(paths.ROOT / part.strip()))) for part in parts)
 
 
 def command_line(values: dict) -> list[str]:

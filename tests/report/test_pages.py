@@ -12,7 +12,7 @@ from made_study import made_study
 
 from koala import study
 from koala.report import answers, facts, overview, pages, render, tables
-from koala.study import compare
+from koala.study import compare, elsewhere
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -135,6 +135,17 @@ def test_the_answer_follows_the_numbers():
     text = " ".join(first())
     assert "untrained: not shown to differ from no extractor" in text or "untrained: worse than" in text
     assert "over photographs and, where there are several, seeds" in text
+
+
+def test_what_was_judged_elsewhere_is_told(tmp_path, monkeypatch):
+    monkeypatch.setenv("KOALA_REPORTS", str(tmp_path))
+    found = made_study()
+    assert not any("another data set" in text for text in facts.gather(found)["answers"])
+    monkeypatch.setattr(elsewhere, "names", lambda _: ["beach"])
+    monkeypatch.setattr(elsewhere, "read", lambda *_: made_study(efficientnet=-3.0))
+    (told,) = [text for text in facts.gather(found)["answers"] if "another data set" in text]
+    assert told.startswith("On 120 photographs of another data set (beach), efficientnet reaches 9.")
+    assert "efficientnet minus no-extractor: \N{MINUS SIGN}3." in told
 
 
 def test_the_index_over_all_studies_is_made_from_their_summaries(tmp_path, monkeypatch):

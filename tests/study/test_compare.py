@@ -85,6 +85,15 @@ def test_a_network_has_earned_what_it_is_better_than_linear_colour():
     ]  # never the untrained one's
 
 
+def test_each_test_split_has_its_own_rows_without_a_network():
+    half = make_run(0, -0.2)
+    half.per_image = half.per_image[half.per_image.row < 150]
+    study = make_study(all=[make_run(0, -1.0)], half=[half])
+    labels = [label for label, _, method in compare.without_network(study) if method == "gray"]
+    assert labels == ["gray (no colour) (300 photographs)", "gray (no colour) (150 photographs)"]
+    assert [row["difference"] for row in compare.earned(study)] == pytest.approx([-1.5, -0.7])
+
+
 def test_mse_is_compared_as_the_report_did():
     study = make_study(a=[make_run(0, 1.0)], b=[make_run(0, 0.0)])
     expected = ((TRUTH + 1) ** 2).mean() / (TRUTH**2).mean() - 1

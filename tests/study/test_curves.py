@@ -49,3 +49,4 @@ def test_the_gain_over_photographs_is_that_of_each_pair():
         [-1.0, -0.2]
     )
     assert list(gains.curves(studies[0])) == ["own minus none"]
+    assert not len(gains.by_photographs(make_study(alone=[make_run(0, 0.0)])))

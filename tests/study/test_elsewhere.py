@@ -8,7 +8,8 @@ from PIL import Image
 
 from koala import data, experiment, study
 from koala.config import RunConfig
-from koala.study import compare, elsewhere, export
+from koala.report import show_study
+from koala.study import compare, elsewhere
 from koala.system.errors import KoalaError
 
 CPU = torch.device("cpu")
@@ -79,4 +80,6 @@ def is_a_study_that_is_exported_and_read_back(own, others):
     )
     with pytest.raises(KoalaError, match="was not judged on 'moon'"):
         elsewhere.read(own, "moon")
-    assert (export.folder(own.plan) / "elsewhere-others").exists()
+    assert elsewhere.names(own) == ["others"]
+    page = show_study.elsewhere(own).data
+    assert "others: 12 photographs" in page and "colour by lightness" in page and "own minus none" not in page

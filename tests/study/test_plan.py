@@ -51,6 +51,16 @@ def test_a_study_without_parts_runs_every_experiment_over_every_seed():
     assert len(plan.runs()) == len(plan.experiments) * len(plan.seeds)
 
 
+def test_other_photographs_are_a_second_data_set_that_may_be_missing(write, tmp_path):
+    other = "elsewhere: {source: %s, name: %s}\n"
+    plan = study.load(write(PARTS + other % (tmp_path / "gone.zip", "others")))
+    assert not study.is_here(plan.elsewhere) and not study.is_here({})
+    (tmp_path / "gone.zip").touch()
+    assert study.is_here(plan.elsewhere)
+    with pytest.raises(KoalaError, match="must have another name than 'data'"):
+        study.load(write(PARTS + other % (tmp_path / "gone.zip", "photos")))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "words"),
     [
