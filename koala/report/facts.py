@@ -1,7 +1,12 @@
 """A study's numbers as one JSON file, reports/STUDY/summary.json: what its index and the index over all studies show."""
 
+import hashlib
+
 from koala.report import answers, tables
 from koala.study import claims, compare
+from koala.system import paths
+
+MAKERS = ("notebooks/analysis.ipynb", "notebooks/experiment.ipynb", "koala/report/templates/**/*.*")
 
 SETTINGS = (
     "network",
@@ -27,6 +32,7 @@ def gather(found: compare.Study) -> dict:
     first = next(iter(found.runs.values()))
     return {
         "name": plan.name,
+        "made_from": made_from(),
         "title": plan.title,
         "about": plan.about,
         "demo": demo,
@@ -48,6 +54,14 @@ def gather(found: compare.Study) -> dict:
         ),
         "commits": sorted({run.env["commit"] for run in found.runs.values()}),
     }
+
+
+def made_from() -> str:
+    """Hash of the notebooks and templates that a study's pages are made from: pages with another one are older or newer."""
+    digest = hashlib.sha256()
+    for path in sorted(path for pattern in MAKERS for path in paths.ROOT.glob(pattern)):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def _experiment(found, row: dict) -> dict:

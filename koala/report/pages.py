@@ -34,7 +34,7 @@ def render_study(name: str) -> Path:
     known = _numbers(name)
     if known:
         paths.write_json(plan.reports / "summary.json", known)
-        paths.write_text(plan.reports / "results.md", markdown_table(known))
+        paths.write_text(plan.reports / "results.md", results(known))
     write_index(plan, known)
     if not answers.is_demo(plan):  # it is no part of the study, and its pages are not in git
         overview.write()
@@ -123,13 +123,19 @@ def best(known: dict) -> dict[str, float]:
     }
 
 
-def markdown_table(known: dict) -> str:
-    """Means over seeds as a Markdown table, trivial baselines first: what the README shows."""
+def results(known: dict) -> str:
+    """A study's answer, means over seeds (those without a network first) and claims as Markdown: what the README shows."""
     rows = [
         {"": row["label"], "seeds": "" if row["trivial"] else row["seeds"], **tables.numbers(row)}
         for row in known["experiments"]
     ]
-    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) + "\n"
+    claims = [{key: row[key] for key in ("claim", "reads", "measured")} for row in known["claims"]]
+    parts = ["\n".join(f"- {sentence}" for sentence in known["answers"]), _markdown(rows), _markdown(claims)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _markdown(rows: list[dict]) -> str:
+    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) if rows else ""
 
 
 def verdict(name: str) -> int:
@@ -170,7 +176,9 @@ def write_index(plan: study.Study, known: dict) -> None:
         with paths.atomic_path(plan.reports / "photographs.jpg") as temporary:
             temporary.write_bytes(base64.b64decode(pictures[-1]["image/jpeg"]))
     files = (
-        [("all numbers of this page", "summary.json"), ("table for Markdown", "results.md")] if known else []
+        [("all numbers of this page", "summary.json"), ("the same for Markdown", "results.md")]
+        if known
+        else []
     )
     body, date = study_body(plan, known), render.executed(analysis)
     around = {"home": [overview.HOME], "kicker": plan.name, "downloads": files}

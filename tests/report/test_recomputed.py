@@ -1,11 +1,12 @@
 """What stands in reports/ follows from the numbers beside it: a study's summary is made again from reports/STUDY/runs, without
-photographs and without runs, and is the one that its pages were made from."""
+photographs and without runs, and is the one that its pages were made from, by the notebooks and templates of today. What README
+says of a study is what stands there."""
 
 import json
 
 import pytest
 
-from koala.report import facts
+from koala.report import facts, pages
 from koala.study import compare
 from koala.system import paths
 
@@ -18,7 +19,22 @@ STUDIES = sorted(
 def test_a_studys_summary_is_made_again_from_its_exported_numbers(name):
     again = json.loads(json.dumps(facts.gather(compare.load(name)), default=str))
     kept = paths.read_json(paths.ROOT / "reports" / name / "summary.json")
-    assert again == kept
+    made = {"made_from": None}
+    assert again | made == kept | made
+    assert again["made_from"] == kept["made_from"], (
+        f"older than notebooks or templates: make report STUDY={name}"
+    )
+    text = (paths.ROOT / "reports" / name / "results.md").read_text(encoding="utf-8")
+    assert text == pages.results(kept)
+
+
+def test_the_readme_says_what_the_main_study_says():
+    """Of studies whose numbers are exported; README shows the one whose sentences it begins its results with."""
+    readme = (paths.ROOT / "README.md").read_text(encoding="utf-8")
+    shown = [name for name in STUDIES if f"<!-- reports/{name}/results.md -->" in readme]
+    assert bool(shown) == bool(STUDIES)
+    for name in shown:
+        assert (paths.ROOT / "reports" / name / "results.md").read_text(encoding="utf-8") in readme
 
 
 @pytest.mark.parametrize("name", STUDIES)
