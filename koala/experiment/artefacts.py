@@ -8,6 +8,7 @@ import hashlib
 import importlib.metadata
 import io
 import json
+import math
 import os
 import platform
 import re
@@ -47,6 +48,15 @@ class Run:
     @property
     def remark(self) -> str:
         return remark(self.config["backbone"], self.env["weights"])
+
+    @property
+    def parameters(self) -> int:
+        """Trained parameters of the network: those in model.safetensors, or what result.json says of an exported run."""
+        path = Path(self.folder) / "model.safetensors"
+        if not path.exists():
+            return self.result["parameters"]
+        with safetensors.safe_open(path, "np") as file:
+            return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
 
 
 def remark(backbone: str, weights: dict) -> str:

@@ -24,7 +24,7 @@ from koala.report.style import (
     wrapped,
 )
 
-__all__ = ["bars", "compare_curves", "curves", "forest", "live_curve", "show_svg"]
+__all__ = ["against", "bars", "compare_curves", "curves", "forest", "live_curve", "show_svg"]
 NAMES = {"train_loss": "training loss", "val_loss": "validation loss"}
 ENDS = ("low", "difference", "high")
 CUT = 5  # an axis is cut where the first epochs lie above so many times the rest
@@ -147,6 +147,30 @@ def forest(groups: dict, metric: str, title: str = "") -> Figure:
         axis.margins(x=0.16)
         sns.despine(ax=axis, left=True)
         return finished(figure, title)
+
+
+def against(table, metric: str, costs: dict[str, str]) -> Figure:
+    """A metric against what it costs: one panel for each of `costs` (column -> its name), one marker for each line.
+
+    table: DataFrame with the columns label, mean, low, high (NaN: no interval) and those of `costs`."""
+    looks = list(
+        zip(itertools.cycle(MARKERS), itertools.cycle(sns.color_palette("colorblind", 10)), range(len(table)))
+    )
+    with style():
+        figure = Figure(figsize=(WIDTH, 3.6 + 0.14 * len(table)), layout="constrained")
+        for axis, (column, name) in zip(
+            figure.subplots(1, len(costs), sharey=True), costs.items(), strict=True
+        ):
+            for (marker, colour, _), row in zip(looks, table.to_dict("records"), strict=True):
+                axis.vlines(row[column], row["low"], row["high"], colors=[colour], linewidth=2, alpha=0.5)
+                axis.scatter(
+                    row[column], row["mean"], color=colour, marker=marker, s=46, zorder=3, label=row["label"]
+                )
+            axis.set(xlabel=name, xlim=(0, None))
+        figure.axes[0].set_ylabel(metric)
+        handles, labels = figure.axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        return finished(figure)
 
 
 def _point(axis, height, row, colour, marker, digits, limit) -> None:

@@ -7,7 +7,7 @@ from IPython.display import HTML
 from koala import metrics
 from koala.experiment import evaluate
 from koala.report import answers, pictures, tables
-from koala.report.charts import forest, show_svg
+from koala.report.charts import against, forest, show_svg
 from koala.report.show_run import gray
 from koala.study import claims, compare, export, gains, hues
 from koala.study import elsewhere as others
@@ -111,6 +111,22 @@ def gain_by_photographs(found: compare.Study):
         for row in rows.to_dict("records")
     ]
     return show_svg(forest({"": lines}, "difference in CIEDE2000 (left of 0: the extractor helps)"))
+
+
+def costs(found: compare.Study, summary: pd.DataFrame):
+    """CIEDE2000 of the networks with mean squared error against their trained parameters and the time of their training."""
+    rows = []
+    for line in summary[~summary.trivial].to_dict("records"):
+        runs = [found.runs[line["experiment"], seed] for seed in found.seeds(line["experiment"])]
+        if runs[0].config["loss"] == "mse":
+            minutes = np.mean([run.result["train_seconds"] for run in runs]) / 60
+            ends = {end: line[f"ciede2000_{end}"] for end in ("low", "high")}
+            cost = {"parameters": runs[0].parameters / 1e6, "minutes": minutes}
+            rows.append({"label": line["label"], "mean": line["ciede2000"], **ends, **cost})
+    if not rows:
+        return HTML("<p>This study has no network with mean squared error.</p>")
+    names = {"parameters": "trained parameters, millions", "minutes": "minutes of training per run"}
+    return show_svg(against(pd.DataFrame(rows), "CIEDE2000 (lower is better)", names))
 
 
 def claims_table(found: compare.Study) -> HTML:

@@ -95,7 +95,9 @@ def drawn(study: Study) -> tuple[np.ndarray, dict[str, np.ndarray]]:
 
 def _write_run(target: Path, run: artefacts.Run, lines: pd.DataFrame) -> None:
     weights = {key: run.env["weights"].get(key) for key in WEIGHTS if key in run.env["weights"]}
-    result = {key: value for key, value in run.result.items() if key != "sha256"}
+    result = {key: value for key, value in run.result.items() if key != "sha256"} | {
+        "parameters": run.parameters
+    }
     config = run.config | {
         "result_file": "",
         "weights": Path(run.config["weights"]).name,

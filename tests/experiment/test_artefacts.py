@@ -15,6 +15,7 @@ from koala import experiment
 from koala.colorize import packed
 from koala.config import RunConfig
 from koala.experiment import artefacts
+from koala.model import Koala
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -59,6 +60,7 @@ def files_up_to(size: int):
 
 def test_training_again_loses_nothing_where_the_disk_is_full(config):
     first = train(config)
+    assert first.parameters == sum(weights.numel() for weights in Koala(0).parameters())
     before = contents(first.folder)
     with files_up_to(2**20), pytest.raises(KoalaError, match=r"could not write .*again/checkpoint"):
         train(dataclasses.replace(config, resume=False))

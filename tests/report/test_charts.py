@@ -139,6 +139,20 @@ def test_forest_draws_each_difference_and_its_interval_about_zero():
     assert "\u2190 \u22129.00, off the scale" in texts(axis.figure)
 
 
+def test_a_metric_against_its_costs_has_a_panel_for_each():
+    table = pd.DataFrame(
+        {"label": ["a", "b"], "mean": [11.0, 10.0], "low": [10.5, 9.5], "high": [11.5, 10.5]}
+    )
+    table = table.assign(parameters=[6.0, 0.5], minutes=[40.0, 80.0])
+    figure = charts.against(table, "CIEDE2000", {"parameters": "millions", "minutes": "minutes"})
+    assert [axis.get_xlabel() for axis in figure.axes] == ["millions", "minutes"]
+    for axis, column in zip(figure.axes, ("parameters", "minutes"), strict=True):
+        dots = [group for group in axis.collections if isinstance(group, PathCollection)]
+        points = [tuple(one.get_offsets()[0]) for one in dots]
+        assert points == list(zip(table[column], table["mean"], strict=True))
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
+
+
 def test_grid_shows_the_very_colours():
     colours = np.zeros((2, 8, 8, 3), np.uint8)
     colours[0], colours[1] = (200, 30, 40), (20, 60, 210)

@@ -30,7 +30,12 @@ def trained(tmp_path, monkeypatch):
     )
     for run in study.runs.values():
         run.config["result_file"] = "/machine/result.json"
-        run.result = {"photographs": {"test": 300}, "sha256": {"model": "x"}, "status": "finished"}
+        run.result = {
+            "photographs": {"test": 300},
+            "parameters": 5,
+            "sha256": {"model": "x"},
+            "status": "finished",
+        }
         for column in ("psnr", "ssim", "auc", "colourfulness", "colourfulness_true"):
             run.per_image[column] = np.random.default_rng(len(column)).uniform(0, 1, len(run.per_image))
         run.per_image = packing.rounded(run.per_image)
