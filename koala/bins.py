@@ -7,13 +7,14 @@ import torch
 from koala import lab
 from koala.system.errors import KoalaError
 
+GRID = 10.0  # side of a cell of the a*b* plane
 GRAY = 5.0  # a photograph without |a*| or |b*| above this is gray (the released code of Zhang et al.)
 
 
-def count_bins(ab: torch.Tensor, grid: float = 10.0) -> torch.Tensor:
-    """(N,2,H,W) in a*b* units -> (Q,) int64: pixels whose nearest cell is q. Gray pictures, which `rebalanced` leaves
-    out, are not counted. Sum the counts of all batches of the TRAINING set to a prior."""
-    bins = lab.gamut_bins(grid)
+def count_bins(ab: torch.Tensor) -> torch.Tensor:
+    """(N,2,H,W) in a*b* units -> (Q,) int64: pixels whose nearest cell is q. Gray photographs,
+    which `rebalanced` leaves out, are not counted. The sum over all batches of the TRAINING set is a prior."""
+    bins = lab.gamut_bins(GRID)
     ab = ab.float()[coloured(ab)]
     index, _ = Finder(bins, 1)(ab.movedim(1, -1))
     return torch.bincount(index.flatten(), minlength=len(bins))
@@ -21,7 +22,7 @@ def count_bins(ab: torch.Tensor, grid: float = 10.0) -> torch.Tensor:
 
 def smooth_prior(counts, bins: torch.Tensor, sigma: float = 5.0) -> torch.Tensor:
     """Counts (Q,) over bins (Q,2) -> p~ (Q,) float32 that sums to 1: each cell's share spread by a Gaussian of
-    sigma a*b* units over the cells, none of it lost outside the gamut. KoalaError on counts of another grid, or none."""
+    sigma a*b* units over the cells, none of it lost outside the gamut. KoalaError on counts of other bins, or none."""
     counts = torch.as_tensor(counts).double().cpu()
     if (
         counts.shape != (len(bins),)
@@ -30,7 +31,7 @@ def smooth_prior(counts, bins: torch.Tensor, sigma: float = 5.0) -> torch.Tensor
         or counts.sum() <= 0
     ):
         raise KoalaError(
-            f"the prior must be {len(bins)} counts, not negative and not all 0 (no coloured picture?), "
+            f"the prior must be {len(bins)} counts, not negative and not all 0 (no coloured photograph?), "
             f"got shape {tuple(counts.shape)} with sum {counts.sum():g}."
         )
     kernel = torch.exp(-torch.cdist(bins.double(), bins.double()).square() / (2 * sigma**2))

@@ -3,12 +3,15 @@
 koala.system.parameters checks a notebook's values against them; `check` and `from_dict` are its face here.
 """
 
+import contextlib
 import dataclasses
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from koala.system.parameters import check, from_dict
+from koala.system import paths
+from koala.system.errors import KoalaError, nearest
+from koala.system.parameters import check, from_dict, shorten
 
 __all__ = ["check", "from_dict"]
 
@@ -33,6 +36,22 @@ DataName = Annotated[
         description="letters, digits, dots, '-' and '_', 100 at most",
     ),
 ]
+
+WEIGHTS = ("auto", "imagenet", "untrained", "distilled")  # of an extractor; or a file
+
+
+def _known_weights(value: str) -> str:
+    """Raises KoalaError where it is none of WEIGHTS and no file of weights."""
+    with contextlib.suppress(KoalaError):
+        if value in WEIGHTS or paths.resolve(value).suffix in (".pth", ".safetensors"):
+            return value
+    raise KoalaError(
+        f"must be {', '.join(WEIGHTS)} or an existing .pth or .safetensors file, not {shorten(repr(value))}"
+        f"{nearest(value, WEIGHTS)}"
+    )
+
+
+Weights = Annotated[str, AfterValidator(_known_weights)]
 
 # These say where or how a run is computed, or where its summary goes; what is learned does not depend on them.
 VOLATILE = ("resume", "device", "compile", "processes", "result_file", "checkpoint_minutes")
@@ -60,7 +79,7 @@ class RunConfig(Identified):
     max_images: Count = 0
     network: Literal["koala", "pyramid"] = "koala"
     backbone: str = "efficientnet"
-    weights: str = "auto"
+    weights: Weights = "auto"
     layer: Literal["logits", "features"] = "logits"
     feature_dims: Count = 0
     feature_source: Literal["image", "shuffled", "zero", "category"] = "image"
@@ -107,7 +126,7 @@ class FeaturesConfig:
     image_size: ImageSize = 64
     max_images: Count = 0
     backbone: str = "efficientnet"
-    weights: str = "auto"
+    weights: Weights = "auto"
     layer: Literal["logits", "features"] = "logits"
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: Device = "auto"
@@ -160,7 +179,7 @@ class BenchmarkConfig:
 
 @dataclasses.dataclass(frozen=True)
 class PretrainConfig(Identified):
-    """Parameters of pretrain.ipynb: an extractor's network taught another extractor's logits of gray photographs."""
+    """Parameters of pretrain.ipynb: one extractor's network is taught the logits of another."""
 
     dataset: str = "photos"
     image_size: ImageSize = 64

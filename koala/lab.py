@@ -1,4 +1,4 @@
-"""sRGB <-> CIELAB, and the one place where a picture becomes what the networks see.
+"""sRGB <-> CIELAB, and the one place where a photograph becomes what the networks see.
 
 Conventions as in scikit-image's colorconv: sRGB (IEC 61966-2-1), illuminant D65, 2 degree observer, XYZ of white
 (0.95047, 1, 1.08883). L* in [0, 100]; inside sRGB a* in [-86.2, 98.3] and b* in [-107.9, 94.5]. Everything is
@@ -25,7 +25,7 @@ RGB_FROM_XYZ = tuple(map(tuple, torch.tensor(XYZ_FROM_RGB, dtype=torch.float64).
 def rgb_to_lab(rgb: torch.Tensor) -> torch.Tensor:
     """(N,3,H,W) sRGB, uint8 or float in [0, 1] -> (N,3,H,W) float32 Lab. KoalaError on another shape, type, range."""
     _check_rgb(rgb)
-    with _float32(rgb):
+    with float32(rgb):
         linear = _linear(rgb)
         f = [_f(_mix(linear, row) / white) for row, white in zip(XYZ_FROM_RGB, WHITE, strict=True)]
         return torch.stack([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])], 1)
@@ -35,7 +35,7 @@ def lab_to_rgb(lab: torch.Tensor) -> torch.Tensor:
     """(N,3,H,W) Lab -> (N,3,H,W) uint8 sRGB: clipped to the gamut, rounded to the nearest, so that every uint8
     colour survives the way to Lab and back. KoalaError on another shape or type."""
     _check(lab, 3, "lab")
-    with _float32(lab):
+    with float32(lab):
         L, a, b = lab.float().unbind(1)
         y = (L + 16) / 116
         f = (y + a / 500, y, (y - b / 200).clamp_min(0))  # scikit-image clips this one, too
@@ -48,7 +48,7 @@ def luma(rgb: torch.Tensor) -> torch.Tensor:
 
     Rec.601 weights on the gamma-coded values, as JPEG's Y and PIL's convert("L") have it. It is not L*."""
     _check_rgb(rgb)
-    with _float32(rgb):
+    with float32(rgb):
         gray = _mix(rgb.float(), LUMA)[:, None]
         return (gray / 255 if rgb.dtype == torch.uint8 else gray).clamp(0, 1)
 
@@ -56,8 +56,8 @@ def luma(rgb: torch.Tensor) -> torch.Tensor:
 def network_inputs(rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(N,3,H,W) sRGB -> L_norm (N,1,H,W) in [-1, 1] for the encoder, gray (N,1,H,W) in [0, 1] for the extractor.
 
-    The encoder gets L* of the picture, the extractor its luma (Baldassarre et al. 2017). These differ where a
-    picture is colourful: pure blue has L* 32.3, its gray photograph only 10.8. Training, test and use all pass here.
+    The encoder gets L* of the photograph, the extractor its luma (Baldassarre et al. 2017). These differ where it is
+    colourful: pure blue has L* 32.3, in a gray photograph only 10.8. Training, evaluation and use all call this.
     """
     return training_pair(rgb)[0], luma(rgb)
 
@@ -154,7 +154,8 @@ def _mix(channels, weights):
     return weights[0] * x + weights[1] * y + weights[2] * z
 
 
-def _float32(tensor):
+def float32(tensor: torch.Tensor):
+    """Context: outside autocast on the tensor's device."""
     return torch.autocast(tensor.device.type, enabled=False)
 
 
@@ -179,7 +180,7 @@ def _check_rgb(rgb):
 
 
 def check_all_colours(progress=print) -> tuple[float, int]:
-    """Every one of the 16,777,216 sRGB colours: (largest |Lab - scikit-image|, how many change on the way back)."""
+    """Every one of the 16,777,216 sRGB colours: (largest |Lab - scikit-image|, number that change on the way back)."""
     from skimage.color import rgb2lab  # needed by this check only
 
     worst, changed = 0.0, 0

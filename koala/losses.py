@@ -2,7 +2,7 @@
 
 All take the network's output at HALF resolution (the last upsampling repeats pixels) and the target at full
 resolution, and work in float32 outside autocast. A value is a mean over batch and pixels, never a sum, so it does not
-depend on batch size or picture size; over the two channels mse takes the mean, the others the sum.
+depend on batch size or image size; over the two channels mse takes the mean, the others the sum.
 `mse` and both `crossentropy` are exactly the full-resolution losses. `binned` and `rebalanced` encode the target averaged
 over 2x2 pixels: a colour class has no exact half-resolution identity.
 """
@@ -15,13 +15,13 @@ import torch
 from torch.nn import functional as F
 
 from koala import lab
-from koala.bins import Finder, class_weights, coloured, count_bins, smooth_prior
+from koala.bins import GRID, Finder, class_weights, coloured, count_bins, smooth_prior
 from koala.system.errors import KoalaError, nearest
 
 __all__ = ["LOSSES", "Loss", "build", "class_weights", "count_bins", "smooth_prior"]
 
 # The papers' values, which no study varies. Zhang et al.: 5 nearest cells of a grid of 10, Gaussian of 5, half uniform.
-NEIGHBOURS, SIGMA, UNIFORM, GRID = 5, 5.0, 0.5, 10.0
+NEIGHBOURS, SIGMA, UNIFORM = 5, 5.0, 0.5
 SPAN = 110.0  # of `binned`, in a*b*: sRGB reaches 107.9
 
 
@@ -68,19 +68,20 @@ def mse() -> Loss:
     MSE(up(y), t) = MSE(y, mean of t over 2x2) + the variance of t within 2x2, which no output can change."""
 
     def compute(output, ab_norm):
-        with _float32(output):
+        with lab.float32(output):
             y, t = _pair(output, ab_norm, 2)
             mean = F.avg_pool2d(t, 2)  # (N, 2, H/2, W/2)
             n, c, h, w = mean.shape
             within = (t.view(n, c, h, 2, w, 2) - mean.view(n, c, h, 1, w, 1)).square().mean()
             return F.mse_loss(y, mean) + within
 
-    return Loss("mse", None, False, compute, _as_it_is)
+    return Loss("mse", None, False, compute, torch.Tensor.float)
 
 
 def crossentropy() -> Loss:
     """torch's cross-entropy with two continuous channels: how we read the report's fourth experiment, whose formula it
-    does not give, kept to see whether it fails as the report says. x = (x_a, x_b) are taken for the logits of two classes, t = ab_norm for their probabilities.
+    does not give, kept to see whether it fails as the report says. x = (x_a, x_b) are taken for the logits of two
+    classes, t = ab_norm for their probabilities.
 
     What it minimizes, with d = x_a - x_b, is t_a softplus(-d) + t_b softplus(d). So
     - only the difference d is trained: x_a + x_b, and with it hue and strength of the colour, gets no gradient;
@@ -91,11 +92,11 @@ def crossentropy() -> Loss:
     It is linear in t, hence equal to the full-resolution value when t is averaged over 2x2 pixels."""
 
     def compute(output, ab_norm):
-        with _float32(output):
+        with lab.float32(output):
             y, t = _pair(output, ab_norm, 2)
             return -(F.avg_pool2d(t, 2) * F.log_softmax(y, 1)).sum(1).mean()
 
-    return Loss("crossentropy", None, False, compute, _as_it_is)
+    return Loss("crossentropy", None, False, compute, torch.Tensor.float)
 
 
 def crossentropy_unit() -> Loss:
@@ -106,7 +107,7 @@ def crossentropy_unit() -> Loss:
     a* + b* is 0 in every pixel: of the colour plane only the line from green-yellow to violet-blue can be painted."""
 
     def compute(output, ab_norm):
-        with _float32(output):
+        with lab.float32(output):
             y, t = _pair(output, ab_norm, 2)
             return -((F.avg_pool2d(t, 2) + 1) / 2 * F.log_softmax(y, 1)).sum(1).mean()
 
@@ -132,14 +133,14 @@ def binned(n: int, temperature: float) -> Loss:
         return torch.cat([index, index + 1], 1), torch.cat([1 - high, high], 1)  # (N, 4, h, w)
 
     def compute(output, ab_norm):
-        with _float32(output):
+        with lab.float32(output):
             y, t = _pair(output, ab_norm, 2 * n)
             index, weight = encode(lab.denorm_ab(F.avg_pool2d(t, 2)))
             log_z = F.log_softmax(y.view(y.shape[0], 2, n, *y.shape[2:]), 2).flatten(1, 2)  # (N, 2n, h, w)
             return -(weight * log_z.gather(1, index)).sum(1).mean()
 
     def decode(output):
-        with _float32(output):
+        with lab.float32(output):
             z = output.float().view(output.shape[0], 2, n, *output.shape[2:])
             channels = [_annealed_mean(z[:, c], centres[:, None], temperature)[:, 0] for c in (0, 1)]
             return lab.norm_ab(torch.stack(channels, 1))
@@ -170,7 +171,7 @@ def rebalanced(prior, temperature: float) -> Loss:
                 "loss 'rebalanced' needs the colour counts of the training set: "
                 "build('rebalanced', prior=losses.count_bins(ab))."
             )
-        with _float32(output):
+        with lab.float32(output):
             y, t = _pair(output, ab_norm, len(bins))
             ab = lab.denorm_ab(t)
             index, weight = encode(F.avg_pool2d(ab, 2))
@@ -179,7 +180,7 @@ def rebalanced(prior, temperature: float) -> Loss:
             return (entropy * weights_on(y.device)[index[:, 0]] * mask).mean()
 
     def decode(output):
-        with _float32(output):
+        with lab.float32(output):
             return lab.norm_ab(_annealed_mean(output.float(), bins, temperature))
 
     return Loss("rebalanced", len(bins), True, compute, decode, encode, weights)
@@ -198,14 +199,6 @@ def _annealed_mean(logits, centres, temperature):
     """logits (N,Q,h,w), centres (Q,D) -> (N,D,h,w): the mean under softmax(logits / temperature) over the classes."""
     shares = torch.softmax(logits / temperature, 1)
     return torch.einsum("nqhw,qd->ndhw", shares, centres.to(logits.device))
-
-
-def _as_it_is(output):
-    return output.float()
-
-
-def _float32(output):
-    return torch.autocast(output.device.type, enabled=False)
 
 
 def _pair(output, ab_norm, channels):

@@ -1,8 +1,8 @@
 """How good is a colorization? One value per photograph; averages, intervals and tables come later.
 
-What is judged is the picture that a viewer sees: lightness of the truth with the predicted a*b*, clipped to sRGB and
-rounded to uint8 (`judged`). So every number covers the clipping, too. Means over images should skip NaN, which
-stands where a value has no meaning (the chroma ratio of a gray photograph, the error of a hue that is not there).
+What is judged is what a viewer sees: lightness of the truth with the predicted a*b*, clipped to sRGB and rounded to uint8
+(`judged`), so that every number covers the clipping. Means over photographs should skip NaN, which stands where a value
+has no meaning (the chroma ratio of a gray photograph, the error of a hue that it does not have).
 """
 
 import math
@@ -26,7 +26,7 @@ AUC_THRESHOLDS = 151  # t = 0, 1, ..., 150 (Zhang, Isola & Efros 2016)
 
 def judged(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """rgb_true (N,3,H,W) uint8, ab_pred (N,2,H,W) in units of a*b* -> (rgb_pred uint8, lab_true, lab_pred), all
-    (N,3,H,W): the picture as shown, and both in Lab. KoalaError where the two do not belong together."""
+    (N,3,H,W): the photograph as a viewer sees it, and both in Lab. KoalaError where the shapes or types do not fit."""
     if not isinstance(rgb_true, torch.Tensor) or rgb_true.dtype != torch.uint8:
         raise KoalaError(
             f"rgb_true must be a uint8 tensor, got {getattr(rgb_true, 'dtype', type(rgb_true).__name__)}."
@@ -41,18 +41,23 @@ def judged(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> tuple[torch.Tensor,
 
 
 def evaluate(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
-    """rgb_true (N,3,H,W) uint8, ab_pred (N,2,H,W) in units of a*b* -> one value per image, float32 (N,), for each of
+    """rgb_true (N,3,H,W) uint8, ab_pred (N,2,H,W) in units of a*b* -> one value per photograph, float32 (N,), for each of
 
     ciede2000 mean over pixels · psnr, ssim on RGB · ab_rmse over pixels and both channels · auc in [0, 1] ·
     colourfulness (of the prediction), colourfulness_true · chroma, chroma_true mean chroma of the prediction and of
-    the truth · chroma_ratio the first over the second, NaN for a truth below 1 · a_shift, b_shift mean a*, b* of the prediction minus the truth's (b < 0: too
-    blue, a < 0: too green)."""
+    the truth · chroma_ratio the first over the second, NaN for a truth below 1 · a_shift, b_shift mean a*, b* of the
+    prediction minus the truth's (b < 0: too blue, a < 0: too green)."""
     rgb_pred, lab_true, lab_pred = judged(rgb_true, ab_pred)
     return _of_photographs(rgb_true, rgb_pred, lab_true, lab_pred, ciede2000(lab_true, lab_pred))
 
 
 def measure(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
-    """`evaluate` and `hue_errors` together, in little more time than one of them."""
+    """What `evaluate` returns, and the same by the true colour's hue. For each name in HUES, over its pixels (true chroma
+    above MIN_CHROMA):
+
+    NAME_share of the photograph's pixels · NAME_painted share of the photograph's pixels that are predicted in this hue,
+    with chroma above MIN_CHROMA · NAME_ciede2000 the mean over its pixels · NAME_recall the share of them that got the
+    same hue, with chroma above MIN_CHROMA. The last two are NaN where a photograph has no such pixel."""
     rgb_pred, lab_true, lab_pred = judged(rgb_true, ab_pred)
     error = ciede2000(lab_true, lab_pred)
     return _of_photographs(rgb_true, rgb_pred, lab_true, lab_pred, error) | _of_hues(
@@ -89,7 +94,7 @@ def psnr(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
 
 def ssim(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
     """uint8 (N,3,H,W) twice -> mean SSIM over channels (N,), Wang et al. 2004: Gaussian window of 11 with sigma 1.5,
-    population covariance, range 255, only where the window fits. NaN for pictures smaller than the window.
+    population covariance, range 255, only where the window fits. NaN for photographs smaller than the window.
 
     The same as skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)."""
     if min(rgb1.shape[-2:]) < 11:
@@ -131,15 +136,6 @@ def colourfulness(rgb: torch.Tensor) -> torch.Tensor:
     opponents = torch.stack([R - G, (R + G) / 2 - B], 1)  # (N, 2, H, W)
     spread, mean = opponents.std((2, 3), correction=0), opponents.mean((2, 3))
     return spread.norm(dim=1) + 0.3 * mean.norm(dim=1)
-
-
-def hue_errors(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
-    """As `evaluate`, by the true colour's hue. For each name in HUES, over its pixels (true chroma above 10):
-    NAME_share of the image's pixels · NAME_painted share of the image's pixels that are predicted in this hue, with
-    chroma above 10 · NAME_ciede2000 the mean over its pixels · NAME_recall how many of them got the same hue, with
-    chroma above 10. The last two are NaN where an image has no such pixel."""
-    _, lab_true, lab_pred = judged(rgb_true, ab_pred)
-    return _of_hues(lab_true, lab_pred, ciede2000(lab_true, lab_pred))
 
 
 def _of_hues(lab_true, lab_pred, error) -> dict[str, torch.Tensor]:
@@ -187,14 +183,14 @@ class Baselines:
 
 
 def fit_baselines(batches: Iterable[torch.Tensor]) -> Baselines:
-    """Batches of training photographs, uint8 (N,3,H,W), each seen once -> Baselines. KoalaError where there is none."""
+    """Batches of training photographs, uint8 (N,3,H,W), read once -> Baselines. KoalaError where there is none."""
     total = sum((colour_sums(rgb).sum(0).cpu() for rgb in batches), torch.zeros(101, 3, dtype=torch.float64))
     return baselines_of(total)
 
 
 def colour_sums(rgb: torch.Tensor) -> torch.Tensor:
-    """uint8 (N,3,H,W) -> (N,101,3) float64: for L* = 0, 1, ..., 100 how many pixels of each photograph round to it, and the
-    sums of their a* and b*. All that baselines are fitted on."""
+    """uint8 (N,3,H,W) -> (N,101,3) float64: for L* = 0, 1, ..., 100 the number of pixels of each photograph that round to
+    it, and the sums of their a* and b*: all that baselines are fitted on."""
     n = len(rgb)
     L, a, b = lab.rgb_to_lab(rgb).unbind(1)  # (N, H, W)
     levels = L.round().int() + 101 * torch.arange(n, dtype=torch.int32, device=L.device).view(n, 1, 1)

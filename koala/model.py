@@ -68,7 +68,7 @@ class Koala(nn.Module):
     def fuse(self, encoded, features):
         """1x1 convolution over [encoded, embedding repeated over the grid], before its ReLU.
 
-        An embedding that is constant over the image adds a per-image constant to each of the 256 channels, so
+        An embedding that is constant over the photograph adds one constant to each of the 256 channels, so
         conv(encoded) + linear(embedding) is the same sum with far less work."""
         fused = self.fusion(encoded)  # (N, 256, H/8, W/8)
         if self.embedding is None:

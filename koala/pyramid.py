@@ -16,6 +16,7 @@ from koala.system.errors import KoalaError
 
 ENLARGED = 2  # the encoder sees twice the working size: its maps at stride GRID have the prediction's size
 GRID = 2 * ENLARGED
+CHANNELS = 96  # of the top-down path
 COARSEST = 32  # the sides that the encoder sees are multiples of it
 STAGES = {  # {stride: the last layer at it} of torchvision's networks; timm's networks state theirs themselves
     "inception_v3": {2: "Conv2d_2b_3x3", 4: "Conv2d_3b_1x1", 8: "Mixed_5d", 16: "Mixed_6e", 32: "Mixed_7c"},
@@ -29,11 +30,11 @@ class Pyramid(nn.Module):
     extractor: what koala.extractors.build returns. It is no submodule: it moves with the network to a device, but it is
     neither in parameters() nor in state_dict(), stays in eval mode and gets no gradients. gray is the same photograph as
     L_norm, at any size; H and W, the working size, are multiples of 8. With bins, the last layer gives (N,bins,H,W)
-    logits instead. Trainable parameters: 538,802 with EfficientNet-Lite0 at 96 channels."""
+    logits instead. Trainable parameters: 538,802 with EfficientNet-Lite0."""
 
-    def __init__(self, extractor: nn.Module, bins: int | None = None, channels: int = 96):
+    def __init__(self, extractor: nn.Module, bins: int | None = None):
         super().__init__()
-        self.encoder = Encoder(extractor)
+        channels, self.encoder = CHANNELS, Encoder(extractor)
         self.bins, widths = bins, self.encoder.channels  # {stride: channels}, fine to coarse
         self.lateral = nn.ModuleDict({str(s): nn.Conv2d(width, channels, 1) for s, width in widths.items()})
         self.pooled = nn.Linear(widths[max(widths)], channels, bias=False)
@@ -54,7 +55,7 @@ class Pyramid(nn.Module):
         return F.interpolate(self.half(L_norm, gray), scale_factor=2, mode="nearest")  # (N, 2 or bins, H, W)
 
     def half(self, L_norm, gray):
-        """The same before the last upsampling, (N, 2 or bins, H/2, W/2)."""
+        """The output at half resolution, (N, 2 or bins, H/2, W/2), before the final nearest upsampling."""
         H, W = L_norm.shape[-2:]
         if H % 8 or W % 8:
             raise KoalaError(f"height and width must be multiples of 8, not {(H, W)}.")
@@ -65,7 +66,7 @@ class Pyramid(nn.Module):
         return self.head(torch.cat([x, L_half], 1))
 
     def top_down(self, maps: dict[int, torch.Tensor]) -> torch.Tensor:
-        """{stride: (N,C,h/stride,w/stride)} -> (N,channels,h/4,w/4): from coarse to fine, each map joins what is above it."""
+        """{stride: (N,C,h/stride,w/stride)} -> (N,channels,h/4,w/4): from coarse to fine, each map is added to the one above."""
         everywhere = self.pooled(maps[max(maps)].mean((2, 3)))[:, :, None, None]  # (N, channels, 1, 1)
         x = None
         for stride in sorted((s for s in maps if s >= GRID), reverse=True):
@@ -101,7 +102,7 @@ class Pyramid(nn.Module):
 
 
 class Encoder:
-    """The feature maps of a frozen extractor, caught by hooks on the layers before its changes of stride.
+    """The feature maps of a frozen extractor, taken by hooks from the layers before its changes of stride.
 
     It is no nn.Module, so that a network that holds one neither trains nor stores it. KoalaError for a backbone without
     maps at several strides (transformers of one resolution, networks that want one size)."""
@@ -161,9 +162,9 @@ class Encoder:
         return {stride: 2.0 ** round(math.log2(x.std().clamp_min(1e-6).item())) for stride, x in maps.items()}
 
 
-def _noise(count: int = 8, side: int = 4 * COARSEST) -> torch.Tensor:
-    """(count,1,side,side) in [0,1], the same each time: smooth, with contrast at every scale, like photographs."""
-    generator = torch.Generator().manual_seed(0)
+def _noise() -> torch.Tensor:
+    """(8,1,128,128) in [0,1], the same each time: smooth, with contrast at every scale, like photographs."""
+    count, side, generator = 8, 4 * COARSEST, torch.Generator().manual_seed(0)
     gray = torch.randn(count, 1, 1, 1, generator=generator)
     for k in (2, 4, 8, 16, 32, 64):
         gray = gray + F.interpolate(

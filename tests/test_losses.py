@@ -18,7 +18,7 @@ def photos(n=3, size=16, seed=0):
 
 
 def make(name, **parameters):
-    prior = losses.count_bins(lab.denorm_ab(photos(8, 32, seed=9)), parameters.get("grid", 10.0))
+    prior = losses.count_bins(lab.denorm_ab(photos(8, 32, seed=9)))
     loss = losses.build(name, prior=prior, **parameters)
     return loss, torch.randn(3, loss.bins or 2, 8, 8, generator=torch.Generator().manual_seed(1))
 

@@ -145,11 +145,12 @@ def test_evaluate_gives_each_image_its_own_values(photos, guess):
             torch.testing.assert_close(alone[key][0], value[i], atol=1e-4, rtol=1e-4, equal_nan=True)
 
 
-def test_measured_together_is_the_same_as_measured_apart(photos, guess):
-    together = metrics.measure(photos, guess)
-    apart = metrics.evaluate(photos, guess) | metrics.hue_errors(photos, guess)
-    assert together.keys() == apart.keys()
-    assert all(torch.equal(together[name].nan_to_num(-1), apart[name].nan_to_num(-1)) for name in apart)
+def test_measure_gives_what_evaluate_gives_and_four_values_for_each_hue(photos, guess):
+    measured, evaluated = metrics.measure(photos, guess), metrics.evaluate(photos, guess)
+    hues = {f"{hue}_{kind}" for hue in metrics.HUES for kind in ("share", "painted", "ciede2000", "recall")}
+    assert measured.keys() == evaluated.keys() | hues
+    for name, values in evaluated.items():
+        assert torch.equal(measured[name].nan_to_num(-1), values.nan_to_num(-1)), name
 
 
 def test_evaluate_judges_the_picture_that_is_shown(photos, guess):
@@ -177,8 +178,8 @@ def test_the_truth_scores_perfectly_and_shifts_have_their_sign(photos):
     assert (bluish["b_shift"] < -4).all() and (bluish["a_shift"].abs() < 2).all()
 
 
-def test_hue_errors_equal_the_literal_formula(photos, guess):
-    values = metrics.hue_errors(photos, guess)
+def test_errors_by_hue_equal_the_literal_formula(photos, guess):
+    values = metrics.measure(photos, guess)
     shown = lab.lab_to_rgb(torch.cat([lab.rgb_to_lab(photos)[:, :1], guess], 1))
     true, pred = (color.rgb2lab(channels_last(x)) for x in (photos, shown))
     error = color.deltaE_ciede2000(true, pred)
@@ -215,7 +216,7 @@ def hue_and_chroma(picture):
 )
 def test_hues_have_their_everyday_names(rgb, name):
     picture = torch.tensor(rgb, dtype=torch.uint8).view(1, 3, 1, 1)
-    assert metrics.hue_errors(picture, lab.rgb_to_lab(picture)[:, 1:])[f"{name}_share"].item() == 1
+    assert metrics.measure(picture, lab.rgb_to_lab(picture)[:, 1:])[f"{name}_share"].item() == 1
 
 
 def test_baselines_are_the_training_means(photos):

@@ -59,7 +59,7 @@ def colour_rows(painter: Painter, photos: data.Photos, rows: np.ndarray, size: i
 
 
 def measure(painter: Painter, photos: data.Photos, rows: np.ndarray, size: int = 0) -> pd.DataFrame:
-    """One line per photograph: row, and what koala.metrics' evaluate and hue_errors return."""
+    """One line per photograph: row, and what koala.metrics.measure returns."""
     parts = []
     for row in rows:
         rgb, coloured = (

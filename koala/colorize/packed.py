@@ -44,8 +44,7 @@ def pack(run_folder: Path, target: Path, working_size: int | None = None) -> Non
     working_size: pixels of the shorter side that the network sees, where that was measured."""
     run = artefacts.load(run_folder)
     state = quantize(read(run.folder / "model.safetensors"))
-    with paths.atomic_path(target / "model.safetensors") as temporary:
-        temporary.write_bytes(safetensors.torch.save(state))
+    paths.write_bytes(target / "model.safetensors", safetensors.torch.save(state))
     config = run.config | {"result_file": ""}  # a path of the machine that trained it
     paths.write_json(target / "config.json", config, seal=False)
     paths.write_json(target / "env.json", run.env)

@@ -167,8 +167,8 @@ def finish(
     paths.write_text(folder / "per_image.csv", per_image.to_csv(index=False, float_format="%.6g"))
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **pictures)
-    _write_bytes(folder / "pictures.npz", buffer.getvalue())
-    _write_bytes(
+    paths.write_bytes(folder / "pictures.npz", buffer.getvalue())
+    paths.write_bytes(
         folder / "model.safetensors",
         safetensors.torch.save({k: v.contiguous().cpu() for k, v in model.state_dict().items()}),
     )
@@ -224,11 +224,6 @@ def means(per_image: pd.DataFrame) -> pd.DataFrame:
 
 def _holds(path: Path, digest: str) -> bool:
     return path.exists() and paths.sha256_file(path) == digest
-
-
-def _write_bytes(path, data: bytes) -> None:
-    with paths.atomic_path(path) as temporary:
-        temporary.write_bytes(data)
 
 
 def _version(name: str) -> str:

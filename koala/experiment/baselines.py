@@ -50,8 +50,8 @@ class Colours:
 def table(
     batches, rows: dict, files: pd.DataFrame, fingerprint: str, features=None, progress=None
 ) -> pd.DataFrame:
-    """One line per method and photograph of rows["test"]: row, path, category, method, and what koala.metrics' evaluate and
-    hue_errors return.
+    """One line per method and photograph of rows["test"]: row, path, category, method, and what
+    koala.metrics.measure returns.
 
     batches(rows) -> (rgb (n,3,S,S) uint8, ...), with .images (N,...); files: the data set's table; fingerprint: the data set's;
     features (N,D) in row order, without which, or with D = 0, the methods OF_FEATURES are left out. Where all photographs have one

@@ -151,7 +151,7 @@ def _turn(line, step, device) -> float:
     """`seconds_of` a step under what the line says of memory, which its first step there has to fetch."""
     if not line.kept:
         return seconds_of(step, device)
-    with processes.kept():
+    with processes.keep_freed_memory():
         step()
         return seconds_of(step, device)
 
@@ -189,7 +189,7 @@ def sustained(
     job = Job(model, losses.build("mse"), batches, config, precision, compiled)
     trainer, rng = Trainer(job), np.random.default_rng(0)
     pieces = [rng.integers(0, len(images), batch_size) for _ in range(steps)]
-    with devices.repeatable(), processes.kept():
+    with devices.repeatable(), processes.keep_freed_memory():
         flop = count_flop(job, pieces[0][:1])
         for batch in batches.load(pieces[:3]):
             trainer.take(batch)

@@ -15,7 +15,7 @@ def per_image(job: Job, rows: np.ndarray, files: pd.DataFrame, progress=None) ->
     """Metrics of the model on `rows`: one line per photograph, in row order.
 
     files: the data set's table; its row, path and category go along. Columns after them: method ("model") and what
-    koala.metrics' evaluate and hue_errors return. koala.experiment.baselines.table has the same of what needs no network."""
+    koala.metrics.measure returns. koala.experiment.baselines.table has the same of what needs no network."""
     parts, done = [], 0
     for chunk in chunks(rows, at_a_time(job.batches.images, job.micro_batch)):
         parts.append(pd.DataFrame({"row": chunk, "method": "model", **measured(*predict(job, chunk))}))

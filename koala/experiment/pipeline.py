@@ -100,7 +100,7 @@ def _train(config, inputs, device, folder, on_epoch, progress) -> None:
     job = make_job(config, inputs, device)
     if first:
         print(_how(job, device))
-    with devices.repeatable(config.fast), processes.kept():
+    with devices.repeatable(config.fast), processes.keep_freed_memory():
         history = training.fit(job, inputs.rows, work, on_epoch, progress)
         if first:
             _finish(job, work, inputs, history, progress)

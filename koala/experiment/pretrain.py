@@ -68,7 +68,7 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
         print(
             f"{devices.describe(device)}; precision {precision}; compile {lesson.compiled}; {extractor.row.size} px"
         )
-        with devices.repeatable(), processes.kept():
+        with devices.repeatable(), processes.keep_freed_memory():
             history = fit(lesson, rows, work, on_epoch, progress)
             _finish(lesson, work, rows, history)
     _publish(folder, config.backbone)
@@ -106,8 +106,8 @@ def _finish(lesson, folder, rows, history) -> None:
         "teacher": lesson.config.teacher,
         "test": measured,
     }
-    with paths.atomic_path(folder / "weights.safetensors") as temporary:
-        temporary.write_bytes(safetensors.torch.save(packed, {"koala": json.dumps(note)}))
+    stored = safetensors.torch.save(packed, {"koala": json.dumps(note)})
+    paths.write_bytes(folder / "weights.safetensors", stored)
     paths.write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
     summary = {
         "test": {"in 8 bits": measured, "as trained": whole},
@@ -120,5 +120,4 @@ def _publish(folder, backbone: str) -> None:
     target = distilled_file(backbone)
     data = (folder / "weights.safetensors").read_bytes()
     if not target.exists() or target.read_bytes() != data:
-        with paths.atomic_path(target) as temporary:
-            temporary.write_bytes(data)
+        paths.write_bytes(target, data)

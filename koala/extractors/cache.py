@@ -79,7 +79,7 @@ def compute(
     with _locked(folder, progress):
         index = _open(folder, parts, extractor.info, total)
         array = np.load(folder / "features.npy", mmap_mode="r+")
-        with processes.kept():
+        with processes.keep_freed_memory():
             _fill(array, index, folder, photos.images, extractor.to(device), n, batch_size, progress)
     return Features(np.load(folder / "features.npy", mmap_mode="r"), extractor.info, folder.name, folder)
 

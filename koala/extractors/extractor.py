@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from koala.config import WEIGHTS
 from koala.extractors import inception2015, origins, untrained
 from koala.extractors import weights as _weights
 from koala.extractors.backbones import LAYERS, Row, classifier_of, create, find_row, pooled
@@ -141,8 +142,8 @@ def _fill(extractor, backbone, choice, progress) -> dict:
     elif choice != "untrained":
         if not choice.endswith((".pth", ".safetensors")):
             raise KoalaError(
-                f"unknown weights '{choice}'{nearest(choice, ('auto', 'imagenet', 'untrained')) or ';'} "
-                "there are auto, imagenet, untrained, distilled, or a .pth or .safetensors file."
+                f"unknown weights '{choice}'{nearest(choice, WEIGHTS) or ';'} "
+                f"there are {', '.join(WEIGHTS)}, or a .pth or .safetensors file."
             )
         state = _weights.from_file(choice, extractor.row.origin.url)
         return _load(extractor, state, choice, f"file {choice.rsplit('/', 1)[-1]}")

@@ -173,8 +173,7 @@ def write_index(plan: study.Study, known: dict) -> None:
     analysis = render.read(plan.folder / "analysis.ipynb")
     pictures = [data for data in render.bundles(analysis) if MIME in data]
     if pictures:
-        with paths.atomic_path(plan.reports / "photographs.jpg") as temporary:
-            temporary.write_bytes(base64.b64decode(pictures[-1]["image/jpeg"]))
+        paths.write_bytes(plan.reports / "photographs.jpg", base64.b64decode(pictures[-1]["image/jpeg"]))
     files = (
         [("all numbers of this page", "summary.json"), ("the same for Markdown", "results.md")]
         if known

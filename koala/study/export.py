@@ -107,8 +107,8 @@ def _write_run(target: Path, run: artefacts.Run, lines: pd.DataFrame) -> None:
         target / "env.json", {key: run.env[key] for key in ENV if key in run.env} | {"weights": weights}
     )
     paths.write_text(target / "history.csv", run.history.to_csv(index=False))
-    packing.write(target / "per_image.npy.xz", packing.packed(lines, packing.STEPS))
-    packing.write(target / "drawn.jpg", packing.jpeg(artefacts.load_pictures(run)["drawn"]))
+    paths.write_bytes(target / "per_image.npy.xz", packing.packed(lines, packing.STEPS))
+    paths.write_bytes(target / "drawn.jpg", packing.jpeg(artefacts.load_pictures(run)["drawn"]))
     hashes = {name: paths.sha256_file(target / name) for name in FILES}
     paths.write_json(target / "result.json", result | {"sha256": hashes})
 
@@ -121,26 +121,26 @@ def _write_common(target: Path, study: Study) -> None:
     for name, seed, method in study.methods():
         if (name, seed) in fresh:
             lines = packing.packed(study.lines(name, seed, method), packing.STEPS)
-            packing.write(target / "without-network" / f"{name}@{seed}@{method}.npy.xz", lines)
+            paths.write_bytes(target / "without-network" / f"{name}@{seed}@{method}.npy.xz", lines)
     if fresh:
         run = study.runs[fresh[0]]
         kept = artefacts.load_pictures(run)
         truth = _truth(run, kept["drawn_rows"], kept["drawn"].shape[1])
-        packing.write(target / "drawn.npy", packing.npy(kept["drawn_rows"]))
-        packing.write(target / "truth.jpg", packing.jpeg(truth))
+        paths.write_bytes(target / "drawn.npy", packing.npy(kept["drawn_rows"]))
+        paths.write_bytes(target / "truth.jpg", packing.jpeg(truth))
 
 
 def _write_photographs(target: Path, lines: pd.DataFrame) -> None:
     """The names and the true colours of the photographs of some lines, in files that say how many they are."""
     names = lines[["row", "path", "category"]].to_csv(index=False)
-    packing.write(target / f"photographs-{len(lines)}.csv.xz", lzma.compress(names.encode()))
-    packing.write(target / f"true-{len(lines)}.npy.xz", packing.packed(lines, packing.TRUE))
+    paths.write_bytes(target / f"photographs-{len(lines)}.csv.xz", lzma.compress(names.encode()))
+    paths.write_bytes(target / f"true-{len(lines)}.npy.xz", packing.packed(lines, packing.TRUE))
 
 
 def write_table(target: Path, tables: dict[str, pd.DataFrame]) -> None:
     """Lines of several methods, by name, with the photographs that they have in common."""
     for name, lines in tables.items():
-        packing.write(target / f"{name}.npy.xz", packing.packed(lines, packing.STEPS))
+        paths.write_bytes(target / f"{name}.npy.xz", packing.packed(lines, packing.STEPS))
     _write_photographs(target, lines)
 
 

@@ -10,7 +10,6 @@ from PIL import Image
 
 from koala import metrics
 from koala.data import decode
-from koala.system import paths
 
 # Steps to a unit in which a metric of one photograph is kept; means over thousands lose nothing that is shown
 STEPS = {
@@ -89,9 +88,3 @@ def npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     np.save(buffer, array)
     return buffer.getvalue()
-
-
-def write(path: Path, content: bytes) -> None:
-    """Write bytes atomically."""
-    with paths.atomic_path(path) as temporary:
-        temporary.write_bytes(content)

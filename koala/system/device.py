@@ -17,8 +17,8 @@ _leases = {}  # number of a GPU -> open lock file: a lease lasts as long as its 
 def pick(device: str = "auto") -> torch.device:
     """The torch device for "auto", "cpu", "cuda" or "cuda:N".
 
-    auto takes the first GPU that no other run of koala on this machine holds, so that parallel runs spread
-    over the GPUs. Raises KoalaError for a device that is not there."""
+    auto takes the first GPU that no other run of koala on this machine uses, so that parallel runs spread
+    over the GPUs. Raises KoalaError for a device that the machine does not have."""
     if device == "auto":
         return _free_gpu() if torch.cuda.is_available() else torch.device("cpu")
     wanted = torch.device(device)
@@ -31,9 +31,7 @@ def pick(device: str = "auto") -> torch.device:
 
 def pick_team(processes: int, device: torch.device) -> int:
     """How many processes train together: as many as asked; for 0 one, and one more for each further GPU that is free."""
-    if (
-        processes or device.type != "cuda" or not _leases
-    ):  # a GPU that was named is the only one that was meant
+    if processes or device.type != "cuda" or not _leases:  # of a GPU that was named, no other one is used
         return max(processes, 1)
     return 1 + len(_lease())
 
@@ -45,21 +43,18 @@ def leased() -> list[int]:
 
 @functools.cache
 def _free_gpu() -> torch.device:
-    found = _lease(most=1)
-    if found:
-        return torch.device("cuda", found[0])
-    return torch.device("cuda", 0)  # all are taken: share the first
+    (index,) = _lease(most=1) or [0]  # all are in use: share the first
+    return torch.device("cuda", index)
 
 
 def _lease(most: int | None = None) -> list[int]:
-    """Take the GPUs that no process holds, `most` at most; gives their numbers."""
+    """Lease the GPUs that no other process holds, at most `most`; their numbers."""
     taken = []
     for index in range(torch.cuda.device_count()):
         if index in _leases or len(taken) == most:
             continue
-        identity = getattr(
-            torch.cuda.get_device_properties(index), "uuid", index
-        )  # holds under CUDA_VISIBLE_DEVICES
+        properties = torch.cuda.get_device_properties(index)
+        identity = getattr(properties, "uuid", index)  # the same under any CUDA_VISIBLE_DEVICES
         try:
             handle = open(Path(tempfile.gettempdir()) / f"koala-{os.getuid()}-gpu-{identity}.lock", "w")
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -91,13 +86,18 @@ def has_bf16() -> bool:
     return has_amx() or "avx512_bf16" in _cpu_flags()
 
 
-@functools.cache
 def _cpu_flags() -> frozenset[str]:
+    return frozenset(_cpu_info("flags").split())
+
+
+@functools.cache
+def _cpu_info(key: str) -> str:
+    """The first processor's value of `key` in Linux's table of processors; "" elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return frozenset()
-    return frozenset(next((line for line in lines if line.startswith("flags")), "").split())
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
 def has_amx() -> bool:
@@ -110,8 +110,8 @@ def pick_compile(wanted: str, device: torch.device, steps: int, image_size: int)
     """ "off", "on" (torch.compile) or "graphs" (also as CUDA graphs), from those or "auto".
 
     auto compiles on a GPU when the run has enough steps to earn back the minute or so of compiling, as graphs where
-    pictures are so small that launching kernels takes longer than running them. On a CPU it is off: there compiling
-    takes longer than it saves. Raises KoalaError where it is asked for and there is no compiler."""
+    photographs are so small that launching kernels takes longer than running them. On a CPU it is off: there
+    compiling takes longer than it saves. Raises KoalaError where it is asked for and there is no compiler."""
     if wanted == "auto":
         pays = device.type == "cuda" and steps >= 2000 and can_compile(device)
         return ("graphs" if image_size <= 96 else "on") if pays else "off"
@@ -146,8 +146,8 @@ def compile_step(module: torch.nn.Module, mode: str):
 
 
 def repeatable(fast: bool = False):
-    """Context for training: the same bits each time, so that a resumed run ends as an undisturbed one; fp32 is fp32, not
-    TF32. fast gives that up on a GPU: cudnn chooses its fastest algorithms, and fp32 is computed in TF32."""
+    """Context for training: the same bits each time, so that a resumed run ends like one that was never interrupted; fp32 is
+    fp32, not TF32. fast gives that up on a GPU: cudnn chooses its fastest algorithms, and fp32 is computed in TF32."""
     return torch.backends.cudnn.flags(enabled=True, benchmark=fast, deterministic=not fast, allow_tf32=fast)
 
 
@@ -163,16 +163,13 @@ def describe(device: torch.device) -> str:
         properties = torch.cuda.get_device_properties(device)
         return f"{properties.name} ({properties.total_memory / 2**30:.0f} GiB)"
     threads = torch.get_num_threads()
-    return f"{device.type} ({cpu_name()}), {threads} thread{'s' if threads > 1 else ''}{', AMX' if has_amx() else ', AVX512_BF16' if has_bf16() else ''}"
+    bf16 = ", AMX" if has_amx() else ", AVX512_BF16" if has_bf16() else ""
+    return f"{device.type} ({cpu_name()}), {threads} thread{'s' * (threads > 1)}{bf16}"
 
 
 def cpu_name() -> str:
     """The processor's name as Linux knows it, else as Python does."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+    return _cpu_info("model name") or platform.processor() or platform.machine()
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

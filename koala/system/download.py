@@ -1,7 +1,7 @@
 """One file from a hub: with a time-out that covers everything, a bound on its size, and a check of its hash.
 
-A file whose SHA-256 is known is fetched into NAME.part beside it, and a transfer that breaks off goes on from there: at
-once where it brought anything, else at the next call.
+A file whose SHA-256 is known is fetched into NAME.part beside it. A transfer that breaks off is resumed from there: at
+once if anything has arrived, else at the next call.
 """
 
 import contextlib
@@ -29,8 +29,8 @@ class Unreachable(KoalaError):
 
 @dataclasses.dataclass
 class Transfer:
-    """One file on its way, seen by the thread that fetches it and by the one that watches. done, total, most: bytes;
-    total: as the hub states it, 0 for unknown; most: where it is stopped; sha256: the hash, or its first digits."""
+    """One download, shared by the thread that fetches it and the one that watches it. done, total, most: bytes; total: as
+    the hub states it, 0 for unknown; most: where it is stopped; sha256: the hash, or its first digits."""
 
     url: str
     path: Path
@@ -44,9 +44,9 @@ class Transfer:
 
 
 def fetch(url: str, path: Path, progress=None, sha256: str | None = None, size: int | None = None) -> Path:
-    """Download `url` to `path`, atomically; checked by `sha256`, else by the hash that its name or the hub tells.
+    """Download `url` to `path`, atomically; checked by `sha256`, else by the hash in its name, or the one that the hub states.
 
-    size: bytes, where they are known; no more are taken. progress(done, total, what) is called in bytes. Raises
+    size: bytes, where it is known; no more are read. progress(done, total, what) is called in bytes. Raises
     Unreachable where the hub hangs, and KoalaError where it refuses, errs, or sends something else. The transfer runs in
     a thread that may be left behind: the look-up of a name cannot be interrupted."""
     name = f"{urllib.parse.urlsplit(url).netloc} ({path.name})"
@@ -129,7 +129,7 @@ def _stream(transfer: Transfer) -> None:
     """In a thread of its own: append what the hub sends to the transfer's file."""
     try:
         if transfer.done >= transfer.most:
-            return  # all of it was here: its hash tells
+            return  # all of it was here already: its hash will show
         request = urllib.request.Request(transfer.url)
         if transfer.done:
             request.add_header("Range", f"bytes={transfer.done}-")
@@ -154,7 +154,7 @@ def _stream(transfer: Transfer) -> None:
 
 
 def _begin(transfer: Transfer, answer) -> None:
-    """Take note of what the hub is about to send: the rest, if it says so, else all of it from the beginning."""
+    """Note what the hub is about to send: the rest, if it says so, else all of it from the beginning."""
     transfer.answered = True
     rest = answer.headers.get("Content-Range", "")
     if answer.status != 206 or not rest.startswith(f"bytes {transfer.done}-"):
@@ -166,8 +166,8 @@ def _begin(transfer: Transfer, answer) -> None:
 
 def hash_in_name(path: Path) -> str | None:
     """The first digits of the SHA-256 that torch's and timm's files carry in their names, or None."""
-    found = re.search(r"-([0-9a-f]{8,})\.(?:pth|safetensors)$", path.name)
-    return found.group(1) if found else None
+    match = re.search(r"-([0-9a-f]{8,})\.(?:pth|safetensors)$", path.name)
+    return match.group(1) if match else None
 
 
 def is_sha256(text: str) -> bool:

@@ -1,10 +1,10 @@
-"""The one exception that koala raises for bad input, and the hint that goes into its sentence."""
+"""The one exception that koala raises for bad input, and the did-you-mean hint of its sentence."""
 
 import difflib
 
 
 class KoalaError(ValueError):
-    """Bad input or a missing thing. The message says what, where and what to do, in one sentence.
+    """Bad input, or something that is missing. The message says what, where and what to do, in one sentence.
 
     A name that it quotes may hold line breaks, other control characters or bytes that are no text: they are escaped."""
 
@@ -13,7 +13,7 @@ class KoalaError(ValueError):
         super().__init__("".join(readable))
 
     def _render_traceback_(self):
-        # IPython calls this instead of drawing its own traceback: a user's slip needs no stack.
+        # IPython calls this instead of showing its own traceback: bad input needs no stack.
         return [f"{type(self).__name__}: {self}"]
 
 

@@ -6,7 +6,6 @@ papermill injects an unknown name with one warning line and goes on, and hands `
 
 import ast
 import dataclasses
-import difflib
 import typing
 from pathlib import Path
 from typing import Annotated
@@ -18,7 +17,6 @@ from IPython import get_ipython
 from koala.system import paths, yaml_files
 from koala.system.errors import KoalaError, nearest
 
-WEIGHTS = ("auto", "imagenet", "untrained", "distilled")  # or a file
 LONGEST = 4096  # characters of a text: as many as a path may have
 LIMITS = {  # pydantic's name of a complaint -> our words, and where it keeps the limit
     "greater_than_equal": ("at least", "ge"),
@@ -34,7 +32,7 @@ def check(cls, namespace: dict | None = None, history: list[str] = ()):
     """The notebook's parameters as an instance of `cls`.
 
     namespace: the notebook's globals(), taken from the kernel where it is left out. history: the kernel's `In`, where
-    papermill's injected cell ("# Parameters") stands, so that a name that is no parameter is found.
+    papermill's injected cell ("# Parameters") stands, so that a name that is no parameter is noticed.
     Raises KoalaError naming the parameter, the value and what is allowed.
     """
     if namespace is None:
@@ -52,9 +50,9 @@ def check(cls, namespace: dict | None = None, history: list[str] = ()):
     missing = [name for name in names if name not in namespace]
     if missing:
         plain = [k for k, v in namespace.items() if isinstance(v, bool | int | float | str) and k[0] != "_"]
-        renamed = difflib.get_close_matches(missing[0], set(plain) - set(names), n=1)
-        if renamed:
-            raise KoalaError(f"unknown parameter '{renamed[0]}', did you mean '{missing[0]}'?")
+        for name in plain:
+            if name not in names and (meant := nearest(name, missing)):
+                raise KoalaError(f"unknown parameter '{name}'{meant}")
         raise KoalaError(f"parameter '{missing[0]}' has no value: run the notebook's parameters cell first.")
     return from_dict(cls, {name: namespace[name] for name in names})
 
@@ -65,16 +63,13 @@ def from_dict(cls, values: dict):
     for name in values:
         if name not in hints:
             raise KoalaError(f"unknown parameter '{name}'{nearest(name, hints)}")
-    config = cls(**{name: _coerce(name, hints[name], value) for name, value in values.items()})
-    if getattr(config, "weights", "auto") not in WEIGHTS:
-        _check_weights(config.weights)
-    return config
+    return cls(**{name: _coerce(name, hints[name], value) for name, value in values.items()})
 
 
 def injected_names(history: list[str]) -> list[str]:
     """Names that papermill set: the assignments of the last cell that opens with "# Parameters".
 
-    papermill writes keys into that cell as they are: KoalaError where one of them was more than a name."""
+    papermill writes keys into that cell as code: KoalaError where one of them is more than a name."""
     cells = [cell for cell in history if cell.lstrip().startswith("# Parameters")]
     if not cells:
         return []
@@ -90,7 +85,7 @@ def injected_names(history: list[str]) -> list[str]:
 
 
 def parameter_files() -> list[Path]:
-    """The files that were given with -f to the papermill that started this kernel, as far as they are on this disk."""
+    """The files that papermill, which started this kernel, was told to read with -f, as far as they are on this disk."""
     try:
         parent = psutil.Process().parent()
         words, folder = (parent.cmdline(), Path(parent.cwd())) if parent else ([], None)
@@ -122,6 +117,8 @@ def _explain(error: dict, hint, value) -> str:
     if error["type"] == "literal_error":
         choices = [str(choice) for choice in typing.get_args(hint)]
         return f"must be one of {', '.join(choices)}, not {shown}{nearest(str(value), choices)}."
+    if error["type"] == "value_error":  # a check of the dataclass's own
+        return str(context["error"])
     if error["type"] in LIMITS:
         words, key = LIMITS[error["type"]]
         return f"must be {words} {context[key]:,}, not {shown}."
@@ -131,19 +128,7 @@ def _explain(error: dict, hint, value) -> str:
     return f"must be {KINDS[kind]}, not {shown}."
 
 
-def shorten(text: str, longest: int = 60) -> str:
+def shorten(text: str) -> str:
     """text for a sentence: on one line, its end left out where it is long."""
     text = " ".join(text.split())
-    return text if len(text) <= longest else text[:longest] + " ..."
-
-
-def _check_weights(weights: str) -> None:
-    try:
-        if paths.resolve(weights).suffix not in (".pth", ".safetensors"):
-            raise KoalaError("of another kind")
-    except KoalaError:
-        close = nearest(weights, WEIGHTS)
-        raise KoalaError(
-            f"parameter 'weights' must be {', '.join(WEIGHTS)} or an existing .pth or .safetensors file, "
-            f"not {shorten(repr(weights))}{close}"
-        ) from None
+    return text if len(text) <= 60 else text[:60] + " ..."

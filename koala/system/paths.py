@@ -1,4 +1,4 @@
-"""Where things live, and how they are written: atomically, so that a kill leaves the old or the new, never a half."""
+"""Where files are, and how they are written: atomically, so that a kill leaves the old or the new one, never a part."""
 
 import contextlib
 import hashlib
@@ -35,7 +35,7 @@ def reports_dir() -> Path:
 
 
 def exists(path) -> bool:
-    """Whether there is such a file or folder: not where the name is too long, or no name at all."""
+    """Whether there is such a file or folder; False for a name that no file can have."""
     try:
         return Path(path).exists()
     except (OSError, ValueError):
@@ -82,9 +82,9 @@ def atomic_path(path):
 
 
 def open_lock(path):
-    """The file at `path`, open for a lock of fcntl; it and its folder are made where they are missing.
+    """The file at `path`, open for a lock with fcntl; it and its folder are created if they are missing.
 
-    Raises KoalaError where they cannot be."""
+    Raises KoalaError where that is impossible."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,19 +96,24 @@ def open_lock(path):
         ) from error
 
 
-def write_text(path, text: str) -> None:
+def write_bytes(path, content: bytes) -> None:
+    """Write a file atomically."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
+
+
+def write_text(path, text: str) -> None:
+    write_bytes(path, text.encode())
 
 
 class Damaged(KoalaError):
-    """A file is not what was written to it."""
+    """A file that does not hold what was written to it."""
 
 
 def write_json(path, value: dict, seal: bool = True) -> None:
     """Write a dict, with its seal: `read_json` then notices every byte that has changed.
 
-    seal=False: for a file of parameters, which people hand on to papermill, and for which another file vouches."""
+    seal=False: for a file of parameters, which papermill must be able to read; result.json holds its hash."""
     value = json.loads(json.dumps(value, default=str))  # as it will be read
     write_text(path, _json_text(sealed(value) if seal else value))
 

@@ -1,4 +1,4 @@
-"""Processes on the host: how many cores there are, helpers that end with their parent, and freed memory that stays."""
+"""Processes on the host: how many cores there are, child processes that end with their parent, and freed memory that is kept."""
 
 import contextlib
 import ctypes
@@ -7,18 +7,16 @@ import signal
 import sys
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # mallopt's parameters, from glibc's malloc.h
-MAPPED = (
-    32 * 2**20
-)  # bytes; blocks above it are mapped apart: the most that glibc's threshold grows to by itself
+MAPPED = 32 * 2**20  # bytes; larger blocks are mapped apart: glibc's threshold grows no further by itself
 
 
 @contextlib.contextmanager
-def kept():
-    """Context: freed memory is used again by this process instead of going back to the system, where malloc is glibc's.
+def keep_freed_memory():
+    """Context: freed memory is reused by this process instead of returned to the system, where malloc is glibc's.
 
     A tensor above MAPPED is otherwise mapped anew each time, and every page of it costs a fault and is zeroed: a seventh
-    of the processor's time of a bf16 step on 32 photographs of 224 px, nothing on small ones. What is free at the end
-    goes back. GPUs have torch's own cache."""
+    of the processor's time of a bf16 step on 32 photographs of 224 px, nothing on small ones. At the end, free memory is
+    returned. GPUs have torch's own cache."""
     glibc = _glibc()
     if glibc:
         glibc.mallopt(MMAP_MAX, 0)
@@ -26,7 +24,7 @@ def kept():
     try:
         yield
     finally:
-        if glibc:  # to where glibc's own rules end up in a process with large blocks
+        if glibc:  # the values that glibc itself arrives at in a process with large blocks
             glibc.mallopt(MMAP_MAX, 65536)
             glibc.mallopt(MMAP_THRESHOLD, MAPPED)
             glibc.mallopt(TRIM_THRESHOLD, 2 * MAPPED)
@@ -45,11 +43,11 @@ def cores() -> int:
 
 
 def end_with_parent(how: int) -> None:
-    """In a child: let the kernel send signal `how` when the parent is gone (Linux; elsewhere the child finds out)."""
+    """In a child: let the kernel send it the signal `how` when the parent ends (Linux only)."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, how)  # PR_SET_PDEATHSIG
 
 
 def die_with_parent(_worker: int = 0) -> None:
-    """In a child: be killed when the parent is gone (a DataLoader's worker_init_fn)."""
+    """In a child: be killed when the parent ends (a DataLoader's worker_init_fn)."""
     end_with_parent(signal.SIGKILL)

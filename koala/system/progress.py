@@ -21,10 +21,7 @@ class Progress:
     def __call__(self, done: int, total: int, text: str = "") -> None:
         now = time.monotonic()
         if self.first is None or done < self.done:  # the first call, or another count begins
-            self.first, self.start = (
-                done,
-                now,
-            )  # what an earlier run had finished does not count into the rate
+            self.first, self.start = done, now  # the rate leaves out what an earlier run has finished
         self.done = done
         if now - self.last < self.every and done < total:
             return

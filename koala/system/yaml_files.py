@@ -1,4 +1,4 @@
-"""Reading parameter files: YAML (and so JSON) as plain names and values, and nothing that YAML can do beside."""
+"""Reading parameter files: YAML (and so JSON) as plain names and values, and nothing else that YAML can do."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ LARGEST = 2**16  # bytes; the longest of ours has about 1,000
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses what a file of parameters has no use for: aliases (a few lines of them fill the memory) and keys twice."""
+    """Refuses aliases (a few lines of them can fill the memory) and repeated keys."""
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
@@ -23,11 +23,8 @@ class _Strict(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if not isinstance(key, yaml.ScalarNode) or key.value in seen:
-                what = (
-                    f"'{key.value}' stands there twice"
-                    if isinstance(key, yaml.ScalarNode)
-                    else "a key must be a name"
-                )
+                name = isinstance(key, yaml.ScalarNode)
+                what = f"'{key.value}' stands there twice" if name else "a key must be a name"
                 raise yaml.MarkedYAMLError(problem=what, problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
@@ -45,13 +42,9 @@ def read(path) -> dict:
         raise KoalaError(f"{path}{line} cannot be read: {error.problem or error.context}.") from None
     except OSError as error:
         raise KoalaError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except (
-        yaml.YAMLError,
-        ValueError,
-        RecursionError,
-    ) as error:  # no text, a number of 5,000 digits, 1,000 brackets
-        if isinstance(error, KoalaError):
-            raise
+    except KoalaError:
+        raise
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no text, 5,000 digits, 1,000 brackets
         raise KoalaError(f"{path} cannot be read: {str(error).splitlines()[0][:200]}.") from None
     if not isinstance(values, dict):
         raise KoalaError(f"{path} must hold 'name: value' lines.")

@@ -1,4 +1,4 @@
-"""Training state on disk: two slots written in turn, each with its hash, so that one good state always stands."""
+"""Training state on disk: two slots written in turn, each with its hash, so that one good state is always there."""
 
 import hashlib
 import io
@@ -20,12 +20,11 @@ def save(folder, state: dict) -> None:
     payload = buffer.getvalue()
     slots = (Path(folder) / slot for slot in SLOTS)
     oldest = min(slots, key=lambda path: path.stat().st_mtime_ns if path.exists() else 0)
-    with paths.atomic_path(oldest) as temporary:
-        temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+    paths.write_bytes(oldest, hashlib.sha256(payload).digest() + payload)
 
 
 def load(folder) -> dict | None:
-    """The newest state whose hash holds, or None. A damaged file is passed over, and said so."""
+    """The newest state whose hash is right, or None. A damaged file is reported and left out."""
     states = [_read(Path(folder) / slot) for slot in SLOTS]
     return max(states, key=_position)
 
@@ -41,7 +40,7 @@ def _read(path: Path) -> dict | None:
         return None
     data = path.read_bytes()
     if hashlib.sha256(data[DIGEST:]).digest() != data[:DIGEST]:
-        print(f"{path.name} is damaged (its hash does not hold): it is put aside, the one before it is used.")
+        print(f"{path.name} is damaged (its hash is wrong): it is put aside, the one before it is used.")
         path.rename(path.with_suffix(".damaged"))
         return None
     try:

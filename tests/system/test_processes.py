@@ -11,7 +11,7 @@ import torch
 from koala.system import device, processes
 from koala.system.errors import KoalaError
 
-# Writes a tensor of 64 MiB again and again, within processes.kept() or without: page faults of twenty times, and by how
+# Writes a tensor of 64 MiB again and again, within processes.keep_freed_memory() or without: page faults of twenty times, and by how
 # many MiB the process shrinks when the context ends.
 FAULTS = """
 import contextlib, resource, sys, torch
@@ -23,7 +23,7 @@ def resident():
 def write(times):
     for _ in range(times):
         torch.ones(16 * 2**20)
-with processes.kept() if sys.argv[1] == "kept" else contextlib.nullcontext():
+with processes.keep_freed_memory() if sys.argv[1] == "kept" else contextlib.nullcontext():
     write(20)  # until the heap has found its size
     before = faults()
     write(20)
@@ -45,14 +45,17 @@ def test_freed_memory_is_used_again_within_and_goes_back_at_the_end():
 
 
 def test_an_error_leaves_the_context_as_it_is():
-    with pytest.raises(KoalaError, match="as it was"), processes.kept():
+    with pytest.raises(KoalaError, match="as it was"), processes.keep_freed_memory():
         raise KoalaError("as it was")
 
 
 def test_a_machine_without_glibc_goes_on(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    with processes.kept():
-        assert torch.ones(3).sum() == 3
+    monkeypatch.setattr(processes.ctypes, "CDLL", None)  # calling it would fail
+    entered = []
+    with processes.keep_freed_memory():
+        entered.append(True)
+    assert processes._glibc() is None and entered
 
 
 def test_running_out_of_memory_is_told_from_other_errors():
