@@ -119,7 +119,8 @@ def plain_categories(study, name) -> pd.Series:
 
 def remaining(study, name, categories: pd.Series) -> pd.Series:
     """Share of the gray photograph's CIEDE2000 that the network leaves, by category, means over photographs and seeds."""
-    plain = next(own for own, _, method in study.methods() if method == GRAY)
+    size = study.tested(name)
+    plain = next(own for own, _, method in study.methods() if method == GRAY and study.tested(own) == size)
     error, gray = study.values(name, "ciede2000").mean(0), study.values(plain, "ciede2000", GRAY).mean(0)
     means = pd.DataFrame({"error": error, "gray": gray}).groupby(categories.to_numpy()).mean()
     return means.error / means.gray

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import NOISE, TRUTH, make_run, make_study
 
-from koala.study import compare
+from koala.study import claims_colour, compare
 from koala.study.intervals import interval
 
 
@@ -92,6 +92,7 @@ def test_each_test_split_has_its_own_rows_without_a_network():
     labels = [label for label, _, method in compare.without_network(study) if method == "gray"]
     assert labels == ["gray (no colour) (300 photographs)", "gray (no colour) (150 photographs)"]
     assert [row["difference"] for row in compare.earned(study)] == pytest.approx([-1.5, -0.7])
+    assert claims_colour.remaining(study, "half", study.photographs("half").category).between(0, 1).all()
 
 
 def test_mse_is_compared_as_the_report_did():
