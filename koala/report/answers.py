@@ -3,6 +3,7 @@
 Every number comes from koala.study.compare; nothing is computed here."""
 
 from koala import metrics
+from koala.experiment.baselines import METHODS
 from koala.study import compare, curves, elsewhere
 
 GRAY = metrics.BASELINES["gray"]
@@ -27,6 +28,7 @@ def sentences(found: compare.Study, rows: list[dict], summary) -> list[str]:
         _helps(rows, methods),
         _best(methods),
         _earned(found),
+        _category(found, methods),
         _content(rows),
         _controls(rows),
         *_elsewhere(found),
@@ -119,6 +121,18 @@ def _earned(found) -> str:
     return (
         f"Beside {best['minus']}, a regression that knows the same features and needs no network, {best['experiment']} "
         f"is {difference(best)}: {best['reads']}; {better} of {len(rows)} such networks are better."
+    )
+
+
+def _category(found, methods) -> str:
+    """The strongest objection: how far the photograph's category alone goes, without any network."""
+    rows = [row for row in compare.earned(found) if row["minus"].startswith(METHODS["category"])]
+    if not rows:
+        return ""
+    best = min(rows, key=lambda row: row["difference"])
+    return (
+        f"The objection: who is told a photograph's category needs no network. {best['minus'].capitalize()} has "
+        f"{methods[best['minus']]['ciede2000']:.2f}; {best['experiment']} minus that is {difference(best)}: {best['reads']}."
     )
 
 

@@ -137,6 +137,17 @@ def test_the_answer_follows_the_numbers():
     assert "over photographs and, where there are several, seeds" in text
 
 
+def test_how_far_the_category_goes_without_a_network_is_told():
+    found = made_study()
+    for run in found.runs.values():
+        gray = run.per_image[run.per_image.method == "gray"]
+        told = gray.assign(method="category", ciede2000=gray.ciede2000 - 2.5)
+        run.per_image = pd.concat([run.per_image, told], ignore_index=True)
+    (objection,) = [text for text in facts.gather(found)["answers"] if text.startswith("The objection")]
+    assert "Colour by lightness of the true category has 9." in objection
+    assert "efficientnet minus that is +0.4" in objection and objection.endswith(": worse.")
+
+
 def test_what_was_judged_elsewhere_is_told(tmp_path, monkeypatch):
     monkeypatch.setenv("KOALA_REPORTS", str(tmp_path))
     found = made_study()
