@@ -26,18 +26,18 @@ def parse(arguments: list[str]) -> ColorizeConfig:
 
 
 def main(arguments: list[str]) -> int:
-    """Exit status: 0 where every file was coloured, 1 where one was not, 2 where none could be."""
+    """Exit status: 0 if every file was coloured, 1 if some were not, 2 if none was."""
     try:
         config = parse(arguments)
         from koala import colorize
         from koala.system import device
 
-        found = colorize.find(config.image, config.output)
-        targets = colorize.targets(found, config.output, config.format)
+        selection = colorize.find(config.image, config.output)
+        targets = colorize.targets(selection, config.output, config.format)
         painter = colorize.load(config.run, device.pick(config.device))
         values = dataclasses.asdict(config)
         options = {name: values[name] for name in ("size", "strength", "overwrite")}
-        outcomes = colorize.paint_all(painter, found, targets, **options)
+        outcomes = colorize.paint_all(painter, selection, targets, **options)
     except KoalaError as error:
         print(error, file=sys.stderr)
         return 2

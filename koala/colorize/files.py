@@ -18,9 +18,9 @@ NO_COLOURS = (".gif",)  # 256 at most: written as PNG
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-    """base: the folder that names are relative to, None for single files. links: that lead out of it, and were not
-    followed; others: how many files of other kinds."""
+class Selection:
+    """Photographs to colour. base: the folder that their names are relative to, None for single files; links: those that
+    lead out of it and were not followed; others: number of files of other kinds."""
 
     photographs: list[Path]
     base: Path | None = None
@@ -33,18 +33,18 @@ class Found:
         return said + [f"{self.others:,} files of other kinds left alone"] * bool(self.others)
 
 
-def find(image: str, output: str = "") -> Found:
+def find(image: str, output: str = "") -> Selection:
     """The photograph, or those of a folder by name and suffix, without those in the folder `output` inside it: they are
     results. `examples` are photographs of the installed packages. `read` rejects files that are not images.
 
     Raises KoalaError where there is none."""
     if image == "examples":
-        return Found(samples.photographs())
+        return Selection(samples.photographs())
     if not str(image).strip():
         raise KoalaError("image is empty: name a photograph, a folder of photographs, or examples.")
     place = paths.resolve(image)
     if place.is_file():
-        return Found([place])
+        return Selection([place])
     results = output_folder(output).resolve()
     entries = sorted(p for p in place.rglob("*") if place not in results.parents or results not in p.parents)
     photographs = [p for p in entries if p.suffix.lower() in IMAGES]
@@ -52,7 +52,7 @@ def find(image: str, output: str = "") -> Found:
     others = sum(p.is_file() for p in entries) - sum(p.is_file() for p in photographs)
     if len(photographs) == len(links):
         raise KoalaError(f"there is no photograph in '{image}' (looked for {', '.join(IMAGES)}).")
-    return Found([p for p in photographs if p not in links], place, links, others)
+    return Selection([p for p in photographs if p not in links], place, links, others)
 
 
 def output_folder(output: str) -> Path:
@@ -65,21 +65,21 @@ def is_own(output: str) -> bool:
     return output_folder(output).resolve() == output_folder("").resolve()
 
 
-def targets(found: Found, output: str = "", kind: str = "") -> list[Path]:
+def targets(selection: Selection, output: str = "", kind: str = "") -> list[Path]:
     """Where each coloured photograph goes: a file name with a photograph's suffix for one photograph, else a folder, which
-    is made. Names follow the photographs' own; kind (one of FORMATS) replaces their suffixes.
+    is created. Names follow the photographs' own; kind (one of FORMATS) replaces their suffixes.
 
     Raises KoalaError where a result would be one of the photographs, or the folder cannot be made."""
     place = output_folder(output)
-    if place.suffix.lower() in IMAGES and len(found.photographs) == 1 and not place.is_dir():
+    if place.suffix.lower() in IMAGES and len(selection.photographs) == 1 and not place.is_dir():
         chosen, folder = [place], place.parent
         if not _writable(place.suffix):
             raise KoalaError(
                 f"Pillow cannot write {place.suffix} here: name the output '{place.with_suffix('.png')}'."
             )
     else:
-        chosen, folder = [place / name for name in _names(found, kind)], place
-    inputs = {os.path.realpath(photograph) for photograph in found.photographs}
+        chosen, folder = [place / name for name in _names(selection, kind)], place
+    inputs = {os.path.realpath(photograph) for photograph in selection.photographs}
     for target in chosen:
         if os.path.realpath(target) in inputs:
             raise KoalaError(f"output '{target}' is one of the photographs itself: choose another folder.")
@@ -107,9 +107,9 @@ def checked(path: str | Path, decoder):
         raise KoalaError(f"{path}: {error}") from None
 
 
-def _names(found: Found, kind: str) -> list[Path]:
-    """Names in the output folder. Two that would be one name, as a.gif and a.png are as PNG, keep their suffixes in it."""
-    own = [p.relative_to(found.base) if found.base else Path(p.name) for p in found.photographs]
+def _names(selection: Selection, kind: str) -> list[Path]:
+    """Names in the output folder. Where two would be the same, as a.gif and a.png are as PNG, they keep their suffixes."""
+    own = [p.relative_to(selection.base) if selection.base else Path(p.name) for p in selection.photographs]
     names = [name.with_suffix(_suffix(name.suffix, kind)) for name in own]
     often = collections.Counter(str(name).casefold() for name in names)
     clear = [

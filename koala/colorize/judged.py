@@ -14,7 +14,7 @@ from koala.experiment import baselines, load_inputs
 from koala.system.errors import KoalaError
 from koala.training.batches import make_batches
 
-METHODS = {"model": "the network", **metrics.BASELINES, "linear": "linear colour from the features"}
+METHODS = {"model": "the network", **metrics.BASELINES, "linear": baselines.METHODS["linear"]}
 FEWEST = 100  # photographs from which a set is judged and its photographs are drawn; fewer are only shown
 CPU = torch.device("cpu")
 
@@ -53,9 +53,9 @@ def held_out(painter: Painter, name: str, most: int, fit: int) -> HeldOut:
     return HeldOut(photos, rows, dropped)
 
 
-def colour_rows(painter: Painter, photos: data.Photos, rows: np.ndarray, size: int = 0) -> np.ndarray:
+def colour_rows(painter: Painter, photos: data.Photos, rows: np.ndarray) -> np.ndarray:
     """The photographs coloured, (n,S,S,3) uint8."""
-    return np.stack([colour(painter, photos.images[row], size) for row in rows])
+    return np.stack([colour(painter, photos.images[row]) for row in rows])
 
 
 def measure(painter: Painter, photos: data.Photos, rows: np.ndarray, size: int = 0) -> pd.DataFrame:
@@ -90,9 +90,9 @@ def beside_baselines(painter: Painter, held: HeldOut) -> pd.DataFrame:
     return lines.drop(columns=["path", "category"])
 
 
-def difference(lines: pd.DataFrame, method: str, metric: str = "ciede2000") -> tuple[float, float]:
-    """The network minus `method`: mean over photographs, and half of its 95 % interval (paired, normal)."""
-    wide = lines.pivot(index="row", columns="method", values=metric)
+def difference(lines: pd.DataFrame, method: str) -> tuple[float, float]:
+    """The network minus `method` in CIEDE2000: mean over photographs, and half of its 95 % interval (paired, normal)."""
+    wide = lines.pivot(index="row", columns="method", values="ciede2000")
     apart = wide["model"] - wide[method]
     return float(apart.mean()), float(1.96 * apart.std() / np.sqrt(len(apart)))
 

@@ -17,6 +17,7 @@ from koala.system import terminal
 from koala.system.errors import KoalaError
 
 SHOWN = 8  # results whose small versions are kept, for a page
+THUMBNAIL = 256  # pixels a side
 JUDGED = 256  # pixels of the longer side at which a colour original is compared
 COLOURED = 3.0  # mean chroma from which a file counts as a colour original
 
@@ -75,18 +76,18 @@ def paint_file(
 
 def paint_all(
     painter: Painter,
-    found: files.Found,
+    selection: files.Selection,
     targets: list[Path],
     size: int = 0,
     strength: float = 1.0,
     overwrite: bool = False,
     report: Callable[[str], None] = say,
 ) -> list[Outcome]:
-    """Colour every file of `found` to its target; report(line) is called for each, and for what was left out.
+    """Colour every file of `selection` to its target; report(line) is called for each, and for what was left out.
 
     Raises KoalaError where none could be coloured."""
     outcomes = []
-    for source, target in zip(found.photographs, targets, strict=True):
+    for source, target in zip(selection.photographs, targets, strict=True):
         outcome, started = Outcome(source, target), time.monotonic()
         try:
             before, after = paint_file(painter, source, target, size, strength, overwrite)
@@ -98,7 +99,7 @@ def paint_all(
         outcome.seconds = time.monotonic() - started
         outcomes.append(outcome)
         report(str(outcome))
-    for text in found.left_out():
+    for text in selection.left_out():
         report(text)
     if all(outcome.problem for outcome in outcomes):
         raise KoalaError("no photograph could be coloured: " + "; ".join(o.problem for o in outcomes[:3]))
@@ -116,12 +117,12 @@ def compare(before: np.ndarray, after: np.ndarray) -> dict:
     return numbers | {"gray": gray["ciede2000"].item()}
 
 
-def thumbnail(rgb: np.ndarray, side: int = 256) -> np.ndarray:
-    """(H,W,3) uint8 -> centre square, (side,side,3) uint8: for the notebook's grid."""
+def thumbnail(rgb: np.ndarray) -> np.ndarray:
+    """(H,W,3) uint8 -> its centre square, (THUMBNAIL,THUMBNAIL,3) uint8: for the notebook's grid."""
     edge = min(rgb.shape[:2])
     top, left = ((length - edge) // 2 for length in rgb.shape[:2])
     square = Image.fromarray(rgb[top : top + edge, left : left + edge])
-    return np.array(square.resize((side, side), Image.Resampling.LANCZOS))
+    return np.array(square.resize((THUMBNAIL, THUMBNAIL), Image.Resampling.LANCZOS))
 
 
 def _fitted(rgb: np.ndarray) -> np.ndarray:

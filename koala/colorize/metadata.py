@@ -66,7 +66,7 @@ def write(path: Path, rgb: np.ndarray, metadata: Metadata | None = None) -> None
 
 
 def off_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """The inverse of laying a picture with alpha (H,W) uint8 on white, (H,W,3) uint8: laid on white again it is `rgb`."""
+    """(H,W,3) uint8 that is `rgb` again when it is laid on white with alpha (H,W) uint8: the inverse of that."""
     share = np.maximum(alpha, 1)[..., None].astype(np.float32) / 255
     return (255 - (255 - rgb.astype(np.float32)) / share).clip(0, 255).round().astype(np.uint8)
 
@@ -78,7 +78,9 @@ def _exif(image: Image.Image) -> Image.Exif:
         values = {tag: source[tag] for tag in DESCRIPTIVE if tag in source}
         values |= {ifd: dict(source.get_ifd(ifd)) for ifd in (EXIF_IFD, GPS_IFD) if source.get_ifd(ifd)}
         camera = values.get(EXIF_IFD, {})
-        if source.get(0x0112, 1) in range(5, 9) and all(tag in camera for tag in SIDES):  # it lay on its side
+        if source.get(decode.ORIENTATION, 1) in range(5, 9) and all(
+            tag in camera for tag in SIDES
+        ):  # it lay on its side
             camera[SIDES[0]], camera[SIDES[1]] = camera[SIDES[1]], camera[SIDES[0]]
         kept.update(values)
         kept.tobytes()  # fails here where it would fail when it is written
@@ -95,7 +97,7 @@ def _dpi(image: Image.Image) -> tuple | None:
 
 
 def _alpha(image: Image.Image) -> np.ndarray | None:
-    if image.mode not in ("LA", "La", "PA", "RGBA", "RGBa") and "transparency" not in image.info:
+    if not decode.has_alpha(image):
         return None
     alpha = np.asarray(ImageOps.exif_transpose(image).convert("RGBA").getchannel("A"))
     return None if (alpha == 255).all() else alpha

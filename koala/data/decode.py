@@ -1,7 +1,7 @@
-"""One file's bytes -> one square uint8 picture, or the reason why not.
+"""One file's bytes -> one square photograph, uint8, or the reason why not.
 
 JPEG files, nearly all photographs, are decoded by koala.data.jpeg, everything else by Pillow, PNG once koala.data.png has
-found it whole. torch resizes: it does what Pillow does (within 1 of 255) much faster.
+checked it. torch resizes: it does what Pillow does (within 1 of 255) much faster.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ SMALLEST = 16  # pixels of the shorter side
 NARROWEST = 8  # times longer than wide
 LARGEST = 100_000_000  # pixels: more is a decompression bomb or a gigapixel panorama
 ORIENTATION = 0x0112  # EXIF's tag
-TURNS = {  # EXIF's orientation: what turns the picture upright
+TURNS = {  # EXIF's orientation: what turns the photograph upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -29,7 +29,11 @@ TURNS = {  # EXIF's orientation: what turns the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-FITS = ("crop", "fit")  # crop: the largest centred square; fit: the whole picture, squeezed into the square
+ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")  # Pillow's modes
+FITS = (
+    "crop",
+    "fit",
+)  # crop: the largest centred square; fit: the whole photograph, squeezed into the square
 
 Image.init()
 
@@ -46,7 +50,7 @@ def square(data: bytes, image_size: int, fit: str = "crop", box=None):
 def whole(data: bytes) -> np.ndarray:
     """(H, W, 3) uint8 sRGB of an image file's bytes, upright and at its own size, however small or narrow.
 
-    CMYK is taken without its printer's colours: enough where lightness alone is used. Raises Refused with the reason."""
+    CMYK is decoded without its printer's profile, which is enough where only lightness is used. Raises Refused."""
     return _decode(data, check_area, None, cmyk=True)[0]
 
 
@@ -62,7 +66,7 @@ def open_image(source) -> Image.Image:
 
 
 def _foreign_format(source) -> str:
-    """The format that the first bytes announce and that is not read, or ""."""
+    """The format that the first bytes announce, where it is none of FORMATS; else ""."""
     if not isinstance(source, io.BytesIO):
         return ""
     prefix = source.getvalue()[:16]
@@ -139,13 +143,18 @@ def _to_rgb(image, reasons: list) -> Image.Image:
         values = np.clip(np.asarray(image, np.float64) * scale, 0, 255)
         image = Image.fromarray(values.round().astype(np.uint8))
         reasons.append(Reason("deep-gray"))
-    if image.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+    if has_alpha(image):
         reasons.append(Reason("alpha", image.mode))
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     elif image.mode not in ("RGB", "L"):
         reasons.append(Reason("mode", {"P": "palette", "1": "bilevel"}.get(image.mode, image.mode)))
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether it has an alpha channel, or a colour that stands for transparent."""
+    return image.mode in ALPHA or "transparency" in image.info
 
 
 def _to_srgb(image, profile, reasons: list) -> Image.Image:

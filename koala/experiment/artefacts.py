@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import safetensors.torch
 
+from koala.extractors.weights import DISTILLED
 from koala.system import device as devices
 from koala.system import paths
 from koala.system.errors import KoalaError
@@ -65,7 +66,7 @@ def remark(backbone: str, weights: dict) -> str:
         return ""
     if not weights["trained"]:
         return "untrained"
-    return "distilled here" if weights.get("weights") == "distilled here" else ""
+    return DISTILLED if weights.get("weights") == DISTILLED else ""
 
 
 def run_id(config, fingerprint: str, weights_sha256: str, dataset: str) -> str:

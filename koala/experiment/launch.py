@@ -17,6 +17,7 @@ from koala.system.errors import KoalaError
 from koala.system.processes import end_with_parent
 
 MARK = "@koala "  # begins a line of the team's output that is meant for `start`
+EVERY = 1.0  # seconds
 PATIENCE = 90  # seconds that a team has to write its checkpoint when it is stopped
 
 
@@ -47,17 +48,24 @@ def start(config, team: int, device: torch.device, on_epoch=None, progress=None)
                 preexec_fn=lambda: end_with_parent(signal.SIGTERM),  # the team writes a checkpoint first
             )
             try:
-                _follow(process.stdout, on_epoch, progress)
+                reason = _follow(process.stdout, on_epoch, progress)
                 code = process.wait()
             finally:
                 if process.poll() is None:  # interrupted: let it write its checkpoint
                     process.terminate()
                     process.wait(PATIENCE)
+            if code and not reason:
+                errors.seek(0)
+                print(errors.read(), file=sys.stderr)
             if code:
-                raise KoalaError(_reason(errors, code))
+                raise KoalaError(
+                    reason or f"the processes of this run ended with exit code {code}: were they killed?"
+                )
 
 
-def _follow(lines, on_epoch, progress) -> None:
+def _follow(lines, on_epoch, progress) -> str:
+    """Pass on what the team says, to its end; the first reason that one of its processes gave for failing, or ""."""
+    reason = ""
     for line in lines:
         if not line.startswith(MARK):
             print(line, end="", flush=True)
@@ -67,20 +75,23 @@ def _follow(lines, on_epoch, progress) -> None:
             progress(*values)
         elif what == "history" and on_epoch:
             on_epoch(values)
+        elif what == "failure":
+            reason = reason or values
+    return reason
 
 
 def tell(what: str, values) -> None:
-    """In the team's first process: one line for `start`."""
+    """In a process of the team: one line for `start`. what: progress, history or failure."""
     print(MARK + json.dumps([what, values]), flush=True)
 
 
-def tell_progress(every: float = 1.0):
-    """A progress callback that tells `start` at most once in `every` seconds: a fast step must not wait for a pipe."""
+def tell_progress():
+    """A progress callback that tells `start` at most once in EVERY seconds: a fast step must not wait for a pipe."""
     last = 0.0
 
     def progress(done: int, total: int, text: str = "") -> None:
         nonlocal last
-        if time.monotonic() - last >= every or done >= total:
+        if time.monotonic() - last >= EVERY or done >= total:
             last = time.monotonic()
             tell("progress", [done, total, text])
 
@@ -96,13 +107,3 @@ def _environment(team: int, device: torch.device) -> dict:
             known[i] if len(known) > i and known[i] else str(i) for i in numbers
         )
     return os.environ | own
-
-
-def _reason(errors, code: int) -> str:
-    errors.seek(0)
-    lines = [line.strip() for line in errors if line.strip()]
-    told = [line.removeprefix("koala: ") for line in lines if line.startswith("koala: ")]
-    if told:
-        return told[0]
-    raised = [line for line in lines if "Error: " in line and "ChildFailedError" not in line]
-    return f"the processes of this run ended with exit code {code}: {(raised or lines or ['no word'])[-1]}"

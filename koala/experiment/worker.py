@@ -23,7 +23,7 @@ from koala.training import distributed
 
 WAIT = datetime.timedelta(
     hours=12
-)  # the first process of a machine may prepare photographs and features for hours
+)  # a machine's first process may prepare photographs and features for hours
 
 
 def read_config(arguments=None) -> configs.RunConfig:
@@ -37,10 +37,10 @@ def read_config(arguments=None) -> configs.RunConfig:
     parser.add_argument(
         "-p", action="append", default=[], nargs=2, metavar=("NAME", "VALUE"), help="one parameter"
     )
-    given, values = parser.parse_args(arguments), {}
-    for file in given.f:
+    options, values = parser.parse_args(arguments), {}
+    for file in options.f:
         values |= yaml_files.read(paths.resolve(file))
-    values |= {name: yaml.safe_load(value) for name, value in given.p}
+    values |= {name: yaml.safe_load(value) for name, value in options.p}
     config = configs.from_dict(configs.RunConfig, values)
     check(config)
     return config
@@ -70,9 +70,13 @@ def train(config, device) -> None:
 def main(arguments=None) -> None:
     try:
         config = read_config(arguments)
-        device = join(config.device)
-        train(config, device)
-    except KoalaError as error:
+        train(config, join(config.device))
+    except Exception as error:
+        known = isinstance(error, KoalaError)
+        if distributed.launched():
+            launch.tell("failure", str(error) if known else f"{type(error).__name__}: {error}")
+        if not known:
+            raise
         sys.exit(f"koala: {error}")
     dist.destroy_process_group()
 

@@ -138,7 +138,7 @@ def _fill(extractor, backbone, choice, progress) -> dict:
             reason = str(error)
     elif choice == "distilled":
         file = _weights.located(choice, backbone)
-        return _load(extractor, _weights.read(file), file, "distilled here")
+        return _load(extractor, _weights.read(file), file, _weights.DISTILLED)
     elif choice != "untrained":
         if not choice.endswith((".pth", ".safetensors")):
             raise KoalaError(

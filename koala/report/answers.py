@@ -9,46 +9,46 @@ from koala.study import compare, curves, elsewhere
 GRAY = metrics.BASELINES["gray"]
 
 
-def compared(found: compare.Study) -> list[dict]:
+def compared(study: compare.FinishedStudy) -> list[dict]:
     """koala.study.compare.contrasts with `label` and `kind`: "extractor" (a trained extractor minus none), "content"
     (a trained extractor minus the same with controlled features), "control" (a control minus none), "precision"."""
-    names = {found.label(name): name for name in found.experiments}
+    names = {study.label(name): name for name in study.experiments}
     rows = []
-    for row in compare.contrasts(found):
+    for row in compare.contrasts(study):
         first, second = names[row["experiment"]], names[row["minus"]]
         label = f"{row['experiment']} minus {row['minus']}"
-        rows.append({**row, "label": label, "kind": _kind(found, first, second)})
+        rows.append({**row, "label": label, "kind": _kind(study, first, second)})
     return rows
 
 
-def sentences(found: compare.Study, rows: list[dict], summary) -> list[str]:
+def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[str]:
     """The study's question answered: rows as `compared` gives them, summary as koala.study.compare.summary does."""
     methods = {row["label"]: row for row in summary.to_dict("records")}
     told = [
         _helps(rows, methods),
         _best(methods),
-        _earned(found),
-        _category(found, methods),
+        _earned(study),
+        _category(study, methods),
         _content(rows),
         _controls(rows),
-        *_elsewhere(found),
-        _untrained(found),
+        *_elsewhere(study),
+        _untrained(study),
     ]
-    return [text for text in told if text] + [_how_sure(found)]
+    return [text for text in told if text] + [_how_sure(study)]
 
 
-def beside(found: compare.Study, first: str, second: str) -> str:
+def beside(study: compare.FinishedStudy, first: str, second: str) -> str:
     """How one experiment does beside another, in two sentences: in colour, and in the validation loss."""
-    mean, low, high = compare.difference(found, first, second)
-    seeds = len(set(found.seeds(first)) & set(found.seeds(second)))
+    mean, low, high = compare.difference(study, first, second)
+    seeds = len(set(study.seeds(first)) & set(study.seeds(second)))
     row = {"difference": mean, "low": low, "high": high}
     told = (
-        f"{found.label(first)} minus {found.label(second)}: {difference(row)} in CIEDE2000, "
+        f"{study.label(first)} minus {study.label(second)}: {difference(row)} in CIEDE2000, "
         f"{compare.reads(low, high, seeds)}, over {seeds} seed{'s' * (seeds > 1)}."
     )
-    if found.config(first)["loss"] != found.config(second)["loss"]:
+    if study.config(first)["loss"] != study.config(second)["loss"]:
         return told
-    epochs = curves.epochs_to_converge(found, first, second).get("common")
+    epochs = curves.epochs_to_converge(study, first, second).get("common")
     if epochs is None:
         return told
     needs, against = (f"{count:.1f}" for count in epochs.mean(0))
@@ -69,11 +69,11 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _kind(found, first: str, second: str) -> str:
-    own, other = found.config(first), found.config(second)
+def _kind(study, first: str, second: str) -> str:
+    own, other = study.config(first), study.config(second)
     if own["precision"] != other["precision"] and own["backbone"] == other["backbone"]:
         return "precision"
-    if found.untrained(first) or own["feature_source"] != "image":
+    if study.untrained(first) or own["feature_source"] != "image":
         return "control"
     return "extractor" if other["backbone"] == "none" else "content"
 
@@ -112,8 +112,8 @@ def _best(methods) -> str:
     )
 
 
-def _earned(found) -> str:
-    rows = [row for row in compare.earned(found) if row["minus"].startswith("linear colour")]
+def _earned(study) -> str:
+    rows = compare.earned(study, ("linear",))
     if not rows:
         return ""
     best = min(rows, key=lambda row: row["difference"])
@@ -124,9 +124,9 @@ def _earned(found) -> str:
     )
 
 
-def _category(found, methods) -> str:
+def _category(study, methods) -> str:
     """The strongest objection: how far the photograph's category alone goes, without any network."""
-    rows = [row for row in compare.earned(found) if row["minus"].startswith(METHODS["category"])]
+    rows = [row for row in compare.earned(study) if row["minus"].startswith(METHODS["category"])]
     if not rows:
         return ""
     best = min(rows, key=lambda row: row["difference"])
@@ -156,11 +156,11 @@ def _controls(rows) -> str:
     return f"Extractors that cannot know the photograph: {told}."
 
 
-def _elsewhere(found) -> list[str]:
+def _elsewhere(study) -> list[str]:
     """A sentence for each other data set that the networks were judged on."""
     told = []
-    for name in elsewhere.names(found):
-        judged = elsewhere.read(found, name)
+    for name in elsewhere.names(study):
+        judged = elsewhere.read(study, name)
         gains = _of(compared(judged), "extractor")
         methods = {row["label"]: row for row in compare.summary(judged, ["ciede2000"]).to_dict("records")}
         if gains:
@@ -172,9 +172,9 @@ def _elsewhere(found) -> list[str]:
     return told
 
 
-def _untrained(found) -> str:
-    names = [name for name in found.experiments if found.untrained(name)]
-    asked = {name for name in names if found.config(name)["weights"] == "untrained"}
+def _untrained(study) -> str:
+    names = [name for name in study.experiments if study.untrained(name)]
+    asked = {name for name in names if study.config(name)["weights"] == "untrained"}
     lost = [name for name in names if name not in asked]
     if not lost:
         return ""
@@ -184,10 +184,10 @@ def _untrained(found) -> str:
     )
 
 
-def _how_sure(found) -> str:
-    run = next(iter(found.runs.values()))
+def _how_sure(study) -> str:
+    run = next(iter(study.runs.values()))
     count = run.result["photographs"]
-    seeds = sorted({len(found.seeds(name)) for name in found.experiments})
+    seeds = sorted({len(study.seeds(name)) for name in study.experiments})
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     chance = (
         "over photographs alone" if seeds[-1] == 1 else "over photographs and, where there are several, seeds"

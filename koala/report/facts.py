@@ -24,35 +24,35 @@ SETTINGS = (
 )
 
 
-def gather(found: compare.Study) -> dict:
+def gather(study: compare.FinishedStudy) -> dict:
     """Everything that the pages say about a study, in plain values."""
-    plan, demo = found.plan, answers.is_demo(found.plan)
-    summary = compare.summary(found, list(tables.METRICS))
-    compared = answers.compared(found)
-    first = next(iter(found.runs.values()))
+    plan, demo = study.plan, answers.is_demo(study.plan)
+    summary = compare.summary(study, list(tables.METRICS))
+    compared = answers.compared(study)
+    first = next(iter(study.runs.values()))
     return {
         "name": plan.name,
         "made_from": made_from(),
         "title": plan.title,
         "about": plan.about,
         "demo": demo,
-        "answers": [] if demo else answers.sentences(found, compared, summary),
-        "experiments": [_experiment(found, row) for row in summary.to_dict("records")],
-        "truth": float(found.values(found.experiments[0], "colourfulness_true").mean()),
+        "answers": [] if demo else answers.sentences(study, compared, summary),
+        "experiments": [_experiment(study, row) for row in summary.to_dict("records")],
+        "truth": float(study.values(study.experiments[0], "colourfulness_true").mean()),
         "differences": compared,
-        "claims": [] if demo else claims.table(found),
-        "runs": [_run(found, name, seed) for name, seed in found.runs],
+        "claims": [] if demo else claims.table(study),
+        "runs": [_run(study, name, seed) for name, seed in study.runs],
         "failed": [
-            {key: row.get(key) for key in ("experiment", "seed", "status", "error")} for row in found.failed
+            {key: row.get(key) for key in ("experiment", "seed", "status", "error")} for row in study.failed
         ],
         "settings": {
-            name: {key: found.config(name).get(key) for key in SETTINGS} for name in found.experiments
+            name: {key: study.config(name).get(key) for key in SETTINGS} for name in study.experiments
         },
         "photographs": first.result["photographs"],
         "machines": sorted(
-            {f"{r.env['machine']['device']}, {r.env['machine']['precision']}" for r in found.runs.values()}
+            {f"{r.env['machine']['device']}, {r.env['machine']['precision']}" for r in study.runs.values()}
         ),
-        "commits": sorted({run.env["commit"] for run in found.runs.values()}),
+        "commits": sorted({run.env["commit"] for run in study.runs.values()}),
     }
 
 
@@ -64,19 +64,19 @@ def made_from() -> str:
     return digest.hexdigest()[:16]
 
 
-def _experiment(found, row: dict) -> dict:
-    own = {"untrained": not row["trivial"] and found.untrained(row["experiment"])}
+def _experiment(study, row: dict) -> dict:
+    own = {"untrained": not row["trivial"] and study.untrained(row["experiment"])}
     kept = {key: row[key] for key in ("label", "experiment", "seeds", "trivial")}
     ends = ("", "_low", "_high", "_seeds")
     return kept | own | {key + end: row[key + end] for key in tables.METRICS for end in ends}
 
 
-def _run(found, name: str, seed: int) -> dict:
-    run = found.runs[name, seed]
+def _run(study, name: str, seed: int) -> dict:
+    run = study.runs[name, seed]
     means = run.result["test"]["model"]
     return {
         "experiment": name,
-        "label": found.label(name),
+        "label": study.label(name),
         "seed": seed,
         "run_id": run.folder.name,
         "means": {key: means.get(key) for key in tables.METRICS},

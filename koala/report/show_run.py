@@ -13,9 +13,8 @@ from koala.experiment import artefacts, evaluate
 from koala.experiment.pipeline import trained_job
 from koala.report import charts, pictures, tables
 from koala.system import terminal
-from koala.training.batches import block_means
+from koala.training.batches import at_size
 
-METHODS = {**metrics.BASELINES, "truth": tables.TRUTH}
 SEEN = "Photographs that training has seen beside held-out ones"
 SPEED = {"ms": "{:.2f}", "times": "{:.2f}", "lowest": "{:.2f}", "highest": "{:.2f}", "peak MiB": "{:,.0f}"}
 SUSTAINED = {
@@ -27,8 +26,10 @@ SUSTAINED = {
 }
 
 
-def extractor(info: dict, chosen: dict, matrix: np.ndarray) -> None:
-    """What the extractor was, with a banner where its weights are not trained, and how its outputs spread."""
+def extractor(info: dict, controls: dict, features: np.ndarray) -> None:
+    """What the extractor was, with a banner where its weights are not trained, and how its outputs spread.
+
+    info, controls and features as in koala.experiment.Inputs."""
     if is_untrained(info):
         why = (
             f"no ImageNet weights are available for {info['backbone']}" if info.get("reason") else "as asked"
@@ -41,14 +42,14 @@ def extractor(info: dict, chosen: dict, matrix: np.ndarray) -> None:
         terminal.say(warning)
         print(info.get("reason", ""))
     print(f"extractor: {info['backbone']}, weights: {info['weights']}, sha256 {info['sha256'][:12] or '-'}")
-    settings = {k: v for k, v in chosen.items() if not isinstance(v, list | dict | np.ndarray)}
+    settings = {k: v for k, v in controls.items() if not isinstance(v, list | dict | np.ndarray)}
     print(
-        f"features: {matrix.shape[0]:,} x {matrix.shape[1]:,}",
+        f"features: {features.shape[0]:,} x {features.shape[1]:,}",
         *(f"{k} {v}" for k, v in settings.items()),
         sep=", ",
     )
-    if matrix.shape[1]:
-        sample = np.asarray(matrix[:2000], np.float32)
+    if features.shape[1]:
+        sample = np.asarray(features[:2000], np.float32)
         print(f"mean {sample.mean():.3g}, standard deviation between photographs {sample.std(0).mean():.3g}")
 
 
@@ -58,10 +59,12 @@ def is_untrained(info: dict) -> bool:
 
 
 class Live:
-    """Draws the losses so far after each epoch in place of the chart before, and tells them in papermill's terminal."""
+    """Draws the losses so far after each epoch in place of the chart before, and says them in papermill's terminal.
 
-    def __init__(self, info: dict):
-        self.untrained, self.handle = is_untrained(info), None
+    info: of the extractor whose features are used, if any."""
+
+    def __init__(self, info: dict | None = None):
+        self.untrained, self.handle = info is not None and is_untrained(info), None
 
     def __call__(self, history: list[dict]) -> None:
         last = history[-1]
@@ -75,7 +78,7 @@ class Live:
 
 
 def method_rows(run: artefacts.Run, name: str) -> list[dict]:
-    """Held-out means of the trivial baselines, of the run (`name`) and of the truth: one dict a method."""
+    """Held-out means of the trivial baselines, of the run (`name`) and of the truth: one dict per method."""
     mean = artefacts.means(run.per_image)
     truth = {
         "colourfulness": mean.loc["model", "colourfulness_true"],
@@ -85,8 +88,8 @@ def method_rows(run: artefacts.Run, name: str) -> list[dict]:
         "ssim": 1.0,
         "auc": 1.0,
     }
-    lines = [(METHODS[key], mean.loc[key]) for key in metrics.BASELINES]
-    lines += [(name, mean.loc["model"]), (METHODS["truth"], truth)]
+    lines = [(metrics.BASELINES[key], mean.loc[key]) for key in metrics.BASELINES]
+    lines += [(name, mean.loc["model"]), (tables.TRUTH, truth)]
     return [{"method": label, **tables.numbers(values)} for label, values in lines]
 
 
@@ -100,9 +103,9 @@ def methods(run: artefacts.Run) -> HTML:
 
 
 def gist(run: artefacts.Run) -> str:
-    """The result in a line, beside what needs no network, with where it lies and how to look at it."""
+    """The result in a line, beside what needs no network, with where it is kept and how to look at it."""
     mean = artefacts.means(run.per_image)["ciede2000"]
-    beside = ", ".join(f"{METHODS[key]} {mean[key]:.2f}" for key in ("gray", "lightness"))
+    beside = ", ".join(f"{metrics.BASELINES[key]} {mean[key]:.2f}" for key in ("gray", "lightness"))
     lines = [
         f"{run_label(run)}: CIEDE2000 {mean['model']:.2f} on held-out photographs ({beside}; lower is better)"
     ]
@@ -132,7 +135,7 @@ def ranked_grid(run: artefacts.Run, photos):
     names = [name for name in ("best", "median", "worst") for _ in shown[f"{name}_rows"]]
     numbers = np.concatenate([shown[f"{name}_rows"] for name in ("best", "median", "worst")])
     coloured = np.concatenate([shown[name] for name in ("best", "median", "worst")])
-    truth = photographs(photos, numbers, coloured.shape[1])
+    truth = at_size(photos.images, numbers, coloured.shape[1])
     columns = {"input": gray(truth), run_label(run): coloured, "truth": truth}
     return pictures.grid(
         columns,
@@ -142,22 +145,16 @@ def ranked_grid(run: artefacts.Run, photos):
 
 
 def seen_and_held_out(run: artefacts.Run, inputs, device, count: int = 4) -> pictures.Photographs:
-    """Photographs of the training split beside held-out ones, coloured by the run: what it has learnt by heart shows.
+    """Photographs of the training split beside held-out ones, coloured by the run: this shows what it has learnt by heart.
 
     inputs: koala.experiment.Inputs."""
     rows = {"seen in training": inputs.rows["train"][:count], "held out": inputs.rows["test"][:count]}
     chosen = np.concatenate(list(rows.values()))
     job = trained_job(run, inputs, device)
     coloured = np.concatenate([evaluate.pictures(job, members) for members in rows.values()])
-    truth = photographs(inputs.photos, chosen, coloured.shape[1])
+    truth = at_size(inputs.photos.images, chosen, coloured.shape[1])
     captions = [name for name, members in rows.items() for _ in members]
     return pictures.grid({"input": gray(truth), run_label(run): coloured, "truth": truth}, captions, SEEN)
-
-
-def photographs(photos, rows, size: int) -> np.ndarray:
-    """Rows of a data set as a network of `size` pixels sees them, (n,size,size,3) uint8."""
-    stored = torch.from_numpy(np.ascontiguousarray(photos.images[rows])).permute(0, 3, 1, 2)
-    return block_means(stored, size).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def gray(images: np.ndarray) -> np.ndarray:
@@ -168,14 +165,13 @@ def gray(images: np.ndarray) -> np.ndarray:
 
 
 def strongest_classes(outputs: np.ndarray, files: pd.DataFrame, layer: str, count: int = 3) -> list[dict]:
-    """The ImageNet classes that the extractor finds strongest in each photograph (none where it hands on features)."""
+    """The ImageNet classes with the largest logits of each photograph (none where the layer is features)."""
     if layer == "features" or outputs.shape[1] != 1000:
         return [{"photograph": path, "classes": "this layer has no class names"} for path in files.path]
     from torchvision.models import EfficientNet_B0_Weights
 
     names = EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]
-    scores = torch.from_numpy(np.asarray(outputs, np.float32))
-    shares = scores if layer == "probabilities" else scores.softmax(1)
+    shares = torch.from_numpy(np.asarray(outputs, np.float32)).softmax(1)
     rows = []
     for path, share in zip(files.path, shares, strict=True):
         value, index = share.topk(count)
@@ -196,16 +192,16 @@ def fusion_terms(run: artefacts.Run, final: dict) -> HTML:
     return tables.table(shown, dict.fromkeys(shown.columns[1:], "{:.3g}"))
 
 
-def painter(given) -> None:
+def describe(painter) -> None:
     """What a koala.colorize.Painter was trained on, with a banner where its extractor is untrained."""
-    if is_untrained(given.weights):
+    if is_untrained(painter.weights):
         display(tables.banner("This network was trained with an UNTRAINED extractor."))
-    config = given.config
+    config = painter.config
     print(
         f"network: {config.network} with {config.backbone}, {config.loss}; trained at {config.image_size} px on "
-        f"'{config.dataset}' ({config.epochs} epochs); sees photographs with {given.size} px on the shorter side"
+        f"'{config.dataset}' ({config.epochs} epochs); sees photographs with {painter.size} px on the shorter side"
     )
-    print(f"extractor's weights: {given.weights['weights']}")
+    print(f"extractor's weights: {painter.weights['weights']}")
 
 
 def coloured_grid(outcomes: list):

@@ -14,28 +14,28 @@ from koala.study import elsewhere as others
 from koala.system.progress import format_seconds
 
 
-def answer(found: compare.Study, summary: pd.DataFrame) -> HTML:
+def answer(study: compare.FinishedStudy, summary: pd.DataFrame) -> HTML:
     """The study's question answered in a box. summary: of koala.study.compare."""
-    if answers.is_demo(found.plan):
+    if answers.is_demo(study.plan):
         return tables.banner(tables.DEMO, "demo")
-    return tables.box(answers.sentences(found, answers.compared(found), summary))
+    return tables.box(answers.sentences(study, answers.compared(study), summary))
 
 
-def answered(found: compare.Study, asked) -> HTML:
+def answered(study: compare.FinishedStudy, asked) -> HTML:
     """A question of koala.study.questions with what the report says and what is seen here."""
-    if answers.is_demo(found.plan):
+    if answers.is_demo(study.plan):
         here = tables.DEMO
     else:
-        here = answers.beside(found, asked.experiment, asked.against)
+        here = answers.beside(study, asked.experiment, asked.against)
     rows = {asked.title: asked.question, "What the report says": asked.expectation, "What is seen here": here}
     return HTML(tables.render("question.html.j2", rows=rows))
 
 
-def status(found: compare.Study) -> HTML:
+def status(study: compare.FinishedStudy) -> HTML:
     """The experiments of a study with their seeds, weights and time; what failed, and why."""
     rows = []
-    for name in found.experiments:
-        runs = [found.runs[name, seed] for seed in found.seeds(name)]
+    for name in study.experiments:
+        runs = [study.runs[name, seed] for seed in study.seeds(name)]
         weights = runs[0].env["weights"]["weights"]
         rows.append(
             {
@@ -49,10 +49,10 @@ def status(found: compare.Study) -> HTML:
             }
         )
     text = tables.table(rows).data
-    untrained = [name for name in found.experiments if found.untrained(name)]
+    untrained = [name for name in study.experiments if study.untrained(name)]
     if untrained:
         text += tables.banner(f"UNTRAINED extractors in this study: {', '.join(untrained)}").data
-    return HTML(text + tables.render("failed.html.j2", failed=found.failed))
+    return HTML(text + tables.render("failed.html.j2", failed=study.failed))
 
 
 def summary(frame: pd.DataFrame) -> HTML:
@@ -81,25 +81,25 @@ def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return frame[list(columns)].rename(columns=columns)
 
 
-def contrasts(found: compare.Study) -> HTML:
+def contrasts(study: compare.FinishedStudy) -> HTML:
     """Every experiment with an extractor against its controls, in CIEDE2000 (see koala.study.compare.contrasts)."""
-    rows = compare.contrasts(found)
+    rows = compare.contrasts(study)
     if not rows:
         return HTML("<p>This study has no pair of runs that differ in nothing else.</p>")
     return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
 
 
-def differences(found: compare.Study):
+def differences(study: compare.FinishedStudy):
     """The same as a figure: trained extractors minus none first, controls below."""
-    rows = sorted(answers.compared(found), key=lambda row: row["kind"] != "extractor")
+    rows = sorted(answers.compared(study), key=lambda row: row["kind"] != "extractor")
     if not rows:
         return HTML("<p>This study has no pair of runs that differ in nothing else.</p>")
     return show_svg(forest({"": rows}, "difference in CIEDE2000 (left of 0: the first is better)"))
 
 
-def gain_by_photographs(found: compare.Study):
+def gain_by_photographs(study: compare.FinishedStudy):
     """What an extractor gains, by the number of training photographs, where the study has pairs of several."""
-    rows = gains.by_photographs(found)
+    rows = gains.by_photographs(study)
     if not len(rows) or rows.photographs.nunique() == 1:
         return HTML("<p>All pairs of this study have the same number of photographs.</p>")
     lines = [
@@ -113,11 +113,11 @@ def gain_by_photographs(found: compare.Study):
     return show_svg(forest({"": lines}, "difference in CIEDE2000 (left of 0: the extractor helps)"))
 
 
-def costs(found: compare.Study, summary: pd.DataFrame):
+def costs(study: compare.FinishedStudy, summary: pd.DataFrame):
     """CIEDE2000 of the networks with mean squared error against their trained parameters and the time of their training."""
     rows = []
     for line in summary[~summary.trivial].to_dict("records"):
-        runs = [found.runs[line["experiment"], seed] for seed in found.seeds(line["experiment"])]
+        runs = [study.runs[line["experiment"], seed] for seed in study.seeds(line["experiment"])]
         if runs[0].config["loss"] == "mse":
             minutes = np.mean([run.result["train_seconds"] for run in runs]) / 60
             ends = {end: line[f"ciede2000_{end}"] for end in ("low", "high")}
@@ -129,18 +129,18 @@ def costs(found: compare.Study, summary: pd.DataFrame):
     return show_svg(against(pd.DataFrame(rows), "CIEDE2000 (lower is better)", names))
 
 
-def claims_table(found: compare.Study) -> HTML:
+def claims_table(study: compare.FinishedStudy) -> HTML:
     """The report's claims put to the test; the embedded photographs are no evidence for or against them."""
-    if answers.is_demo(found.plan):
+    if answers.is_demo(study.plan):
         return HTML("<p>Not judged: the embedded photographs are a check of the chain, never evidence.</p>")
-    return tables.table(claims.table(found))
+    return tables.table(claims.table(study))
 
 
-def elsewhere(found: compare.Study) -> HTML:
+def elsewhere(study: compare.FinishedStudy) -> HTML:
     """The networks on other data sets, where they were judged there: means, differences, and the share painted in each hue."""
     parts = []
-    for name in others.names(found):
-        judged = others.read(found, name)
+    for name in others.names(study):
+        judged = others.read(study, name)
         count = len(judged.photographs(judged.experiments[0]))
         parts.append(
             f"<h3>{name}: {count:,} photographs</h3>"
@@ -151,17 +151,17 @@ def elsewhere(found: compare.Study) -> HTML:
     return HTML("".join(parts) or "<p>This study was judged on no other photographs.</p>")
 
 
-def grid(found: compare.Study, count: int) -> pictures.Photographs:
+def grid(study: compare.FinishedStudy, count: int) -> pictures.Photographs:
     """Gray, the first seed of every experiment, and the truth, for `count` photographs of the seeded draw:
     the first of each category before the second of any."""
-    drawn, shown = export.drawn(found)
-    names = found.photographs(found.experiments[0]).set_index("row").category.reindex(drawn).to_numpy()
+    drawn, shown = export.drawn(study)
+    names = study.photographs(study.experiments[0]).set_index("row").category.reindex(drawn).to_numpy()
     chosen = evaluate.of_each(names, count)
     columns = {"input": gray(shown["truth"][chosen])} | {
-        found.label(name): shown[name][chosen] for name in found.experiments if name in shown
+        study.label(name): shown[name][chosen] for name in study.experiments if name in shown
     }
     captions = [str(name).rsplit("/", 1)[-1].replace("_", " ") for name in names[chosen]]
     truth = shown["truth"][chosen]
-    best = min(found.experiments, key=lambda name: np.nanmean(found.values(name, "ciede2000")))
+    best = min(study.experiments, key=lambda name: np.nanmean(study.values(name, "ciede2000")))
     title = f"{len(chosen)} photographs of the test split"
-    return pictures.grid(columns | {"truth": truth}, captions, title, found.label(best))
+    return pictures.grid(columns | {"truth": truth}, captions, title, study.label(best))

@@ -1,4 +1,4 @@
-"""Many runs, one question: which experiments and seeds make a study, and what they say together.
+"""Many runs, one question: which experiments and seeds make up a study, and what they show together.
 
 The package's own names are the plan (params/studies/NAME.yaml and where its parts are kept) and how its parts ended,
 light enough for the Snakefile. Finished runs are read by `compare.load`; `compare`, `curves`, `gains`, `hues` and `claims` say what

@@ -70,7 +70,7 @@ class Budget:
 
 
 def estimate(study: plans.Study, device: torch.device) -> Budget:
-    """The budget of a study whose needs are there (koala.study.ready)."""
+    """The budget of a study that can start (koala.study.ready)."""
     runs = ready.configurations(study)
     ends = {(row["experiment"], row["seed"]): row["status"] for row in outcomes.results(study)}
     open_runs = [config for run, config in runs.items() if ends[run] != "finished"]

@@ -1,8 +1,8 @@
 """How much of a photograph's colour follows from its category alone?
 
 Colour by lightness (koala.metrics), fitted on each category's training photographs, needs no network, only the
-category: the data set's own, or the one that a linear classifier tells from statistics of the gray photograph or from an
-extractor's features. What a network does better than these has not come from the category's name.
+category: the data set's own, or the one that a linear classifier predicts from statistics of the gray photograph or from
+an extractor's features. Where a network does better than these, the category's name does not explain it.
 """
 
 import numpy as np
@@ -15,8 +15,8 @@ from koala.training.batches import at_a_time, chunks
 
 
 def told(inputs: dict[str, np.ndarray], categories: np.ndarray, rows: dict) -> dict[str, np.ndarray]:
-    """For each of inputs (name -> (N,D)) the test photographs' categories, (n,), as a ridge classifier fitted on the
-    training split tells them; first "true", those that they have. categories: (N,) of all photographs."""
+    """For each of inputs (name -> (N,D)) the categories, (n,), that a ridge classifier fitted on the training split predicts
+    for the test photographs; first "true", the actual ones. categories: (N,) of all photographs."""
     by_input = {name: baselines.tell(features, categories, rows) for name, features in inputs.items()}
     return {"true": categories[rows["test"]]} | {name: tell(rows["test"]) for name, tell in by_input.items()}
 
@@ -25,8 +25,8 @@ def errors(
     batches, rows: dict, colours: baselines.Colours, categories: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """CIEDE2000 of each test photograph, (n,), by name: "none", colour by lightness of the whole training split, and
-    for each of categories (name -> (n,), as `told` gives them) that of the photograph's category. A category without training
-    photographs has the colours of all."""
+    for each of categories (name -> (n,), as `told` gives them) colour by lightness of its category, or of the whole
+    training split where that has no photograph of the category."""
     parts = {name: [] for name in ("none", *categories)}
     for piece in chunks(np.arange(len(rows["test"])), at_a_time(batches.images)):
         rgb = batches(rows["test"][piece])[0]
@@ -40,8 +40,8 @@ def errors(
 def table(
     network: np.ndarray, by_category: dict[str, np.ndarray], categories: dict[str, np.ndarray]
 ) -> list[dict]:
-    """One dict a way of colouring: how many categories are right, mean CIEDE2000, and the network's error minus its own
-    with a 95 % interval over photographs. network: (n,) the run's CIEDE2000; by_category: of `errors`."""
+    """One dict per way of colouring: the share of categories that are right, mean CIEDE2000, and the network's error minus
+    that, with a 95 % interval over photographs. network: (n,) the run's CIEDE2000; by_category: of `errors`."""
     names = {"none": "not at all", "true": "the true one"} | {
         name: f"told from {name}" for name in categories if name != "true"
     }

@@ -1,40 +1,40 @@
 """The report's claims, each as numbers of this study with their intervals, and where it cannot be tested, why.
 
-A study's experiments may stand for the report's under other names (inception2015 for Inception-v3), so a claim looks for
-runs by their configuration: networks that differ in nothing but what the claim is about.
+A study's experiments may stand for the report's under other names (inception2015 for Inception-v3), so runs are selected
+by their configuration: networks that differ in nothing but what the claim is about.
 """
 
 from koala.study import claims_colour, compare, verdicts
 
 INCEPTION = ("inception", "inception2015")
 FAMILY = {"backbone", "weights", "layer"}  # what one extractor has and another has not
-WANTED = {  # claim -> what would decide it where no runs do
-    "C0": "runs with Inception-ResNet-v2's ImageNet weights beside Inception-v3 or ConvNeXt-T",
-    "C1": "an Inception-v3 and a ConvNeXt-T that were trained alike",
-    "C2": "the same extractor with all and with 256 of its dimensions",
-    "C3": "the same network with a trained extractor and with none",
-    "C4": "the same extractor with the unbinned cross-entropy and with MSE",
-    "C5": "an Inception-v3 and a ConvNeXt-T that were trained alike",
-    "C6": "a network with a trained extractor, MSE and more than one epoch",
+WANTED = {  # number of a claim -> what would decide it where no runs do
+    0: "runs with Inception-ResNet-v2's ImageNet weights beside Inception-v3 or ConvNeXt-T",
+    1: "an Inception-v3 and a ConvNeXt-T that were trained alike",
+    2: "the same extractor with all and with 256 of its dimensions",
+    3: "the same network with a trained extractor and with none",
+    4: "the same extractor with the unbinned cross-entropy and with MSE",
+    5: "an Inception-v3 and a ConvNeXt-T that were trained alike",
+    6: "a network with a trained extractor, MSE and more than one epoch",
     **claims_colour.WANTED,
 }
 
 
 TITLES = {
-    "C0": "Inception-v3 and ConvNeXt-T are comparable to Inception-ResNet-v2",
-    "C1": "Inception-v3 and ConvNeXt-T end about equal",
-    "C2": "256 dimensions are enough and converge faster",
-    "C3": "without extractor worse",
-    "C4": "unbinned cross-entropy far behind",
-    "C5": "ConvNeXt-T converges faster than Inception-v3",
-    "C6": "validation loss below training loss, more epochs would help",
+    0: "Inception-v3 and ConvNeXt-T are comparable to Inception-ResNet-v2",
+    1: "Inception-v3 and ConvNeXt-T end about equal",
+    2: "256 dimensions are enough and converge faster",
+    3: "without extractor worse",
+    4: "unbinned cross-entropy far behind",
+    5: "ConvNeXt-T converges faster than Inception-v3",
+    6: "validation loss below training loss, more epochs would help",
     **claims_colour.TITLES,
 }
 
 
-def table(study: compare.Study) -> list[dict]:
-    """One dict a claim and pair of runs: claim, how it reads here, what was measured. Differences are in CIEDE2000, and in
-    brackets in MSE, the report's own measure; first minus second, 95 % interval.
+def table(study: compare.FinishedStudy) -> list[dict]:
+    """One dict per claim and pair of runs: claim, how it reads here, what was measured. Differences are in CIEDE2000, and
+    beside it in MSE, the report's own measure; first minus second, 95 % interval.
 
     "untrained" in `reads`: the claim is about a trained extractor, which this study did not have."""
     rows = [
@@ -42,14 +42,13 @@ def table(study: compare.Study) -> list[dict]:
         *_losses(study),
         *claims_colour.rows(study, networks(study), reduced(study), without(study)),
     ]
-    for claim, needed in WANTED.items():
-        if claim not in {row["claim"].partition(":")[0] for row in rows}:
-            rows.append({"claim": claim, "reads": "not tested", "measured": f"would need {needed}"})
-    rows = [row | {"claim": _titled(row["claim"])} for row in rows]
-    return [
-        _qualified(study, row)
-        for row in sorted(rows, key=lambda row: int(row["claim"][1:].partition(":")[0]))
+    tested = {row["number"] for row in rows}
+    rows += [
+        verdicts.row(_claim(number), "not tested", f"would need {needed}")
+        for number, needed in WANTED.items()
+        if number not in tested
     ]
+    return [_line(study, row) for row in sorted(rows, key=lambda row: row["number"])]
 
 
 def networks(study) -> list[str]:
@@ -112,19 +111,19 @@ def _ends(study) -> list[dict]:
     one_two = _one_two(study)
     unbinned = _pairs(study, lambda c: c["loss"].startswith("crossentropy"), _whole, {"loss"})
     rows = [
-        verdicts.equal(study, "C0", *pair)
+        verdicts.equal(study, _claim(0), *pair)
         for pair in _alike(study, old)
         if study.config(pair[0])["backbone"] in (*INCEPTION, "convnext")
     ]
-    rows += [verdicts.equal(study, "C1", *pair) for pair in one_two]
+    rows += [verdicts.equal(study, _claim(1), *pair) for pair in one_two]
     for pair in reduced(study):
         rows += [
-            verdicts.equal(study, "C2: 256 dimensions cost no performance", *pair),
-            verdicts.worse(study, "C2: 256 dimensions end slightly worse", *pair),
+            verdicts.equal(study, (2, "256 dimensions cost no performance"), *pair),
+            verdicts.worse(study, (2, "256 dimensions end slightly worse"), *pair),
         ]
-    rows += [verdicts.worse(study, "C3", *pair) for pair in without(study)]
+    rows += [verdicts.worse(study, _claim(3), *pair) for pair in without(study)]
     rows += [
-        verdicts.worse(study, f"C4: far behind, {_reading(study, pair[0])}", *pair, least=verdicts.FAR)
+        verdicts.worse(study, (4, f"far behind, {_reading(study, pair[0])}"), *pair, least=verdicts.FAR)
         for pair in unbinned
     ]
     return rows
@@ -143,12 +142,12 @@ def _one_two(study) -> list[tuple[str, str]]:
 
 def _losses(study) -> list[dict]:
     """Claims on the curves: C2's and C5's speed, C4's gap, C6."""
-    rows = [verdicts.faster(study, "C2: 256 dimensions converge faster", *pair) for pair in reduced(study)]
-    rows += [verdicts.faster(study, "C5", two, one) for one, two in _one_two(study)]
+    rows = [verdicts.faster(study, (2, "256 dimensions converge faster"), *pair) for pair in reduced(study)]
+    rows += [verdicts.faster(study, _claim(5), two, one) for one, two in _one_two(study)]
     unbinned = _pairs(study, lambda c: c["loss"].startswith("crossentropy"), _whole, {"loss"})
     rows += [
         verdicts.gap(
-            study, f"C4: a larger gap between training and validation, {_reading(study, pair[0])}", *pair
+            study, (4, f"a larger gap between training and validation, {_reading(study, pair[0])}"), *pair
         )
         for pair in unbinned
     ]
@@ -162,17 +161,19 @@ def _reading(study, name) -> str:
     return "a*b* scaled to [0, 1]" if unit else "a*b* scaled to [-1, 1]"
 
 
-def _titled(claim: str) -> str:
-    number, _, words = claim.partition(":")
-    return f"{number}: {words.strip() or TITLES[number]}"
+def _claim(number: int) -> tuple[int, str]:
+    return number, TITLES[number]
 
 
-def _qualified(study, row) -> dict:
-    """The row with its runs named in the claim, and without a verdict where these cannot give one."""
-    names = row.pop("names", ())
+def _line(study, row) -> dict:
+    """A row of koala.study.verdicts as the table has it: its runs named in the claim, and no verdict where these cannot give
+    one."""
+    names = row["names"]
     untrained = [name for name in names if study.untrained(name)]
-    if names:
-        row["claim"] += f" ({' against '.join(study.label(name) for name in names)})"
+    against = f" ({' against '.join(study.label(name) for name in names)})" if names else ""
+    row = {"claim": f"C{row['number']}: {row['words']}{against}"} | {
+        key: row[key] for key in ("reads", "measured")
+    }
     if study.plan.data.get("source", "photos") == "photos":
         row["reads"] = "not judged: the embedded photographs are a check of the chain, never evidence"
     elif untrained:

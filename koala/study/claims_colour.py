@@ -16,18 +16,17 @@ GRASS = set(
     "grass lawn meadow pasture field football_field soccer_field golf_course park hayfield lawn_mower bison ox".split()
 )
 LEAST_CATEGORIES = 10  # for a correlation over categories
-GRAY = "gray"
 TITLES = {
-    "C7": "red fails most",
-    "C8": "sky and water painted too blue",
-    "C9": "all dimensions paint grass greener than it is, and greener than 256 do",
-    "C10": "objects of many colours remain the weak point",
+    7: "red fails most",
+    8: "sky and water painted too blue",
+    9: "all dimensions paint grass greener than it is, and greener than 256 do",
+    10: "objects of many colours remain the weak point",
 }
 WANTED = {
-    "C7": "a network with a trained extractor, MSE, and photographs with at least 2 % red pixels",
-    "C8": "categories of sky or water among the test photographs, and a network with a trained extractor beside one without",
-    "C9": "categories of grass among the test photographs, and the same extractor with all and with 256 dimensions",
-    "C10": f"at least {LEAST_CATEGORIES} categories of objects among the test photographs",
+    7: "a network with a trained extractor, MSE, and photographs with at least 2 % red pixels",
+    8: "categories of sky or water among the test photographs, and a network with a trained extractor beside one without",
+    9: "categories of grass among the test photographs, and the same extractor with all and with 256 dimensions",
+    10: f"at least {LEAST_CATEGORIES} categories of objects among the test photographs",
 }
 
 
@@ -62,19 +61,19 @@ def _red(study, name):
         )
         parts.append(f"{'recall' if metric == 'recall' else 'CIEDE2000'}: {values}")
     verdict = readings[0] if len(set(readings)) == 1 else f"{readings[0]} by recall, {readings[1]} by error"
-    return verdicts.row("C7", verdict, "; ".join(parts), name)
+    return verdicts.row((7, TITLES[7]), verdict, "; ".join(parts), name)
 
 
 def _sky(study, name, none):
     """Too blue: more of the pixels are blue than in truth, and more than without the extractor that is blamed for it."""
-    return _painted(study, "C8", "blue", WATER, name, none)
+    return _painted(study, 8, "blue", WATER, name, none)
 
 
 def _grass(study, whole, fewer):
-    return _painted(study, "C9", "green", GRASS, whole, fewer)
+    return _painted(study, 9, "green", GRASS, whole, fewer)
 
 
-def _painted(study, claim, hue, categories, name, other):
+def _painted(study, number, hue, categories, name, other):
     chosen = plain_categories(study, name).isin(categories).to_numpy()
     seeds = compare.common_seeds(study, name, other)
     if not chosen.any() or not seeds or not study.has(name, f"{hue}_painted"):
@@ -95,7 +94,7 @@ def _painted(study, claim, hue, categories, name, other):
         + "; minus the other's: {:+.1%} [{:+.1%}, {:+.1%}]".format(*more)
         + f"; {chosen.sum()} photographs of {where}"
     )
-    return verdicts.row(claim, verdict, text, name, other)
+    return verdicts.row((number, TITLES[number]), verdict, text, name, other)
 
 
 def _many_colours(study, name):
@@ -107,7 +106,7 @@ def _many_colours(study, name):
     value, low, high = rank_correlation(bits.to_numpy(), kept[bits.index].to_numpy())
     verdict = verdicts.HOLDS if low > 0 else verdicts.FAILS if high < 0 else verdicts.OPEN
     text = f"rank correlation over {len(kept)} categories {value:+.2f} [{low:+.2f}, {high:+.2f}]: entropy of the true hues against the share of the gray photograph's error that remains"
-    return verdicts.row("C10", verdict, text, name)
+    return verdicts.row((10, TITLES[10]), verdict, text, name)
 
 
 def plain_categories(study, name) -> pd.Series:
@@ -120,8 +119,8 @@ def plain_categories(study, name) -> pd.Series:
 def remaining(study, name, categories: pd.Series) -> pd.Series:
     """Share of the gray photograph's CIEDE2000 that the network leaves, by category, means over photographs and seeds."""
     size = study.tested(name)
-    plain = next(own for own, _, method in study.methods() if method == GRAY and study.tested(own) == size)
-    error, gray = study.values(name, "ciede2000").mean(0), study.values(plain, "ciede2000", GRAY).mean(0)
+    plain = next(own for own, _, method in study.methods() if method == "gray" and study.tested(own) == size)
+    error, gray = study.values(name, "ciede2000").mean(0), study.values(plain, "ciede2000", "gray").mean(0)
     means = pd.DataFrame({"error": error, "gray": gray}).groupby(categories.to_numpy()).mean()
     return means.error / means.gray
 

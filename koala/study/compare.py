@@ -5,11 +5,11 @@ import pandas as pd
 
 from koala.config import VOLATILE
 from koala.experiment import baselines
-from koala.study.finished import Study, find_run
+from koala.study.finished import FinishedStudy, find_run
 from koala.study.intervals import interval, ratio
 from koala.study.loading import load
 
-__all__ = ["Study", "find_run", "load"]
+__all__ = ["FinishedStudy", "find_run", "load"]
 
 FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  # what the extractor is
 
@@ -18,7 +18,7 @@ RATIOS = {"chroma_ratio": ("chroma", "chroma_true")}  # a mean of ratios is lift
 
 
 def difference(
-    study: Study, first: str, second: str, metric: str = "ciede2000"
+    study: FinishedStudy, first: str, second: str, metric: str = "ciede2000"
 ) -> tuple[float, float, float]:
     """First minus second, paired by photograph and by seed (the seeds that both have), with its interval."""
     common = common_seeds(study, first, second)
@@ -27,7 +27,7 @@ def difference(
     return interval(study.values(first, metric, seeds=common) - study.values(second, metric, seeds=common))
 
 
-def relative_mse(study: Study, first: str, second: str) -> tuple[float, float, float]:
+def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
     """Mean squared error of a*b*, the report's own measure, of the first over the second's, minus 1, with its interval."""
     common = common_seeds(study, first, second)
     if not common:
@@ -36,11 +36,11 @@ def relative_mse(study: Study, first: str, second: str) -> tuple[float, float, f
     return tuple(value - 1 for value in ratio(*squared))
 
 
-def common_seeds(study: Study, first: str, second: str) -> list[int]:
+def common_seeds(study: FinishedStudy, first: str, second: str) -> list[int]:
     return [seed for seed in study.seeds(first) if seed in study.seeds(second)]
 
 
-def without_network(study: Study) -> list[tuple[str, str, str]]:
+def without_network(study: FinishedStudy) -> list[tuple[str, str, str]]:
     """(label, experiment, method) of every row that needs no network, in the order of koala.experiment.baselines.METHODS."""
     lines, texts = [], baselines.METHODS
     several = len({study.tested(name) for name in study.experiments}) > 1
@@ -51,7 +51,7 @@ def without_network(study: Study) -> list[tuple[str, str, str]]:
     return sorted(lines, key=lambda line: list(texts).index(line[2]))
 
 
-def summary(study: Study, names: list[str]) -> pd.DataFrame:
+def summary(study: FinishedStudy, names: list[str]) -> pd.DataFrame:
     """One line per method, those without a network first: for each metric its mean, low, high, and the standard deviation
     between seeds, NaN without a network.
 
@@ -86,7 +86,7 @@ def spread(values: np.ndarray) -> float:
     return float(np.nanmean(values, 1).std(ddof=1)) if len(values) > 1 else np.nan
 
 
-def contrasts(study: Study) -> list[dict]:
+def contrasts(study: FinishedStudy) -> list[dict]:
     """Each experiment with an extractor minus its controls, in CIEDE2000 (lower is better), with intervals.
 
     A control has no extractor, or the same extractor untrained, or with features of another source, and shares every other
@@ -103,9 +103,10 @@ def contrasts(study: Study) -> list[dict]:
     return rows
 
 
-def earned(study: Study) -> list[dict]:
+def earned(study: FinishedStudy, methods: tuple[str, ...] = ("linear", "category")) -> list[dict]:
     """Each network with a trained extractor minus the best that needs no network and knows the same features, linear colour,
-    and minus colour by lightness of the true category, in CIEDE2000: what its convolutions have earned."""
+    and minus colour by lightness of the true category, in CIEDE2000: what its convolutions have earned. methods: one of
+    the two, or both."""
     lines = {
         (method in baselines.OF_FEATURES and study.extractor(name), method, study.tested(name)): (label, name)
         for label, name, method in without_network(study)
@@ -115,22 +116,14 @@ def earned(study: Study) -> list[dict]:
         config = study.config(name)
         if config["backbone"] == "none" or study.untrained(name) or config["feature_source"] != "image":
             continue
-        for key in (
-            (study.extractor(name), "linear", study.tested(name)),
-            (False, "category", study.tested(name)),
-        ):
+        keys = ((study.extractor(name), "linear"), (False, "category"))
+        for key in ((*key, study.tested(name)) for key in keys if key[1] in methods):
             if key in lines:
                 label, other = lines[key]
                 values = study.values(name, "ciede2000") - study.values(other, "ciede2000", key[1])[:1]
                 mean, low, high = interval(values)
-                row = {
-                    "experiment": study.label(name),
-                    "minus": label,
-                    "difference": mean,
-                    "low": low,
-                    "high": high,
-                }
-                rows.append(row | {"reads": reads(low, high, len(values))})
+                row = {"experiment": study.label(name), "minus": label, "difference": mean}
+                rows.append(row | {"low": low, "high": high, "reads": reads(low, high, len(values))})
     return rows
 
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from koala.study.compare import Study, common_seeds
+from koala.study.compare import FinishedStudy, common_seeds
 from koala.study.intervals import interval
 
 GOALS = ("common", "own")
+WITHIN = 0.05  # of a goal: as near counts as reached
 
 
-def histories(study: Study, experiments: list[str]) -> dict[str, list[pd.DataFrame]]:
+def histories(study: FinishedStudy, experiments: list[str]) -> dict[str, list[pd.DataFrame]]:
     """label -> one history per seed."""
     return {
         study.label(name): [study.runs[name, seed].history for seed in study.seeds(name)]
@@ -17,7 +18,7 @@ def histories(study: Study, experiments: list[str]) -> dict[str, list[pd.DataFra
     }
 
 
-def by_loss(study: Study) -> dict[str, list[str]]:
+def by_loss(study: FinishedStudy) -> dict[str, list[str]]:
     """Experiments grouped by their loss: curves of different losses share no axis."""
     groups = {}
     for name in study.experiments:
@@ -25,7 +26,7 @@ def by_loss(study: Study) -> dict[str, list[str]]:
     return groups
 
 
-def val_losses(study: Study, experiment: str, seeds=None) -> np.ndarray:
+def validation_losses(study: FinishedStudy, experiment: str, seeds=None) -> np.ndarray:
     """(seeds, epochs) of the validation loss."""
     return np.stack(
         [
@@ -35,19 +36,21 @@ def val_losses(study: Study, experiment: str, seeds=None) -> np.ndarray:
     )
 
 
-def epochs_to_converge(study: Study, first: str, second: str, within: float = 0.05) -> dict[str, np.ndarray]:
-    """Epochs, (seeds, 2), that each of two experiments needs until its validation loss is `within` of a goal: "common",
+def epochs_to_converge(
+    study: FinishedStudy, first: str, second: str, within: float = 0.05
+) -> dict[str, np.ndarray]:
+    """Epochs, (seeds, 2), that each of two experiments needs until its validation loss is WITHIN of a goal: "common",
     the lowest that both reach, and "own", its own lowest. Of the seeds that both have; {} without one.
 
-    Two goals, since a network that gets nowhere is soon at its own lowest, and the worse of two is late at the common
-    one. Between epochs the loss is taken to fall in a straight line."""
+    Two goals, since a network that learns nothing is soon at its own lowest loss, and the worse of two reaches the common
+    one late. Between epochs the loss is interpolated linearly."""
     counts = {goal: [] for goal in GOALS}
     for seed in common_seeds(study, first, second):
-        losses = [val_losses(study, name, [seed])[0] for name in (first, second)]
+        losses = [validation_losses(study, name, [seed])[0] for name in (first, second)]
         common = max(one.min() for one in losses)
         for kind, goals in (("common", (common, common)), ("own", [one.min() for one in losses])):
             counts[kind].append(
-                [_crossing(one, goal + within * abs(goal)) for one, goal in zip(losses, goals, strict=True)]
+                [_crossing(one, goal + WITHIN * abs(goal)) for one, goal in zip(losses, goals, strict=True)]
             )
     return {kind: np.array(each) for kind, each in counts.items() if each}
 
@@ -61,22 +64,22 @@ def _crossing(losses: np.ndarray, goal: float) -> float:
     return after + float((before - goal) / (before - now))
 
 
-def faster(study: Study, first: str, second: str) -> dict[str, tuple[float, float, float]]:
+def faster(study: FinishedStudy, first: str, second: str) -> dict[str, tuple[float, float, float]]:
     """goal -> epochs of the first minus the second's, with the interval over seeds (see epochs_to_converge)."""
     epochs = epochs_to_converge(study, first, second)
     return {goal: interval(pairs[:, :1] - pairs[:, 1:]) for goal, pairs in epochs.items()}
 
 
-def gaps(study: Study, experiment: str, seeds=None) -> np.ndarray:
+def gaps(study: FinishedStudy, experiment: str, seeds=None) -> np.ndarray:
     """(seeds, 1) validation loss over training loss at the end, minus 1."""
     last = [study.runs[experiment, seed].history.iloc[-1] for seed in seeds or study.seeds(experiment)]
     return np.array([[row.val_loss / row.train_loss - 1] for row in last])
 
 
-def slope(study: Study, experiment: str) -> tuple[float, float, float]:
+def slope(study: FinishedStudy, experiment: str) -> tuple[float, float, float]:
     """Relative change of the validation loss in the last epoch, with its interval over seeds: below 0 it still falls.
     NaN three times after a single epoch."""
-    losses = val_losses(study, experiment)
+    losses = validation_losses(study, experiment)
     if losses.shape[1] < 2:
         return (np.nan,) * 3
     return interval((losses[:, -1:] - losses[:, -2:-1]) / np.abs(losses[:, -2:-1]))

@@ -18,7 +18,7 @@ from koala.experiment import baselines, evaluate, inputs, pipeline
 from koala.experiment.kept import kept
 from koala.extractors import controls
 from koala.study import export, packing
-from koala.study.finished import Study
+from koala.study.finished import FinishedStudy
 from koala.system.errors import KoalaError
 from koala.training.batches import at_a_time, chunks, make_batches
 from koala.training.step import Job
@@ -26,7 +26,7 @@ from koala.training.step import Job
 METHODS = ("gray", "mean", "lightness", "linear")
 
 
-def judge(study: Study, photos: data.Photos, device, progress=None) -> Study:
+def judge(study: FinishedStudy, photos: data.Photos, device, progress=None) -> FinishedStudy:
     """The study with per_image of all of `photos` instead of its test split, of the networks with their own features or with none.
 
     Raises KoalaError where photos are the study's own, or where an extractor's weights are no longer the same."""
@@ -46,10 +46,10 @@ def judge(study: Study, photos: data.Photos, device, progress=None) -> Study:
             runs[name, seed] = dataclasses.replace(
                 run, per_image=packing.rounded(pd.concat(lines, ignore_index=True))
             )
-    return Study(study.plan, runs, [])
+    return FinishedStudy(study.plan, runs, [])
 
 
-def write(judged: Study, name: str) -> None:
+def write(judged: FinishedStudy, name: str) -> None:
     """Export what `judge` found on the data set `name`."""
     tables = {
         f"{experiment}@{seed}@{method}": lines
@@ -60,12 +60,12 @@ def write(judged: Study, name: str) -> None:
     export.write_table(export.folder(judged.plan) / f"elsewhere-{name}", tables)
 
 
-def names(study: Study) -> list[str]:
+def names(study: FinishedStudy) -> list[str]:
     """The data sets that the study was judged on, besides its own."""
     return sorted(path.name.partition("-")[2] for path in export.folder(study.plan).glob("elsewhere-*"))
 
 
-def read(study: Study, name: str) -> Study:
+def read(study: FinishedStudy, name: str) -> FinishedStudy:
     """What was exported, as a study. Raises KoalaError where nothing was."""
     target = export.folder(study.plan) / f"elsewhere-{name}"
     parts = {}
@@ -81,7 +81,7 @@ def read(study: Study, name: str) -> Study:
         for key, run in study.runs.items()
         if key in parts
     }
-    return Study(study.plan, runs, [])
+    return FinishedStudy(study.plan, runs, [])
 
 
 def _lines(run, photos, device, progress) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""A study's numbers in a few megabytes: what its pages are made from again, without photographs and without training.
+"""A study's numbers in a few megabytes, from which its pages can be made again without photographs and training.
 
 reports/STUDY/runs/ holds for each run its config.json, env.json, result.json, history.csv, the metrics of each test photograph
 and the photographs of the seeded draw as it coloured them; and once for all runs what these have in common. A study
@@ -11,15 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from koala import data
 from koala.experiment import artefacts
 from koala.study import packing
-from koala.study.finished import Study
+from koala.study.finished import FinishedStudy
 from koala.system import paths
 from koala.system.errors import KoalaError
-from koala.training.batches import block_means
+from koala.training.batches import at_size
 
 FILES = ("config.json", "env.json", "history.csv", "per_image.npy.xz", "drawn.jpg")
 ENV = ("commit", "python", "versions", "machine", "data")
@@ -31,7 +30,7 @@ def folder(study) -> Path:
     return study.reports / "runs"
 
 
-def write(study: Study) -> Path:
+def write(study: FinishedStudy) -> Path:
     """Write everything; returns the folder. Runs that are not finished now, and were exported before, stay as they are.
 
     Raises KoalaError where the photographs of the draw are no longer those of the runs."""
@@ -70,7 +69,7 @@ def complete(plan, runs: dict) -> None:
             run.per_image = pd.concat([run.per_image, read_lines(target, file, method)], ignore_index=True)
 
 
-def drawn(study: Study) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def drawn(study: FinishedStudy) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Row numbers (n,) of the seeded draw and its photographs (n,S,S,3) uint8: "truth", and as each experiment's first seed
     coloured them. Experiments on fewer or more photographs than the first, which drew others, are not among them."""
     shown, rows, truth = {}, None, None
@@ -113,7 +112,7 @@ def _write_run(target: Path, run: artefacts.Run, lines: pd.DataFrame) -> None:
     paths.write_json(target / "result.json", result | {"sha256": hashes})
 
 
-def _write_common(target: Path, study: Study) -> None:
+def _write_common(target: Path, study: FinishedStudy) -> None:
     """The test photographs with their true colours, the rows that need no network, and the draw."""
     fresh = [key for key, run in study.runs.items() if run.folder.parent != target]
     for lines in {len(study.lines(*key)): study.lines(*key) for key in fresh}.values():
@@ -152,8 +151,7 @@ def _truth(run: artefacts.Run, rows: np.ndarray, size: int) -> np.ndarray:
         raise KoalaError(
             f"'{known['name']}' has been prepared anew since these runs: prepare it as it was, or train them again."
         )
-    stored = torch.from_numpy(np.array(photos.images[rows])).permute(0, 3, 1, 2)
-    return block_means(stored, size).permute(0, 2, 3, 1).numpy()
+    return at_size(photos.images, rows, size)
 
 
 def read_lines(target: Path, file: Path, method: str) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from koala.system.errors import KoalaError
 
 
 @dataclasses.dataclass
-class Study:
+class FinishedStudy:
     """The finished runs of a study by (experiment, seed), and the result rows of the others."""
 
     plan: plans.Study
@@ -23,10 +23,10 @@ class Study:
     def experiments(self) -> list[str]:
         return list(dict.fromkeys(experiment for experiment, _ in self.runs))
 
-    def only(self, *experiments: str) -> "Study":
+    def only(self, *experiments: str) -> "FinishedStudy":
         """The same study with these experiments alone, in this order."""
         runs = {(name, seed): self.runs[name, seed] for name in experiments for seed in self.seeds(name)}
-        return Study(self.plan, runs, [])
+        return FinishedStudy(self.plan, runs, [])
 
     def seeds(self, experiment: str) -> list[int]:
         return [seed for name, seed in self.runs if name == experiment]
@@ -96,7 +96,7 @@ class Study:
         return self.lines(experiment, self.seeds(experiment)[0])[["row", "path", "category"]]
 
 
-def find_run(study: Study, experiment: str, seed: int) -> artefacts.Run:
+def find_run(study: FinishedStudy, experiment: str, seed: int) -> artefacts.Run:
     """One finished run. Raises KoalaError that lists what there is."""
     if (experiment, seed) not in study.runs:
         known = ", ".join(f"{name} seed {number}" for name, number in study.runs)

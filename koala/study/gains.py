@@ -5,21 +5,23 @@ import pandas as pd
 
 from koala.study import compare
 from koala.study.claims import without
-from koala.study.curves import val_losses
+from koala.study.curves import validation_losses
 from koala.study.intervals import interval
 
 
-def by_epoch(study: compare.Study, first: str, second: str) -> pd.DataFrame:
+def by_epoch(study: compare.FinishedStudy, first: str, second: str) -> pd.DataFrame:
     """Validation loss of the first (with an extractor) over the second's (without), minus 1: the columns epoch, gain, low,
     high (over seeds), one line per epoch. Below 0 the extractor helps; where the curve returns to 0, it only saved steps."""
     seeds = compare.common_seeds(study, first, second)
-    relative = val_losses(study, first, seeds) / val_losses(study, second, seeds) - 1  # (seeds, epochs)
+    relative = (
+        validation_losses(study, first, seeds) / validation_losses(study, second, seeds) - 1
+    )  # (seeds, epochs)
     lines = [interval(relative[:, [epoch]]) for epoch in range(relative.shape[1])]
     table = pd.DataFrame(lines, columns=["gain", "low", "high"])
     return table.assign(epoch=np.arange(1, len(table) + 1))[["epoch", "gain", "low", "high"]]
 
 
-def curves(study: compare.Study) -> dict[str, pd.DataFrame]:
+def curves(study: compare.FinishedStudy) -> dict[str, pd.DataFrame]:
     """label -> `by_epoch` of every pair of a network with an extractor and the same without."""
     return {
         f"{study.label(own)} minus {study.label(none)}": by_epoch(study, own, none)
@@ -27,7 +29,7 @@ def curves(study: compare.Study) -> dict[str, pd.DataFrame]:
     }
 
 
-def by_photographs(*studies: compare.Study) -> pd.DataFrame:
+def by_photographs(*studies: compare.FinishedStudy) -> pd.DataFrame:
     """Of every such pair in the studies: photographs (in the training split), label, difference (CIEDE2000, extractor minus none, on
     the pair's own test split), low, high, steps. In the order of the photographs."""
     rows = []

@@ -4,18 +4,18 @@ import numpy as np
 import pandas as pd
 
 from koala import metrics
-from koala.study.compare import Study, without_network
+from koala.study.compare import FinishedStudy, without_network
 from koala.study.intervals import interval, ratio, ratio_difference
 
 LEAST = 0.02  # of the test pixels: a hue that is rarer is not judged
 
 
-def by_hue(study: Study, experiment: str, method: str = "model") -> dict[str, float]:
+def by_hue(study: FinishedStudy, experiment: str, method: str = "model") -> dict[str, float]:
     """Mean CIEDE2000 over all test pixels of each true hue (chroma above 10); NaN where there are none."""
     return {hue: ratio(*_sums(study, experiment, hue, "ciede2000", method))[0] for hue in metrics.HUES}
 
 
-def table(study: Study) -> pd.DataFrame:
+def table(study: FinishedStudy) -> pd.DataFrame:
     """`by_hue` of the gray photograph, of colour by lightness and of every experiment, one line each."""
     lines = {
         label: by_hue(study, name, method)
@@ -26,18 +26,20 @@ def table(study: Study) -> pd.DataFrame:
     return pd.DataFrame([{"method": label} | means for label, means in lines.items()])
 
 
-def common(study: Study) -> list[str]:
+def common(study: FinishedStudy) -> list[str]:
     """Hues of at least LEAST of the test pixels."""
     first = study.experiments[0]
     return [hue for hue in metrics.HUES if study.values(first, f"{hue}_share").mean() >= LEAST]
 
 
-def of_hue(study: Study, experiment: str, hue: str, metric: str) -> tuple[float, float, float]:
+def of_hue(study: FinishedStudy, experiment: str, hue: str, metric: str) -> tuple[float, float, float]:
     """Mean of "ciede2000" or "recall" over the test pixels of a hue, with its interval."""
     return ratio(*_sums(study, experiment, hue, metric))
 
 
-def between(study: Study, experiment: str, hue: str, other: str, metric: str) -> tuple[float, float, float]:
+def between(
+    study: FinishedStudy, experiment: str, hue: str, other: str, metric: str
+) -> tuple[float, float, float]:
     """`of_hue` of one hue minus that of another, in the same photographs, with its interval."""
     return ratio_difference(*_sums(study, experiment, hue, metric), *_sums(study, experiment, other, metric))
 
@@ -49,27 +51,13 @@ def _sums(study, experiment, hue, metric, method="model") -> tuple[np.ndarray, n
     return np.where(share > 0, share * mean, 0), share
 
 
-def painted(study: Study, experiment: str, hue: str, chosen: np.ndarray, seeds=None) -> np.ndarray:
+def painted(study: FinishedStudy, experiment: str, hue: str, chosen: np.ndarray, seeds=None) -> np.ndarray:
     """(seeds, chosen photographs): share of pixels painted in a hue minus the share that truly has it."""
     shares = (study.values(experiment, f"{hue}_{kind}", seeds=seeds) for kind in ("painted", "share"))
     return np.subtract(*shares)[:, chosen]
 
 
-def painted_by_category(study: Study, experiment: str) -> pd.DataFrame:
-    """Share of pixels in each hue, predicted against true, by category: the columns category, photographs, and HUE_true,
-    HUE_painted, means over photographs and seeds."""
-    names = study.photographs(experiment).category.astype(str).to_numpy()
-    rows = []
-    for name in np.unique(names):
-        row = {"category": name, "photographs": int((names == name).sum())}
-        for hue in metrics.HUES:
-            for column, kind in (("true", "share"), ("painted", "painted")):
-                row[f"{hue}_{column}"] = study.values(experiment, f"{hue}_{kind}")[:, names == name].mean()
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def bias(study: Study, experiment: str) -> pd.DataFrame:
+def bias(study: FinishedStudy, experiment: str) -> pd.DataFrame:
     """Share of all test pixels painted in each hue against the true share, with the interval of the difference."""
     rows = []
     for hue in metrics.HUES:
@@ -80,7 +68,7 @@ def bias(study: Study, experiment: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def biases(study: Study) -> pd.DataFrame:
+def biases(study: FinishedStudy) -> pd.DataFrame:
     """Of all test pixels, the share painted in each hue minus the share that has it, one line per experiment; first the true
     shares."""
     first = study.experiments[0]

@@ -5,12 +5,12 @@ import dataclasses
 from koala.experiment import artefacts
 from koala.study import export, outcomes, packing
 from koala.study import plan as plans
-from koala.study.finished import Study
+from koala.study.finished import FinishedStudy
 from koala.system import paths
 from koala.system.errors import KoalaError
 
 
-def load(name: str) -> Study:
+def load(name: str) -> FinishedStudy:
     """Every run of the study that is finished. Raises KoalaError where there is no such study, or no such run."""
     plan, runs, failed = plans.load(name), {}, []
     for row in outcomes.results(plan):
@@ -26,7 +26,7 @@ def load(name: str) -> Study:
     if not runs:
         raise KoalaError(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")
     export.complete(plan, runs)
-    return Study(plan, runs, failed)
+    return FinishedStudy(plan, runs, failed)
 
 
 def finished(plan: plans.Study) -> set[tuple[str, int]]:
@@ -36,7 +36,7 @@ def finished(plan: plans.Study) -> set[tuple[str, int]]:
 
 
 def _trained(row: dict) -> artefacts.Run | None:
-    """The run that a result file names, its table rounded as an exported one is; None where it has not ended well."""
+    """The run that a result file names, its table rounded as an exported one is; None where it did not end well."""
     if row["status"] != "finished":
         return None
     run = artefacts.load(paths.runs_dir() / row["run_id"])

@@ -1,4 +1,4 @@
-"""How the parts of a study ended: one result file a run and a notebook, in the study's folder."""
+"""How the parts of a study ended: one result file per run and per notebook, in the study's folder."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ from koala.system import paths
 
 
 def results(study: Study) -> list[dict]:
-    """One dict a run, in the study's order: its result, or status "failed" or "missing" with the error."""
+    """One dict per run, in the study's order: its result, or status "failed" or "missing" with the error."""
     return [
         {"experiment": experiment, "seed": seed, **_read(study.result_file(experiment, seed))}
         for experiment, seed in study.runs()
@@ -17,7 +17,7 @@ def results(study: Study) -> list[dict]:
 
 
 def outcome(study: Study, part: str) -> dict:
-    """How the study's "analysis" or "extractor" notebook ended: status, and the error where it failed."""
+    """How a notebook of the study, such as "analysis", ended: status, and the error where it failed."""
     return _read(study.folder / f"{part}.json")
 
 
@@ -31,7 +31,7 @@ def _read(path: Path) -> dict:
 
 
 def record_end(result_file) -> None:
-    """Write the result file of a notebook that has no other result than that it ended well."""
+    """Write the result file of a notebook whose only result is that it ended well."""
     paths.write_json(result_file, {"status": "finished"})
 
 
@@ -43,7 +43,7 @@ def record_failure(notebook, result_file) -> None:
 
 
 def why(notebook) -> str:
-    """papermill's record of the exception that ended a notebook, else the last that it said beside the notebook."""
+    """papermill's record of the exception that ended a notebook, else the last line of its stderr."""
     error = "it ended without a result: its process was killed or papermill could not start"
     said = Path(f"{notebook}.stderr")
     lines = said.read_text(errors="replace").split("\n") if said.exists() else []
@@ -58,7 +58,7 @@ def why(notebook) -> str:
 
 
 def forget_failures(study: Study) -> None:
-    """Remove the result files of what failed or is no longer there, so that the next call tries it again."""
+    """Remove the result files of what has failed or is missing by now, so that the next call tries it again."""
     for path in study.folder.glob("*.json"):
         try:
             row = paths.read_json(path)

@@ -11,7 +11,7 @@ from PIL import Image
 from koala import metrics
 from koala.data import decode
 
-# Steps to a unit in which a metric of one photograph is kept; means over thousands lose nothing that is shown
+# Steps per unit to which the metrics of a photograph are rounded; means over thousands lose nothing that is shown
 STEPS = {
     **dict.fromkeys(("ciede2000", "ab_rmse"), 100),
     **dict.fromkeys(("ssim", "auc"), 1000),
@@ -34,7 +34,7 @@ def rounded(per_image: pd.DataFrame) -> pd.DataFrame:
 
 
 def packed(lines: pd.DataFrame, steps: dict[str, int]) -> bytes:
-    """Columns of metrics as int16 (columns, photographs), of which the bytes of a kind lie together: that packs best."""
+    """Columns of metrics as int16 (columns, photographs), low and high bytes apart: so they compress best."""
     names = [name for name in steps if name in lines]
     codes = np.stack([_encode(lines[name].to_numpy(float), steps[name]) for name in names])
     known = np.array([name in lines for name in steps], np.uint8)

@@ -14,7 +14,7 @@ PARAMS = paths.ROOT / "params"
 KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "distill", "elsewhere", "probe", "parts"}
 PART_KEYS = {"experiments", "seeds", "scale", "suffix"}
 
-_NAMES, _VALUES = (list, "a list: [one, two]"), (dict, "parameters with their values, one a line")
+_NAMES, _VALUES = (list, "a list: [one, two]"), (dict, "parameters with their values, one per line")
 KINDS = {
     "experiments": _NAMES,
     "seeds": _NAMES,
@@ -71,7 +71,7 @@ class Study:
 
     @property
     def folder(self) -> Path:
-        """Executed notebooks and one result file a run."""
+        """Executed notebooks and one result file per run."""
         return paths.runs_dir() / "studies" / self.name
 
     @property
@@ -148,7 +148,7 @@ def _name(photographs: dict) -> str:
 def parameters(study: Study, experiment: str, seed: int) -> dict:
     """All parameters of one run of train.ipynb: the experiment's, over them the study's scale, data and seed.
 
-    One process a run, unless the study says otherwise: several runs at a time are what fills several GPUs."""
+    One process per run, unless the study says otherwise: several GPUs are used by several runs at a time."""
     part = study.part(experiment)
     values = {"processes": 1} | yaml_files.read(_named("experiments", part.files()[experiment]))
     shared = {"dataset": _name(study.data), "image_size": _stored(study)}

@@ -1,8 +1,9 @@
-"""What the extractor can do in this architecture: its output is one constant per channel of a photograph, no more.
+"""What the extractor can do in this architecture: add one constant per channel and photograph, no more.
 
 conv1x1([encoder, embedding]) = conv(encoder) + linear(embedding): the embedding moves each of the 256 channels of a
 photograph up or down before one ReLU. So three questions can be asked without training again: how large is that
-movement beside the encoder's own, what do another photograph's features do to the colours, and how much colour is there in the features at all (a linear probe)?
+movement beside the encoder's own, what do another photograph's features do to the colours, and how much colour do the
+features know at all (a linear probe)?
 """
 
 import dataclasses
@@ -20,7 +21,9 @@ from koala.training.batches import at_a_time, chunks
 from koala.training.step import Job, predict
 
 RARE = 0.005  # a target that varies less over the test split has no meaningful R^2
-FITTED = 20_000  # photographs of a split that the probes look at: all 78,150 of tiny-imagenet change an R^2 by 0.01
+FITTED = (
+    20_000  # photographs of a split that the probes use: all 78,150 of tiny-imagenet change an R^2 by 0.01
+)
 
 
 def gray_statistics(L: torch.Tensor) -> np.ndarray:
@@ -43,7 +46,7 @@ def colour_targets(lab_true: torch.Tensor) -> dict[str, np.ndarray]:
 
 
 def linear_probe(inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], rows: dict) -> list[dict]:
-    """R^2 on rows["test"] of ridge regression fitted on rows["train"], one dict a target with a value per kind of input.
+    """R^2 on rows["test"] of ridge regression fitted on rows["train"], one dict per target with a value for each input.
 
     inputs: name -> (N,D); targets: name -> (N,). The penalty is chosen for each target on rows["validation"]. R^2 is
     1 for a perfect prediction, 0 for the test photographs' own mean, below 0 for worse, and NaN where the target hardly
@@ -60,15 +63,15 @@ def linear_probe(inputs: dict[str, np.ndarray], targets: dict[str, np.ndarray], 
 
 
 def shortened(rows: dict) -> dict:
-    """The same splits, training and validation with their first FITTED photographs: they stand in random order."""
+    """The same splits, training and validation cut to their first FITTED photographs, which are a random sample."""
     return {split: members if split == "test" else members[:FITTED] for split, members in rows.items()}
 
 
 def statistics(
     batches, features: np.ndarray, rows: dict
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """A run's photographs in row order: what can be known of each, "gray statistics" (N,35) and "features" (N,D), and
-    its `colour_targets`, of photographs thinned as baselines are fitted on. NaN where a photograph is not in `rows`. features (N,D)."""
+    """Inputs and targets of the probes in row order: "gray statistics" (N,35) and "features" (N,D), and `colour_targets`, of
+    photographs thinned as for the baselines. NaN where a photograph is not in `rows`. features: (N,D)."""
     members = np.sort(np.concatenate(list(rows.values())))
     gray, colours = [], []
     for part in chunks(members, at_a_time(batches.images)):
@@ -145,8 +148,8 @@ def compare(errors: dict[str, np.ndarray]) -> list[dict]:
 
 
 def swap_pictures(job: Job, features: np.ndarray, rows: dict, names: np.ndarray, count: int):
-    """Columns of photographs and captions for koala.report.pictures.grid: `count` test photographs of a seeded draw, of as many
-    categories as possible, each with everyone's features. features: the run's (N,D); names: (N,) the categories."""
+    """Columns of photographs and captions for koala.report.pictures.grid: `count` test photographs chosen at random, of
+    as many categories as possible, each with the features of every one of them. features: the run's (N,D); names: (N,) the categories."""
     drawn = evaluate.drawn(rows["test"])
     drawn = drawn[evaluate.of_each(names[drawn], count)]
     columns = {}

@@ -24,14 +24,14 @@ class Question:
 def asked(plan: plans.Study) -> list[Question]:
     """The study's experiments that run one of the report's and have something to be compared with, in its order."""
     held = list(dict.fromkeys(name for name, _ in plan.runs()))
-    found = []
+    questions = []
     for entry in yaml.safe_load((plans.PARAMS / "questions.yaml").read_text(encoding="utf-8")).values():
         against = next((name for name in entry["against"] if name in held), None)
         words = {key: entry[key] for key in ("title", "question", "expectation")}
-        found += [
+        questions += [
             Question(name, against, **words) for name in entry["experiments"] if name in held and against
         ]
-    return sorted(found, key=lambda one: held.index(one.experiment))
+    return sorted(questions, key=lambda one: held.index(one.experiment))
 
 
 def find(plan: plans.Study, name: str) -> Question:

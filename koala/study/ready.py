@@ -1,4 +1,4 @@
-"""Before a study starts: is everything there that it needs? Nothing is prepared or trained here."""
+"""Before a study starts: is everything available that it needs? Nothing is prepared or trained here."""
 
 from koala import config as configs
 from koala.data import catalog, sources
@@ -11,7 +11,7 @@ from koala.system.errors import KoalaError
 def check(study: plans.Study, progress=None) -> None:
     """Raises KoalaError that names all that is missing: the photographs, weights that a run insists on.
 
-    ImageNet weights are fetched where they are not there yet: nothing else tells whether they are available."""
+    ImageNet weights are fetched where they are not there yet: only that shows whether they are available."""
     runs = configurations(study)
     for config in runs.values():
         inputs.check(config)
@@ -51,12 +51,12 @@ def _missing_weights(runs, progress):
         origin = backbones.find_row(backbone).origin
         try:
             origins.imagenet(origin, patient=False, progress=progress)
-        except KoalaError as error:
+        except origins.NoWeights as error:
             missing[backbone] = origins.remedy(origin)
-            reasons.append(str(error))
+            reasons.append(error.why)
     if missing:
         ways = "; ".join(f"{backbone}: {way}" for backbone, way in missing.items())
         yield (
-            f"ImageNet weights of {', '.join(missing)} are not available ({reasons[0].partition(' To do:')[0]}) "
+            f"ImageNet weights of {', '.join(missing)} are not available ({reasons[0]}) "
             f"To do: connect to the network once, or bring them here: {ways}."
         )

@@ -1,6 +1,6 @@
 """How a claim reads: each function measures one kind of claim on a study's runs, and gives its line of the table.
 
-A claim that is not decided says what is missing: seeds, or a narrower interval."""
+An undecided claim says what is missing: seeds, or a narrower interval."""
 
 import numpy as np
 
@@ -12,9 +12,10 @@ FAR = 1.0  # CIEDE2000: one is far behind where the whole interval lies above
 HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
 
 
-def row(claim: str, verdict: str, measured: str, *names: str) -> dict:
-    """A line of the table: names are the experiments that it is about."""
-    return {"claim": claim, "reads": verdict, "measured": measured, "names": names}
+def row(claim: tuple[int, str], verdict: str, measured: str, *names: str) -> dict:
+    """A claim, by its number and its words, with its verdict. names: the experiments that it is about."""
+    number, words = claim
+    return {"number": number, "words": words, "reads": verdict, "measured": measured, "names": names}
 
 
 def equal(study, claim, first, second) -> dict:
@@ -107,7 +108,7 @@ def below_training(study, name) -> dict:
     mean, low, high = interval(curves.gaps(study, name))
     text = f"validation is {mean:+.1%} [{low:+.1%}, {high:+.1%}] of training; the training loss is a mean over the epoch"
     return row(
-        "C6: validation loss is below training loss at the end",
+        (6, "validation loss is below training loss at the end"),
         _by_seeds(low, high, len(study.seeds(name))),
         text,
         name,
@@ -122,5 +123,5 @@ def still_falling(study, name) -> list[dict]:
     text = (
         f"{mean:+.2%} [{low:+.2%}, {high:+.2%}] in the last epoch, at {rate:.1%} of the first learning rate"
     )
-    claim = "C6: validation loss is still falling, so more epochs would help"
+    claim = (6, "validation loss is still falling, so more epochs would help")
     return [row(claim, _by_seeds(low, high, len(study.seeds(name))), text, name)]

@@ -17,13 +17,13 @@ from koala import lab
 PIXELS = 4_000_000  # per evaluation batch, without gradients: some 200 MB of float32 in all
 KEPT = (
     8 * 2**20
-)  # bytes read from a memory map before its pages are handed back (the kernel maps neighbours, too)
+)  # bytes read from a memory map before its pages are released (the kernel maps neighbours, too)
 
 
 class Streamed:
     """Rows of a memory-mapped array (N, ...), read when they are asked for.
 
-    What has been read is handed back again and again, so that a process does not grow with the number of rows."""
+    The pages that were read are released from time to time, so that memory does not grow with the number of rows."""
 
     def __init__(self, array: np.memmap):
         self.rows, self.map, self.read = _as_tensor(array), array._mmap, 0
@@ -37,16 +37,14 @@ class Streamed:
         out = self.rows[index]
         self.read += out.nbytes
         if self.read > KEPT and hasattr(mmap, "MADV_DONTNEED"):
-            self.map.madvise(
-                mmap.MADV_DONTNEED
-            )  # the pages are clean: they are read again where they are needed
+            self.map.madvise(mmap.MADV_DONTNEED)  # the pages are clean: they are read again when needed
             self.read = 0
         return out
 
 
 class Resident:
-    """Some rows of an array (N, ...) on a device, the others read when they are asked for: training photographs that fit
-    the memory which all photographs together would not."""
+    """Some rows of an array (N, ...) on a device, the others read when they are asked for: for training
+    photographs that fit into memory where all photographs together do not."""
 
     def __init__(self, array: np.memmap, rows: np.ndarray, device: torch.device):
         self.rest, self.shape, self.device = Streamed(array), array.shape, torch.device("cpu")
@@ -66,7 +64,7 @@ class Resident:
 
 
 class Batch(NamedTuple):
-    """rgb (n,3,S,S) uint8 at the network's size, and what the extractor knows of it on the device: features (n,D)
+    """rgb (n,3,S,S) uint8 at the network's size, and beside it, on the same device, the extractor's features (n,D)
     float32, or gray (n,1,stored,stored) float32 in [0,1], the luma of the stored photograph, for a network that runs
     the extractor itself."""
 
@@ -128,6 +126,12 @@ def block_means(rgb: torch.Tensor, size: int) -> torch.Tensor:
     if rgb.shape[-1] == size:
         return rgb
     return F.avg_pool2d(rgb.float(), rgb.shape[-1] // size).round().to(torch.uint8)
+
+
+def at_size(images: np.ndarray, rows: np.ndarray, size: int) -> np.ndarray:
+    """Rows of images (N,S,S,3) uint8 as a network of `size` pixels sees them, (n,size,size,3) uint8."""
+    stored = torch.from_numpy(np.array(images[rows])).permute(0, 3, 1, 2)
+    return block_means(stored, size).permute(0, 2, 3, 1).contiguous().numpy()
 
 
 def make_batches(

@@ -83,13 +83,13 @@ def test_an_output_that_cannot_be_made_is_one_sentence(tmp_path, monkeypatch):
     for name in ("a.png", "b.png"):
         save(tmp_path / name)
     (tmp_path / "file.jpg").write_text("no folder")
-    found = files.Found([tmp_path / "a.png", tmp_path / "b.png"], tmp_path)
+    found = files.Selection([tmp_path / "a.png", tmp_path / "b.png"], tmp_path)
     for output in (tmp_path / "file.jpg", tmp_path / "file.jpg/deep"):
         with pytest.raises(KoalaError, match=r"the output folder '.*file\.jpg.*' cannot be made"):
             colorize.targets(found, str(output))
     monkeypatch.delitem(Image.SAVE, "AVIF", raising=False)
     with pytest.raises(KoalaError, match=r"cannot write \.avif here.*x\.png"):
-        colorize.targets(files.Found(found.photographs[:1]), str(tmp_path / "x.avif"))
+        colorize.targets(files.Selection(found.photographs[:1]), str(tmp_path / "x.avif"))
 
 
 def spoil_second_page(path):

@@ -22,7 +22,7 @@ SETTINGS = {
 }
 
 
-def made_study(**shifts) -> compare.Study:
+def made_study(**shifts) -> compare.FinishedStudy:
     """Two seeds of each experiment in SHIFTS; shifts: experiment -> CIEDE2000 above that of the gray photograph."""
     data = {"source": "somewhere", "name": "scenes"}
     names = list(SHIFTS)
@@ -32,7 +32,7 @@ def made_study(**shifts) -> compare.Study:
         plan.result_file(name, seed).write_text('{"status": "finished"}')
     shifts = SHIFTS | shifts
     runs = {(name, seed): _run(name, seed, shifts[name]) for name, seed in plan.runs()}
-    return compare.Study(plan, runs, [])
+    return compare.FinishedStudy(plan, runs, [])
 
 
 def _run(name: str, seed: int, shift: float) -> Run:

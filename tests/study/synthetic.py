@@ -51,12 +51,12 @@ def make_run(
     return Run(Path("."), dataclasses.asdict(RunConfig(seed=seed, **config)), env, result, history, table)
 
 
-def make_study(**runs) -> compare.Study:
+def make_study(**runs) -> compare.FinishedStudy:
     """runs: experiment -> list of runs, one a seed. A dash in a name is written as two underscores."""
     runs = {name.replace("__", "-"): members for name, members in runs.items()}
     plan = study.Study("test", "Test", list(runs), [0], {"source": "somewhere", "name": "scenes"}, {})
     by_seed = {(name, run.config["seed"]): run for name, members in runs.items() for run in members}
-    return compare.Study(plan, by_seed, [])
+    return compare.FinishedStudy(plan, by_seed, [])
 
 
 def with_losses(seed: int, losses, training=None, **config) -> Run:
