@@ -1,7 +1,7 @@
-"""Photographs in, one prepared data set out: list, decode, split, write, find again, and describe.
+"""Photographs in, one prepared data set out: list, decode, split, write, load and describe.
 
 A source (folder, archive, name) becomes data/NAME/ with images.npy, files.csv and meta.json: `prepare` makes it,
-`find` takes whatever a user means by a data set, `load` reads it back as `Photos`, `files` lists what was found.
+`find` takes whatever a user means by a data set, `load` reads it back as `Photos`, `files` lists every file of its source.
 """
 
 from koala.data.dataset import Photos, files, find, load, prepare

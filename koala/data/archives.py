@@ -1,4 +1,4 @@
-"""Archives as lists of files that are read in place: nothing is unpacked, and no archive is taken for shorter than it is.
+"""Archives as lists of files that are read in place: nothing is unpacked, and an archive that was cut short is refused.
 
 A tar is read to its end marker, a compressed one to its checksum, and a zip's directory has to hold as many members as
 it says; a member's own bytes are checked when they are read (the zip's CRC-32, the photograph's decoder).
@@ -32,7 +32,7 @@ def list_archive(place: Path) -> list[Entry]:
     entries = []
     try:
         for entry in (_list_zip if _is_zip(place) else _list_tar)(place):
-            entries.append(entry)  # one by one: an error says how many came before it
+            entries.append(entry)  # one by one: an error says how many were listed before it
     except Exception as error:  # hostile bytes make the readers raise errors of many kinds
         raise KoalaError(
             f"'{place}' is no archive that can be read to its end ({printable(str(error))}; {len(entries):,} files "
@@ -42,11 +42,11 @@ def list_archive(place: Path) -> list[Entry]:
     return [
         entry if last[entry.path] == i else entry.but(problem=entry.problem or Reason("replaced"))
         for i, entry in enumerate(entries)
-    ]  # as a folder has it into which the archive was unpacked
+    ]  # as if the archive had been unpacked into a folder
 
 
 def _is_zip(place: Path) -> bool:
-    """Told by content. A tar whose last file is a zip ends like one."""
+    """By its content; a tar whose last file is a zip ends like one."""
     with open(place, "rb") as file:
         return zipfile.is_zipfile(file) and file.seek(257) and file.read(5) != b"ustar"
 
@@ -115,7 +115,7 @@ def _list_tar(place: Path):
 
 
 def _check_end(archive: tarfile.TarFile) -> None:
-    """tarfile takes a damaged header for the end, and does not look at what follows the end, nor at a checksum."""
+    """tarfile itself takes a damaged header for the end, and reads neither what follows the end nor a checksum."""
     archive.fileobj.seek(archive.offset)
     block = archive.fileobj.read(BLOCK)
     if len(block) < BLOCK or any(block):
@@ -135,7 +135,7 @@ def _open(place: str, process: int):
 
 
 def read(entry: Entry) -> bytes:
-    """The bytes of one file. Raises Unreadable, with the words of whatever failed."""
+    """The bytes of one file. Raises Unreadable with the reason."""
     try:
         if entry.size > BIGGEST:
             raise Unreadable(f"larger than {BIGGEST // 2**20} MiB")
@@ -168,7 +168,7 @@ def _read_zip(file, entry: Entry) -> bytes:
         raise Unreadable(f"larger than {2 * BIGGEST // 2**20} MiB in the zip")
     file.seek(extra, os.SEEK_CUR)
     data = file.read(member.stored)
-    if member.method == zipfile.ZIP_DEFLATED:  # no more than was declared: no bomb
+    if member.method == zipfile.ZIP_DEFLATED:  # no more than the size that is declared: no bomb
         data = zlib.decompressobj(-15).decompress(data, entry.size + 1)
     if len(data) != entry.size or zlib.crc32(data) != member.crc:
         raise Unreadable("the zip member is damaged")

@@ -22,7 +22,7 @@ from koala.system.paths import sha256_file
 class Listing:
     """What ordering and splitting need of every file, as arrays (N,) in listing order (under 100 bytes per file).
 
-    used: becomes a row, as far as is known; stored: has a picture in its shard; sha: its bytes' hash; hash: perceptual;
+    used: becomes a row, as far as is known; stored: its shard holds its pixels; sha: hash of its bytes; hash: perceptual;
     category: index into `categories`, which are sorted; group: id of what stays in one split."""
 
     used: np.ndarray
@@ -35,7 +35,7 @@ class Listing:
 
 
 def write(new: Path, shards: Shards, parameters: dict) -> dict:
-    """Write new/images.npy and new/files.csv; gives what belongs into meta.json. Raises shards.Spoiled."""
+    """Write new/images.npy and new/files.csv; returns the rest of meta.json. Raises shards.Spoiled."""
     listing = collect(shards)
     copies = mark_exact(listing.sha, listing.used, listing.category, listing.categories)
     _check_any(listing, shards, parameters["source"])
@@ -116,7 +116,7 @@ def twins(listing: Listing) -> dict[str, str]:
 
 @dataclasses.dataclass
 class Others:
-    """What a file's record owes to the other files.
+    """What a file's record takes from the other files.
 
     row_of: (N,) row of each listed file, -1 for none; parts: (R,) split of each row; copies: {listed file: the first
     with the same bytes}; leader: (R,) listed file that is the first of the row's near copies; twins: see `twins`."""
@@ -145,7 +145,7 @@ class Others:
 
     @staticmethod
     def _join(record: Record, first: Record) -> None:
-        """Give a photograph the group of its first near copy, and say so. Crops of one photograph need no word."""
+        """Give a photograph the group of its first near copy, with a remark unless they are crops of one photograph."""
         group = first.group or first.sha256[:16]
         if group != record.group:
             record.reasons.append(Reason("near-copy", first.path))
@@ -153,7 +153,7 @@ class Others:
 
 
 def _write_table(path: Path, shards: Shards, others: Others) -> tuple[dict, dict]:
-    """files.csv, one line per file in listing order. Gives counts by status, and by status and kind of reason."""
+    """files.csv, one line per file in listing order. Returns the counts by status, and by status and kind of reason."""
     counts, labels = collections.Counter(), collections.Counter()
 
     def records():

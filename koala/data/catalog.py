@@ -1,4 +1,4 @@
-"""Data sets known by name: where their archive is, how large, its checksums, and where to put it without a network.
+"""Data sets known by name: the address, size and checksums of each archive, and where to put it without a network.
 
 papermill notebooks/data.ipynb out.ipynb -p source imagenette -p name imagenette -p image_size 160
 
@@ -69,12 +69,12 @@ SOURCES = {
 
 
 def is_here(name: str) -> bool:
-    """Whether the archive of a known data set lies in data/downloads, to be checked when it is used."""
+    """Whether the archive of a known data set is in data/downloads; it is checked when it is used."""
     return SOURCES[name].path.exists()
 
 
 def fetch(name: str, progress=None) -> Path:
-    """The archive of a known data set: as it lies in data/downloads, else downloaded there; checked by its SHA-256.
+    """The archive of a known data set, from data/downloads or downloaded to there, checked by its SHA-256.
 
     progress(done, total, what) is called now and then, in MB; a Progress that counts files gets one for MB beside it.
     Raises KoalaError, with the address and the place to put it, where it is not available."""
@@ -94,23 +94,22 @@ def fetch(name: str, progress=None) -> Path:
                     f"'{name}' ({archive.what}, {size}) is not here and cannot be fetched ({error}): start again, "
                     f"or put the file {archive.url} (MD5 {archive.md5}) at {path} first."
                 ) from error
-        found = _sha256(path, in_megabytes(progress, f"checking {name}"))
-        if found != archive.sha256:
+        sha256 = _sha256(path, in_megabytes(progress, f"checking {name}"))
+        if sha256 != archive.sha256:
             raise KoalaError(
-                f"{path} has the SHA-256 {found}, not {archive.sha256}: delete it and fetch {archive.url} again."
+                f"{path} has the SHA-256 {sha256}, not {archive.sha256}: delete it and fetch {archive.url} again."
             )
         write_text(stamp, archive.sha256 + "\n")
     return path
 
 
 def in_megabytes(progress, text: str):
-    """A progress callback for bytes that tells `progress` of megabytes, with its own text; None for None."""
+    """A progress callback for bytes that calls `progress` with megabytes and its own text; None for None."""
     if progress is None:
         return None
     shown = Progress("MB") if isinstance(progress, Progress) else progress
-    return lambda done, total, _="": shown(
-        done // MB, (total or done + MB) // MB, text
-    )  # a server may not say the total
+    # a server may not state the total
+    return lambda done, total, _="": shown(done // MB, (total or done + MB) // MB, text)
 
 
 def _sha256(path: Path, progress=None) -> str:

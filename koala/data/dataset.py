@@ -1,4 +1,4 @@
-"""Prepared photographs: find or prepare a data set, load it, and know that it is what it was.
+"""Prepared photographs: find or prepare a data set, load it, and check that it has not changed.
 
 data/NAME/ holds images.npy (N, S, S, 3) uint8, files.csv (one line per file of the source) and meta.json. Rows are in
 the order of a seeded hash of each file's bytes: any leading part of them is a random sample.
@@ -41,7 +41,7 @@ class Photos:
         return len(self.files)
 
     def rows(self, split: str, n: int | None = None) -> np.ndarray:
-        """Rows of one split (train, validation or test) as int64, ascending; only those below n where given."""
+        """Rows of one split (train, validation or test) as int64, ascending; with n only those below n."""
         if split not in SPLITS:
             raise KoalaError(f"there is no split '{split}': choose from {', '.join(SPLITS)}.")
         rows = np.flatnonzero((self.files["split"] == split).to_numpy())
@@ -90,7 +90,7 @@ def prepare(
 
 
 def _check_name(name: str, source: str) -> None:
-    """Raises KoalaError for a name that no data set may have, or that means other photographs than those of `source`."""
+    """Raises KoalaError for a name that no data set may have, and for 'photos' with another source."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.lower() in RESERVED:
         raise KoalaError(
             f"'{name}' cannot name a data set: use letters, digits, dots, '-' and '_' "
@@ -103,11 +103,11 @@ def _check_name(name: str, source: str) -> None:
             "of their own (-p name NAME)."
         )
     if "photos" in parts:
-        _tell_folder_apart(Path("photos").absolute())
+        _warn_of_folder(Path("photos").absolute())
 
 
 @functools.cache  # once a process
-def _tell_folder_apart(folder: Path) -> None:
+def _warn_of_folder(folder: Path) -> None:
     if folder.is_dir():
         print(
             f"'photos' means the photographs inside the installed packages; for the folder {folder} say './photos'."
@@ -151,12 +151,12 @@ def _meta(folder: Path) -> dict:
 
 
 def files(name: str, used_only: bool = False) -> pd.DataFrame:
-    """files.csv of a prepared data set: a line for every file in its source, or for every one that is used."""
+    """files.csv of a prepared data set: a line for every file of its source, or for the used ones only."""
     return read_table(data_dir() / name / "files.csv", used_only)
 
 
 def _trust(name: str) -> None:
-    """What this process has just written and hashed need not be read again."""
+    """Note the hashes of what this process has just written, so that it is not read again."""
     folder = data_dir() / name
     for file, wanted in _meta(folder)["sha256"].items():
         trust(folder / file, wanted)
@@ -180,12 +180,12 @@ def _known() -> str:
 
 
 def find(dataset: str, image_size: int, progress=None) -> Photos:
-    """The data set that a user means: a prepared name, `photos`, or folders and archives; prepared where it is not.
+    """The data set that a user means: a prepared name, `photos`, or folders and archives, which are prepared if need be.
 
     A prepared data set serves every size that divides its own: the network then sees means of whole blocks of pixels,
     and the extractor the stored photograph. For other sizes it is prepared again from the same source as NAME-SIZE."""
     if dataset == "photos":
-        _tell_folder_apart(Path("photos").absolute())
+        _warn_of_folder(Path("photos").absolute())
     if dataset in prepared():
         meta = _meta(data_dir() / dataset)
         if dataset == "photos" and meta["source"] != "photos":

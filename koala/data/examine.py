@@ -1,4 +1,4 @@
-"""One listed file -> a square picture and its record; pictures -> perceptual hash, mean chroma, and which are gray."""
+"""One listed file -> its square photograph and record; then perceptual hash, mean chroma, and whether it is gray."""
 
 import hashlib
 
@@ -38,27 +38,27 @@ def examine(entry: Entry, image_size: int, fit: str):
     return pixels, record
 
 
-def measure(pictures: np.ndarray, records: list[Record]) -> None:
-    """Fill in perceptual hash and mean chroma sqrt(a*^2 + b*^2) (of a grid of about 16x16 pixels), and who is gray.
+def measure(photographs: np.ndarray, records: list[Record]) -> None:
+    """Fill in perceptual hash, mean chroma sqrt(a*^2 + b*^2) (over a grid of about 16x16 pixels), and status gray.
 
-    pictures: (n, S, S, 3) uint8; records: one per picture, changed in place."""
-    step = max(1, pictures.shape[1] // 16)
-    ab = _ab(pictures[:, ::step, ::step])  # (n, 2, ~16, ~16)
+    photographs: (n, S, S, 3) uint8; records: one for each, changed in place."""
+    step = max(1, photographs.shape[1] // 16)
+    ab = _ab(photographs[:, ::step, ::step])  # (n, 2, ~16, ~16)
     chroma = ab.square().sum(1).sqrt().mean((1, 2)).tolist()
     strongest = ab.abs().amax((1, 2, 3)).tolist()
-    hashes = perceptual_hash(pictures).tolist()
+    hashes = perceptual_hash(photographs).tolist()
     for i, record in enumerate(records):
         record.chroma, record.hash = round(chroma[i], 2), hashes[i]
-        # Where the grid shows no colour, every pixel is looked at.
-        if strongest[i] <= GRAY and _is_gray(pictures[i]):
+        # Where the grid shows no colour, every pixel is checked.
+        if strongest[i] <= GRAY and _is_gray(photographs[i]):
             record.status = "gray"
 
 
-def _is_gray(picture: np.ndarray) -> bool:
+def _is_gray(rgb: np.ndarray) -> bool:
     """Whether no pixel of (S, S, 3) uint8 has |a*| or |b*| above GRAY; three equal channels have neither."""
-    equal = (picture[..., 0] == picture[..., 1]).all() and (picture[..., 0] == picture[..., 2]).all()
-    return bool(equal or _ab(picture[None]).abs().max() <= GRAY)
+    equal = (rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 0] == rgb[..., 2]).all()
+    return bool(equal or _ab(rgb[None]).abs().max() <= GRAY)
 
 
-def _ab(pictures: np.ndarray) -> torch.Tensor:
-    return rgb_to_lab(torch.from_numpy(pictures).permute(0, 3, 1, 2))[:, 1:]
+def _ab(rgb: np.ndarray) -> torch.Tensor:
+    return rgb_to_lab(torch.from_numpy(rgb).permute(0, 3, 1, 2))[:, 1:]

@@ -1,4 +1,4 @@
-"""Files below a folder, in a fixed order. Nothing is followed outside.
+"""Files below a folder, in a fixed order. Links out of it are not followed.
 
 What a Mac puts beside a user's own files (__MACOSX/, ._NAME) is left out.
 """
@@ -29,7 +29,7 @@ def walk(folder: Path):
 
 
 def is_debris(name: str) -> bool:
-    """Whether a file is what a Mac puts beside each of one's own: no photograph, whatever the suffix."""
+    """Whether it is a file that a Mac adds to a user's own: no photograph, whatever its suffix."""
     return "/__MACOSX/" in f"/{name}" or name.rpartition("/")[2].startswith("._")
 
 

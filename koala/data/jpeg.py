@@ -1,4 +1,4 @@
-"""JPEG files, strictly: pixels only where the decoder has nothing to complain about.
+"""JPEG files, strictly: pixels only where the decoder gives no warning.
 
 libjpeg paints over damage (gray, or the last colours again) and goes on with a warning, which Pillow drops; simplejpeg,
 the same library, raises it. At 1/2, 1/4 or 1/8 of the size every coefficient is still read, so large files are checked
@@ -31,10 +31,10 @@ class Frame(typing.NamedTuple):
 
 
 def segments(data: bytes):
-    """Yield (marker, first byte, end) of the content of each segment, up to the end of the picture."""
+    """Yield (marker, first byte, end) of the content of each segment, up to the end of the image."""
     at = 2
-    while found := MARKER.search(data, at):
-        marker, at = found.group(1)[0], found.end()
+    while match := MARKER.search(data, at):
+        marker, at = match.group(1)[0], match.end()
         if marker == END:
             return
         if marker not in WITHOUT_LENGTH:
@@ -47,23 +47,23 @@ def frame(data: bytes) -> Frame | None:
     """The frame of a JPEG file; None where there is none."""
     if data[:3] != b"\xff\xd8\xff":
         return None
-    found, special = None, False
+    header, special = None, False
     for marker, at, end in segments(data):
         if marker == SCAN:
             break
         special |= marker in NOT_PLAIN
         if marker in FRAMES and len(data) > end and end - at >= 6:
-            found = (marker, data[at:end])
-    if not found:
+            header = (marker, data[at:end])
+    if not header:
         return None
-    marker, content = found
+    marker, content = header
     height, width = int.from_bytes(content[1:3], "big"), int.from_bytes(content[3:5], "big")
     usual = marker <= 0xC2 and content[0] == 8 and content[5] in (1, 3) and width and height
     return Frame(width, height, bool(usual and not special))
 
 
 def check_scans(data: bytes) -> None:
-    """Raises Refused where a scan is missing: libjpeg takes a file that lost its last ones for a finished picture."""
+    """Raises Refused where a scan is missing: libjpeg takes a file that lost its last ones for a complete one."""
     left = {}  # per component: of each of its 64 coefficients, the bits that are still to come
     for marker, at, end in segments(data):
         if marker in FRAMES:
@@ -80,7 +80,7 @@ def check_scans(data: bytes) -> None:
 
 
 def scale(width: int, height: int, shortest: int | None) -> int:
-    """1, 2, 4 or 8: the part of its size to decode at, `shortest` pixels or more of the shorter side being wanted."""
+    """1, 2, 4 or 8: the part of its size to decode at, so that the shorter side keeps at least `shortest` pixels."""
     if shortest is None:
         return 1
     times = shortest / min(width, height)

@@ -1,11 +1,11 @@
-"""Data sets that bring list files along, which say what belongs to them and under which category.
+"""Data sets that come with list files, which name their photographs and the category of each.
 
 - Places-Extra69 (and Places365): extra69_train.txt and extra69_test.txt with lines "path label", categories_extra69.txt
   with lines "/t/toll_plaza 0" or "/h/hot_tub/outdoor 4"; the photographs lie in data_256_extra/ or data_large_extra/.
 - tiny-imagenet-200: its training photographs (train/n01443537/images/) are used, those of val/ and test/ are not. words.txt
   with lines "n01443537<tab>goldfish, Carassius auratus" makes n01443537 the category goldfish-n01443537.
 
-A photograph that no list names is left out by name, and so is a line without its photograph.
+A photograph that no list names is refused with that reason, and so is a line without its photograph.
 """
 
 import re
@@ -18,7 +18,7 @@ from koala.system.errors import KoalaError
 
 PLACES = re.compile(r"(extra69|places365)(_[a-z]+)*_(train|test|val)(_[a-z0-9]+)*\.txt$", re.IGNORECASE)
 CATEGORIES = re.compile(r"categories_(extra69|places365)\.txt$", re.IGNORECASE)
-ANNOTATIONS = "val/val_annotations.txt"  # what tells tiny-imagenet-200
+ANNOTATIONS = "val/val_annotations.txt"  # by which tiny-imagenet-200 is recognized
 WORDS = "words.txt"
 
 
@@ -32,7 +32,7 @@ def is_list(name: str) -> bool:
 
 
 def beside(place: Path) -> list[tuple[str, Path]]:
-    """(name, path) of Places list files that lie not in the source but beside it, as the distribution has them."""
+    """(name, path) of Places list files beside the source rather than inside it, as in the distribution."""
     files = sorted(place.parent.glob("*.txt"))
     return [(f"../{path.name}", path) for path in files if is_list(path.name) and path.name != WORDS]
 

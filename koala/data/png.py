@@ -1,4 +1,4 @@
-"""PNG files, strictly: Pillow skips the checksum of the pixels, and paints rows that are not there black."""
+"""PNG files, strictly: Pillow skips the checksum of the pixels, and paints missing rows black."""
 
 import struct
 import zlib
@@ -13,7 +13,7 @@ BLOCK = 2**20  # bytes inflated at once
 
 
 def check(data: bytes) -> None:
-    """Raises Refused where a chunk's checksum is wrong, the end is missing, or pixels are."""
+    """Raises Refused where a chunk's checksum is wrong, or the end or pixels are missing."""
     chunks = list(_chunks(data))
     header = next((content for kind, content in chunks if kind == b"IHDR"), b"")
     if len(header) != 13:

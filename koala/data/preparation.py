@@ -1,4 +1,4 @@
-"""Prepare a data set: list the files, decode them into shards, order, split and write data/NAME/ at once."""
+"""Prepare a data set: list the files, decode them into shards, order, split, and write data/NAME/ as a whole."""
 
 import contextlib
 import fcntl
@@ -23,16 +23,16 @@ FORMAT = 4  # raise it when the same source and parameters would give other arra
 
 @contextlib.contextmanager
 def only_one(name: str):
-    """Let one process at a time prepare `name`; the lock goes with the process, however it ends."""
+    """Let one process at a time prepare `name`; the lock ends with the process, however it ends."""
     with open_lock(data_dir() / f".{name}.lock") as file:
         fcntl.lockf(file, fcntl.LOCK_EX)
         yield
 
 
 def build(parameters: dict, name: str, progress=None, workers=None) -> Path:
-    """Write data/NAME/ for `parameters` (source, image_size, fit, seed, keep_gray) and give its folder.
+    """Write data/NAME/ for `parameters` (source, image_size, fit, seed, keep_gray); returns its folder.
 
-    What an interrupted run with the same parameters and an unchanged source had finished is kept. Raises KoalaError,
+    What an interrupted call with the same parameters and an unchanged source has finished is reused. Raises KoalaError,
     and changes nothing, where data/NAME/ holds anything but a prepared data set."""
     places = [str(place) for place in expand(parameters["source"])]
     check_replaceable(data_dir() / name, places)
@@ -75,8 +75,8 @@ def check_replaceable(folder: Path, places: list[str]) -> None:
             )
     if not os.path.lexists(folder):
         return
-    found = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    foreign = sorted(found - OURS) or sorted(found if "meta.json" not in found else ())
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    foreign = sorted(names - OURS) or sorted(names if "meta.json" not in names else ())
     if foreign:
         raise KoalaError(
             f"{folder} holds what koala did not write ('{foreign[0]}'), and a data set of that name would "
@@ -85,7 +85,7 @@ def check_replaceable(folder: Path, places: list[str]) -> None:
 
 
 def _finished(new: Path, shards: Shards, parameters: dict, progress, workers) -> dict:
-    """Make what shards are missing, then images.npy and files.csv in `new`; again, if a shard proves damaged."""
+    """Make the missing shards, then images.npy and files.csv in `new`; again if a shard is damaged."""
     for attempt in range(3):
         shards.complete(progress, workers)
         shutil.rmtree(new, ignore_errors=True)
@@ -119,7 +119,7 @@ def _read_plan(part: Path):
 
 
 def _write_listing(path: Path, listing) -> tuple[list[int], int]:
-    """Write the entries, FILES to a line. Gives where each line starts, and how many entries there are."""
+    """Write the entries, FILES to a line. Returns where each line starts, and the number of entries."""
     starts, files, listing = [], 0, iter(listing)
     with open(path, "wb") as file:
         while lot := list(itertools.islice(listing, FILES)):

@@ -8,7 +8,7 @@ from koala.system.errors import KoalaError
 # What Pillow decodes inside this process. Everything else is refused unopened: EPS, for one, Pillow hands to
 # Ghostscript, and a file that calls itself .jpg would then run as a program.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "PPM", "JPEG2000", "AVIF", "ICO")  # JPEG: MPO, too
-# code: (what it is called in tables, without details; the sentence in files.csv, {} being the detail) or both in one
+# code: (its name in tables, without details; its sentence in files.csv, with the detail for {}), or one text for both
 CODES = {
     # the file or the archive's member
     "unreadable": ("unreadable", "unreadable ({})"),
@@ -86,9 +86,9 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     text = text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-    return CONTROL.sub(lambda found: found.group().encode("unicode_escape").decode(), text)
+    return CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
 
 
 def label(codes: str) -> str:
-    """What the codes of a line of files.csv (separated by spaces) are called in tables, without details."""
+    """The names in tables, without details, of the codes of a line of files.csv (separated by spaces)."""
     return "; ".join(CODES[code][0] for code in codes.split())

@@ -8,7 +8,7 @@ from koala.data.reasons import Reason
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """Where a file lies inside an archive: its first byte; for a zip also the bytes stored, how they are compressed,
+    """Where a file is inside an archive: its first byte; for a zip also the bytes stored, how they are compressed,
     and the CRC-32 of its content and of its name."""
 
     offset: int
@@ -22,9 +22,9 @@ class Member:
 class Entry:
     """A file that a source holds, before it is read.
 
-    path: for people, inside the source; place: the file or archive on disk; kind: file, zip or tar; size: bytes;
-    group: of photographs that stay in one split ("": by itself); problem: why it is refused unread; member: where it
-    lies in an archive; box: (left, top, side) of a crop in pixels."""
+    path: as shown, inside the source; place: the file or archive on disk; kind: file, zip or tar; size: bytes;
+    group: of photographs that stay in one split ("": none); problem: why it is refused unread; member: where it
+    is in an archive; box: (left, top, side) of a crop in pixels."""
 
     path: str
     place: str

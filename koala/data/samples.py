@@ -25,13 +25,13 @@ CROPS = 24  # per photograph
 
 def photographs() -> list[Path]:
     """Paths of the embedded photographs that are installed here (some packages drop some files)."""
-    found = []
+    paths = []
     for package, name in PHOTOGRAPHS:
         spec = importlib.util.find_spec(package)
         path = Path(spec.origin).parent / name if spec and spec.origin else None
         if path and path.is_file():
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths
 
 
 def list_photos(seed: int):

@@ -1,7 +1,7 @@
-"""Decoding in parallel: every 256 files become one file of pictures and records, written atomically.
+"""Decoding in parallel: every 256 files become one file of photographs and records, written atomically.
 
-A run that was killed finds the finished ones and goes on; what they hold depends on the source and the parameters
-alone, so the result is the same to the bit.
+After a kill, the finished ones are reused. What they hold depends on the source and the parameters alone, so the result
+is the same to the bit.
 """
 
 import os
@@ -26,7 +26,7 @@ class Spoiled(Exception):
 
 
 class Shards:
-    """The shards of one preparation, as a map-style data set: item i makes shard i and gives its number of files.
+    """The shards of one preparation, as a map-style data set: item i makes shard i and returns its number of files.
 
     listing: a file with one line per shard (records.dump of its entries); starts: the byte where each line begins;
     files: how many files there are in all."""
@@ -58,31 +58,31 @@ class Shards:
     def __getitem__(self, i: int) -> int:
         examined = [examine(entry, self.image_size, self.fit) for entry in self.entries(i)]
         records = [record for _, record in examined]
-        pictures = [picture for picture, _ in examined if picture is not None]
-        if pictures:
-            pictures = np.stack(pictures)  # (n, S, S, 3)
+        photographs = [pixels for pixels, _ in examined if pixels is not None]
+        if photographs:
+            photographs = np.stack(photographs)  # (n, S, S, 3)
             decoded = [record for record in records if record.status == "used"]
-            measure(pictures, decoded)
+            measure(photographs, decoded)
             if not self.keep_gray:
-                pictures = pictures[[record.status == "used" for record in decoded]]
-        pictures = np.asarray(pictures, np.uint8).reshape(-1, self.image_size, self.image_size, 3)
+                photographs = photographs[[record.status == "used" for record in decoded]]
+        photographs = np.asarray(photographs, np.uint8).reshape(-1, self.image_size, self.image_size, 3)
         new = self.path(i).with_suffix(f".{os.getpid()}")
         with open(new, "wb") as file:
-            np.savez(file, records=np.frombuffer(dump(records), np.uint8), pictures=pictures)
-        os.replace(new, self.path(i))  # not flushed to disk: what a power failure spoils, the CRC-32 shows
+            np.savez(file, records=np.frombuffer(dump(records), np.uint8), photographs=photographs)
+        os.replace(new, self.path(i))  # not flushed to disk: the CRC-32 shows what a power failure spoils
         return len(records)
 
     def records(self, i: int) -> list[Record]:
-        """What is known of each file of shard i without the others."""
+        """The records of the files of shard i, as far as they do not depend on other files."""
         return load_records(self._load(i, "records").tobytes())
 
     def record(self, n: int) -> Record:
         """The record of the n-th file of the listing."""
         return self.records(n // FILES)[n % FILES]
 
-    def pictures(self, i: int) -> np.ndarray:
+    def photographs(self, i: int) -> np.ndarray:
         """(n, S, S, 3) uint8: what shard i can contribute to images.npy."""
-        return self._load(i, "pictures")
+        return self._load(i, "photographs")
 
     def _load(self, i: int, what: str):
         try:

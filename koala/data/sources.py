@@ -1,8 +1,8 @@
 """Where photographs come from, and what category each belongs to.
 
 A *source* is a folder, an archive (zip, tar, tar.gz), a name in koala.data.catalog, `photos` (photographs inside installed
-packages), or several of them separated by commas, with globs. Listing gives an Entry for every file found, good or bad, in
-a fixed order.
+packages), or several of them separated by commas, with globs. Listing gives an Entry for every file, good or bad, in a fixed
+order.
 """
 
 import glob
@@ -30,29 +30,29 @@ def expand(source: str, progress=None) -> list:
     """The folders and archives that `source` names ('photos' stays as it is), sorted by path. KoalaError if none.
 
     A name in koala.data.catalog is fetched where it is not there yet; progress(done, total, what) is called meanwhile."""
-    found = []
+    places = []
     for part in names(str(source)):
         if part == "photos":
-            found.append(part)
+            places.append(part)
         elif part in catalog.SOURCES and not Path(part).exists():
-            found.append(catalog.fetch(part, progress))
+            places.append(catalog.fetch(part, progress))
         elif glob.has_magic(part) and not exists(part):
             hits = sorted(glob.glob(os.path.expanduser(part))) or sorted(glob.glob(str(ROOT / part)))
             if not hits:
                 raise KoalaError(f"no file or folder matches '{part}' (looked in {Path.cwd()} and {ROOT}).")
-            found += [Path(hit).resolve() for hit in hits]
+            places += [Path(hit).resolve() for hit in hits]
         else:
-            found.append(resolve(part))
-    if not found:
+            places.append(resolve(part))
+    if not places:
         raise KoalaError("the source is empty: name a folder, an archive or 'photos'.")
-    for place in found:
+    for place in places:
         if place != "photos" and not place.is_dir() and not str(place).lower().endswith(ARCHIVES):
             raise KoalaError(f"'{place}' is neither a folder nor an archive ({', '.join(ARCHIVES)}).")
-    return sorted(set(found), key=str)  # the order in which sources are named changes nothing
+    return sorted(set(places), key=str)  # the order in which sources are named changes nothing
 
 
 def names(source: str) -> list[str]:
-    """What commas separate in `source`; a comma in the name of a file or folder that is there belongs to the name."""
+    """The parts of `source` between commas; a comma in the name of an existing file or folder belongs to the name."""
     pieces, out = source.split(","), []
     while pieces:
         longer = (",".join(pieces[:count]).strip() for count in range(min(len(pieces), 10), 1, -1))
@@ -63,14 +63,14 @@ def names(source: str) -> list[str]:
 
 
 def signature(source: str) -> str:
-    """Hash of what can be seen without reading: names, sizes and times. Equal means that nothing was changed."""
+    """Hash of what is known without reading: names, sizes and times. Equal means unchanged."""
     digest = hashlib.sha256()
     for place in expand(source):
         if place == "photos":
             digest.update("".join(f"{e.path} {e.size}\n" for e in list_photos(0)).encode())
             continue
-        found = walk(place) if place.is_dir() else [(place.name, place)]
-        for name, path in [*list_files.beside(place), *found] if not place.is_dir() else found:
+        lists = [*list_files.beside(place), (place.name, place)]
+        for name, path in walk(place) if place.is_dir() else lists:
             status = os.lstat(path)
             digest.update(
                 f"{place}\0{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape")
@@ -79,7 +79,7 @@ def signature(source: str) -> str:
 
 
 def entries(source: str, seed: int = 0):
-    """Yield an Entry for every file found, in a fixed order. `seed` places the crops of the embedded photographs."""
+    """Yield an Entry for every file, in a fixed order. `seed` places the crops of the embedded photographs."""
     places = expand(source)
     for place in places:
         if place == "photos":
@@ -91,7 +91,7 @@ def entries(source: str, seed: int = 0):
 
 
 def _prefix(place: Path, places: list) -> str:
-    """What tells the paths of one of several sources apart: its name, and of equal names as many folders as it takes."""
+    """What distinguishes the paths of one of several sources: its name, and of equal names as many folders as needed."""
     if len(places) == 1:
         return ""
     others = [other.parts[1:] for other in places if other not in (place, "photos")]
@@ -112,14 +112,14 @@ def _with_categories(place: Path):
         listing = list_archive(place)
         names = (entry.path for entry in listing)
         stem = place.name.split(".")[0]
-    folders, with_images, lists = set(), set(), set()
+    folders, with_photographs, lists = set(), set(), set()
     for name in names:
         folders.add(name.rpartition("/")[0])
         if name.lower().endswith(IMAGES):
-            with_images.add(name.rpartition("/")[0])
+            with_photographs.add(name.rpartition("/")[0])
         elif list_files.is_list(name):
             lists.add(name)
-    categories = _categories(folders, with_images or folders, printable(stem))
+    categories = _categories(folders, with_photographs or folders, printable(stem))
     listing = (entry.but(category=categories.get(entry.path.rpartition("/")[0], "")) for entry in listing)
     if not lists and not list_files.beside(place):
         return listing
@@ -129,22 +129,22 @@ def _with_categories(place: Path):
 
 
 def _shared(paths: list) -> int:
-    """How many leading parts all of the paths (lists of names) share."""
+    """The number of leading parts that all paths (lists of names) share."""
     low, high = min(paths), max(paths)
     return next(
         (i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high))
     )
 
 
-def _categories(folders: set, with_images: set, stem: str) -> dict:
-    """{folder: category}: its path below what all with images share, without train, val, test and a last 'images'
-    (as tiny-imagenet has it); where nothing is left, the folder's own name or that of the source."""
+def _categories(folders: set, with_photographs: set, stem: str) -> dict:
+    """{folder: category}: its path below what all folders with photographs share, without train, val, test and a last
+    'images' (as in tiny-imagenet); where nothing is left, the folder's own name or that of the source."""
     split = {folder: folder.split("/") if folder else [] for folder in folders}
     if not split:
         return {}
-    common = _shared([split[folder] for folder in with_images])
-    # Pictures in a folder that holds all others are strays: they must not make a category of train/cat and one of val/cat.
-    inner = [split[folder] for folder in with_images if len(split[folder]) > common]
+    common = _shared([split[folder] for folder in with_photographs])
+    # Photographs in a folder that holds all others are strays: they must not make a category of train/cat and one of val/cat.
+    inner = [split[folder] for folder in with_photographs if len(split[folder]) > common]
     level = _shared(inner) if inner else 0
     if inner and all(parts[level : level + 1] and parts[level] in PARTS for parts in inner):
         common = level + 1

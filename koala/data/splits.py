@@ -11,9 +11,9 @@ SHARES = np.array([0.8, 0.1, 0.1])
 
 
 def ranks(keys, seed: int, salt: str) -> np.ndarray:
-    """(N,) uint64: a hash of each key (any text or bytes), which orders photographs at random but for good.
+    """(N,) uint64: a hash of each key (any text or bytes): a random order that never changes.
 
-    `salt` keeps the order of rows and the order behind the split independent of one another."""
+    `salt` makes the order of rows independent of the order that decides the split."""
     start = f"{salt} {seed} ".encode()
     codes = (key.encode() if isinstance(key, str) else bytes(key) for key in keys)
     return np.frombuffer(b"".join(hashlib.sha256(start + code).digest()[:8] for code in codes), ">u8").astype(
@@ -34,10 +34,10 @@ def apportion(quota) -> np.ndarray:
 def split(category, group, rank) -> np.ndarray:
     """Split of each photograph as (N,) int8 into SPLITS.
 
-    category, group: (N,) integer ids; rank: (N,) numbers that order photographs. A group (of one, mostly) goes to
-    one split, under the category of its first member. What rounding leaves over in a category is carried to the
-    next, so that the totals are those of 80:10:10 rounded once (105,321 -> 84,257 / 10,532 / 10,532) as long as
-    enough photographs stand alone. Raises KoalaError where a split would stay empty."""
+    category, group: (N,) integer ids; rank: (N,) numbers that order photographs. A group (mostly a single
+    photograph) goes to one split, under the category of its first member. The remainder of rounding in one category is
+    carried to the next, so that the totals are those of 80:10:10 rounded once (105,321 -> 84,257 / 10,532 / 10,532) as
+    long as there are enough single photographs. Raises KoalaError where a split would stay empty."""
     category, group, rank = map(np.asarray, (category, group, rank))
     order = np.lexsort((rank, group))
     _, first, size = np.unique(group[order], return_index=True, return_counts=True)
@@ -61,7 +61,7 @@ def split(category, group, rank) -> np.ndarray:
 
 
 def _within(size, quota) -> np.ndarray:
-    """Splits of one category's units in rank order: groups by the middle of their stretch, then single ones exactly."""
+    """Splits of one category's units in rank order: first groups, by the middle of their range, then single ones exactly."""
     out = np.empty(len(size), np.int8)
     several = size > 1
     total = size[several].sum()

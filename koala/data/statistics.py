@@ -1,4 +1,4 @@
-"""The colours of a data set, and what is not used of its source: the numbers behind data.ipynb's figures."""
+"""The colours of a data set, and what its source has that is not used: the numbers behind data.ipynb's figures."""
 
 import contextlib
 import dataclasses
@@ -19,6 +19,10 @@ from koala.lab import rgb_to_lab
 from koala.metrics import HUES, MIN_CHROMA
 from koala.system.errors import KoalaError
 
+MOST = 4000  # photographs of a sample
+STEP = 5  # of L*
+SIDE, SHOWN = 96, 5  # pixels of a photograph that was left out, and how many are shown of each kind
+
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
@@ -29,13 +33,11 @@ class Sample:
     categories: np.ndarray
 
 
-def sample(
-    photos: Photos, split: str = "train", most: int = 4000, pixels: int = 256, seed: int = 0
-) -> Sample:
-    """`pixels` random pixels of each of the first `most` photographs of a split (rows are in random order)."""
-    rows = photos.rows(split)[:most]
+def sample(photos: Photos, pixels: int = 256) -> Sample:
+    """`pixels` random pixels of each of the first MOST photographs of the training split (rows are in random order)."""
+    rows = photos.rows("train")[:MOST]
     size = photos.images.shape[1]
-    place = np.random.default_rng(seed).integers(0, size * size, (len(rows), pixels))
+    place = np.random.default_rng(0).integers(0, size * size, (len(rows), pixels))
     lab = np.empty((len(rows), pixels, 3), np.float32)
     for i in range(0, len(rows), 256):
         here = slice(i, i + 256)
@@ -45,12 +47,12 @@ def sample(
     return Sample(lab, rows, photos.files["category"].to_numpy()[rows].astype(object))
 
 
-def by_lightness(sample: Sample, step: int = 5) -> pd.DataFrame:
-    """Mean a*, mean b*, mean chroma and share of pixels for each `step` of L*: what lightness alone says of colour."""
+def by_lightness(sample: Sample) -> pd.DataFrame:
+    """Mean a*, mean b*, mean chroma and share of pixels for each STEP of L*: what lightness alone says of colour."""
     lab = sample.lab.reshape(-1, 3)
     table = pd.DataFrame(lab, columns=["L", "a", "b"])
     table["chroma"] = np.hypot(lab[:, 1], lab[:, 2])
-    groups = table.groupby((table["L"] // step * step).clip(0, 100 - step) + step / 2)
+    groups = table.groupby((table["L"] // STEP * STEP).clip(0, 100 - STEP) + STEP / 2)
     means = groups[["a", "b", "chroma"]].mean()
     return means.assign(share=groups.size() / len(table)).rename_axis("L").reset_index()
 
@@ -69,7 +71,7 @@ def by_category(photos: Photos) -> pd.DataFrame:
 
 def hue_shares(sample: Sample) -> pd.DataFrame:
     """Share of the pixels of each category (rows) in each hue sector of koala.metrics, and `gray` (chroma up to 10);
-    the last row is the whole sample."""
+    the last row is for the whole sample."""
     a, b = sample.lab[..., 1], sample.lab[..., 2]
     sector = np.searchsorted(list(HUES.values()), np.degrees(np.arctan2(b, a)) % 360, side="right") - 1
     sector[np.hypot(a, b) <= MIN_CHROMA] = len(HUES)
@@ -80,15 +82,15 @@ def hue_shares(sample: Sample) -> pd.DataFrame:
 
 
 def reasons(photos: Photos) -> pd.DataFrame:
-    """How many files there are of each status and kind of reason, with one of them by name."""
+    """The number of files of each status and kind of reason, with the name of one of them."""
     groups = _remarks(photos).groupby(["status", "reason"])
     return groups.agg(files=("path", "size"), example=("path", "first")).reset_index()
 
 
-def left_out(photos: Photos, size: int = 96, most: int = 5) -> dict[str, list[np.ndarray]]:
-    """{status and kind of reason: up to `most` photographs (size, size, 3) uint8, whole, on a gray ground} of files that
-    are not used, or were converted, where there is anything to see."""
-    table = _remarks(photos).groupby(["status", "reason"]).head(most)
+def left_out(photos: Photos) -> dict[str, list[np.ndarray]]:
+    """{status and kind of reason: up to SHOWN photographs (SIDE, SIDE, 3) uint8, whole, on a gray ground} of files that
+    are not used, or were converted, as far as they can be decoded."""
+    table = _remarks(photos).groupby(["status", "reason"]).head(SHOWN)
     kinds = {line.path: f"{line.status}: {line.reason}".strip(": ") for line in table.itertuples()}
     shown = {}
     for entry in entries(photos.meta["source"], photos.meta["seed"]):
@@ -96,29 +98,29 @@ def left_out(photos: Photos, size: int = 96, most: int = 5) -> dict[str, list[np
             with contextlib.suppress(Exception):  # whatever a decoder says: there is nothing to show
                 image = open_image(io.BytesIO(read(entry)))
                 if image.width * image.height <= LARGEST:
-                    image = ImageOps.pad(image.convert("RGB"), (size, size), color="#808080")
+                    image = ImageOps.pad(image.convert("RGB"), (SIDE, SIDE), color="#808080")
                     shown.setdefault(kinds[entry.path], []).append(np.asarray(image))
     return shown
 
 
 def compare_with_source(photos: Photos, count: int = 20) -> int:
-    """Decode `count` files (evenly spaced over the source) again and compare each with its row. Gives how many
-    were compared; raises KoalaError where one differs."""
+    """Decode `count` files (evenly spaced over the source) again and compare each with its row. Returns the
+    number compared; raises KoalaError where one differs."""
     row_of = dict(zip(photos.files["path"], photos.files["row"], strict=True))
     step, compared = max(1, len(row_of) // count), 0
     listing = entries(photos.meta["source"], photos.meta["seed"])
     used = (entry for entry in listing if entry.path in row_of and not entry.problem)
     for entry in itertools.islice(used, 0, step * count, step):
         row = row_of[entry.path]
-        picture, _ = examine(entry, photos.meta["image_size"], photos.meta["fit"])
-        if not np.array_equal(picture, photos.images[row]):
+        pixels, _ = examine(entry, photos.meta["image_size"], photos.meta["fit"])
+        if not np.array_equal(pixels, photos.images[row]):
             raise KoalaError(f"row {row} of '{photos.name}' is not {entry.path} as it is now.")
         compared += 1
     return compared
 
 
 def _remarks(photos: Photos) -> pd.DataFrame:
-    """The lines of files.csv that say anything but "used", their reasons without details."""
+    """The lines of files.csv with a status other than "used" or with a reason, their reasons without details."""
     table = files(photos.name).astype({"code": str, "status": str})
     table = table[(table["code"] != "") | (table["status"] != "used")]
     return table.assign(reason=[label(codes) for codes in table["code"]])

@@ -1,6 +1,6 @@
-"""Artefacts of a run: runs/RUN_ID/ with what was asked, where it ran, what came out. result.json is written last.
+"""Artefacts of a run: runs/RUN_ID/ with its configuration, environment and results. result.json is written last.
 
-A finished run that is trained again works in runs/RUN_ID/again/, and takes the old outcome's place when it is finished."""
+A finished run that is trained again is written to runs/RUN_ID/again/, which replaces the old outcome once it is finished."""
 
 import contextlib
 import dataclasses
@@ -61,7 +61,7 @@ class Run:
 
 
 def remark(backbone: str, weights: dict) -> str:
-    """What no table may hide about an extractor's weights: "untrained", "distilled here", or "" for neither."""
+    """What every table must say of an extractor's weights: "untrained", "distilled here", or "" for neither."""
     if backbone == "none":
         return ""
     if not weights["trained"]:
@@ -72,7 +72,7 @@ def remark(backbone: str, weights: dict) -> str:
 def run_id(config, fingerprint: str, weights_sha256: str, dataset: str) -> str:
     """Readable prefix + hash of the configuration, of the data and of the extractor's weights actually used.
 
-    Where the data and the weights were found does not count: what they hold does."""
+    Their contents count, not the paths that they come from."""
     identity = {k: v for k, v in config.identity().items() if k not in ("dataset", "weights")}
     text = json.dumps([identity, fingerprint, weights_sha256], sort_keys=True)
     parts = (dataset, config.backbone, getattr(config, "loss", "pretrain"), f"s{config.seed}")
@@ -81,20 +81,20 @@ def run_id(config, fingerprint: str, weights_sha256: str, dataset: str) -> str:
 
 
 def labelled(photos) -> str:
-    """Fingerprint of a data set with its categories, which the fingerprint leaves out: for what learns from them."""
+    """Fingerprint of a data set with its categories, which the fingerprint leaves out: for runs that learn from them."""
     names = "\n".join(photos.files["category"])
     return hashlib.sha256(f"{photos.fingerprint}\n{names}".encode()).hexdigest()
 
 
 def workplace(folder, resume: bool) -> Path:
-    """Where a run is trained: its folder, or `again` inside it where an outcome stands that is to be replaced."""
+    """Where a run is trained: its folder, or `again` inside it where a finished outcome is to be replaced."""
     folder = Path(folder)
     _settle(folder)
     return folder if resume or not (folder / "result.json").exists() else folder / AGAIN
 
 
 def start(config, env: dict, work: Path) -> None:
-    """Write config.json and env.json to the run's workplace; without config.resume, after removing what was begun there."""
+    """Write config.json and env.json to the run's workplace; without config.resume, after removing an unfinished state."""
     if not config.resume:
         checkpoint.remove(work)
     paths.write_json(work / "config.json", dataclasses.asdict(config), seal=False)
@@ -102,7 +102,7 @@ def start(config, env: dict, work: Path) -> None:
 
 
 def environment(weights: dict, photos, device: str, precision: str) -> dict:
-    """What a result must travel with: code, versions, machine, extractor weights, data."""
+    """What is stored with every result: code, versions, machine, extractor weights, data."""
     return {
         "commit": commit(),
         "python": platform.python_version(),
@@ -138,7 +138,7 @@ def commit() -> str:
 
 
 def is_finished(folder) -> bool:
-    """Whether result.json stands and every artefact has the hash that it states; damage is said."""
+    """Whether result.json is there and every artefact has the hash that it states; damage is reported."""
     _settle(Path(folder))
     if not (Path(folder) / "result.json").exists():
         return False
@@ -162,7 +162,7 @@ def finish(
 ) -> None:
     """Write the outcome to a run's workplace, put it in place, and drop the checkpoints.
 
-    pictures: row numbers and the pictures (n,S,S,3) uint8 of named selections, all arrays."""
+    pictures: row numbers and the coloured photographs (n,S,S,3) uint8 of named selections."""
     folder = Path(folder)
     paths.write_text(folder / "history.csv", pd.DataFrame(history).to_csv(index=False))
     paths.write_text(folder / "per_image.csv", per_image.to_csv(index=False, float_format="%.6g"))
@@ -187,7 +187,7 @@ def seal(work: Path, names, summary: dict) -> None:
 
 
 def _settle(folder: Path) -> None:
-    """Move an outcome that is complete in `again` to its place, result.json last: after a kill, the next call goes on."""
+    """Move an outcome that is complete in `again` to its place, result.json last: after a kill, the next call finishes it."""
     again = folder / AGAIN
     if not (again / "result.json").exists():
         return
@@ -217,8 +217,8 @@ def load_pictures(run: Run) -> dict[str, np.ndarray]:
 
 
 def means(per_image: pd.DataFrame) -> pd.DataFrame:
-    """Mean of each metric over the photographs, one line per method; chroma_ratio is the ratio of the mean chromas, since a
-    mean of ratios is lifted by nearly gray photographs."""
+    """Mean of each metric over the photographs, one line per method; chroma_ratio is the ratio of the mean chromas, since
+    nearly gray photographs would raise a mean of ratios."""
     table = per_image.drop(columns=["row", "path", "category"]).groupby("method").mean()
     return table.assign(chroma_ratio=table.chroma / table.chroma_true) if "chroma" in table else table
 

@@ -1,12 +1,12 @@
-"""What colours photographs without any network, judged photograph by photograph like a network's predictions.
+"""Ways to colour photographs without any network, evaluated per photograph like a network's predictions.
 
 Beside koala.metrics' gray, mean colour and colour by lightness there are three more. `category`: colour by lightness of the
-photograph's true category. `category_told`: the same of the category that a linear classifier tells from an
-extractor's features. `linear`: colour by lightness plus, in each of four bands of lightness, what ridge regression tells
-from the features. A network with an extractor has earned its convolutions where it beats `linear`.
+photograph's true category. `category_told`: the same of the category that a linear classifier predicts from an
+extractor's features. `linear`: colour by lightness plus, in each of four bands of lightness, what ridge regression
+predicts from the features. A network with an extractor has earned its convolutions where it beats `linear`.
 
-All of it is computed once and kept in data/baselines under a key that follows from the photographs, their size, split and
-categories and from the features.
+All of it is computed once and stored in data/baselines under a key that depends on the photographs, their size, split and
+categories and on the features.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import torch
 from koala import lab, metrics
 from koala.experiment import ridge
 from koala.experiment.evaluate import measured
-from koala.experiment.kept import kept
+from koala.experiment.memo import memoized
 from koala.training.batches import at_a_time, chunks
 
 METHODS = {
@@ -30,17 +30,16 @@ METHODS = {
 }
 OF_FEATURES = ("category_told", "linear")
 EDGES = (25, 50, 75)  # of the bands of lightness
-MOST = 112  # pixels a side that the fits look at: of larger photographs every second one, third one ...
+MOST = 112  # pixels a side that the fits use: of larger photographs every second one, third one ...
 FORMAT = 1  # raise it where the same inputs would give other numbers
-LEVELS = torch.bucketize(
-    torch.arange(101.0), torch.tensor(EDGES, dtype=torch.float32), right=True
-)  # band of each L*
+LEVELS = torch.bucketize(torch.arange(101.0), torch.tensor(EDGES).float(), right=True)  # band of each L*
 
 
 @dataclass(frozen=True)
 class Colours:
-    """Of the training split: everyone's Baselines and those of each category. residuals (N,4,3), of training and validation
-    photographs in row order: pixels in each band of lightness, and the sums of what colour by lightness leaves of a*, b*."""
+    """Colours by lightness of the training split: of all photographs (everyone) and of each category. residuals (N,4,3), of
+    training and validation photographs in row order: pixels in each band of lightness, and the sums of their a* and b*
+    minus colour by lightness."""
 
     everyone: metrics.Baselines
     categories: dict[str, metrics.Baselines]
@@ -54,8 +53,8 @@ def table(
     koala.metrics.measure returns.
 
     batches(rows) -> (rgb (n,3,S,S) uint8, ...), with .images (N,...); files: the data set's table; fingerprint: the data set's;
-    features (N,D) in row order, without which, or with D = 0, the methods OF_FEATURES are left out. Where all photographs have one
-    category, so are those that need it."""
+    features (N,D) in row order; without them, or with D = 0, the methods OF_FEATURES are left out, and with a single
+    category those that need categories."""
     names = _names(rows, files)
     key = _key(batches, rows, names, fingerprint)
     colours = fit(batches, rows, files, fingerprint, progress)
@@ -75,7 +74,7 @@ def fit(batches, rows: dict, files: pd.DataFrame, fingerprint: str, progress=Non
     """Colours by lightness of the training split, or read back. Arguments as in `table`."""
     names = _names(rows, files)
     key = _key(batches, rows, names, fingerprint)
-    arrays = kept(f"colours-{key}", lambda: _sums(batches, rows, names, progress))
+    arrays = memoized(f"colours-{key}", lambda: _sums(batches, rows, names, progress))
     fitted = [metrics.baselines_of(torch.from_numpy(total)) for total in arrays["totals"]]
     categories = dict(zip(arrays["names"].tolist(), fitted, strict=True))
     return Colours(
@@ -84,7 +83,7 @@ def fit(batches, rows: dict, files: pd.DataFrame, fingerprint: str, progress=Non
 
 
 def _names(rows, files) -> np.ndarray:
-    """(N,) the categories up to the last photograph that counts."""
+    """(N,) the categories up to the last photograph of any split."""
     return files["category"].to_numpy(str)[: 1 + max(members.max() for members in rows.values())]
 
 
@@ -118,13 +117,13 @@ def _sums(batches, rows, names, progress) -> dict[str, np.ndarray]:
 
 
 def thinned(rgb: torch.Tensor) -> torch.Tensor:
-    """Every k-th pixel of every k-th line, such that a side has at most MOST: the mean colour of 10^9 pixels is that of 10^8."""
+    """Every k-th pixel of every k-th line, so that a side has at most MOST: 10^8 pixels have the mean colour of 10^9."""
     step = -(-rgb.shape[-1] // MOST)
     return rgb[..., ::step, ::step]
 
 
 def _plain(colours: Colours, names: np.ndarray):
-    """-> a function that gives (photographs' row numbers, L (n,1,S,S)) -> method -> a*b* (n,2,S,S)."""
+    """-> a function that makes a function (row numbers (n,), L (n,1,S,S)) -> {method: a*b* (n,2,S,S)}."""
 
     def predict(rows, L):
         predictions = {name: colours.everyone.predict(name, L) for name in metrics.BASELINES}
@@ -136,7 +135,7 @@ def _plain(colours: Colours, names: np.ndarray):
 
 
 def by_category(colours: Colours, names, L: torch.Tensor) -> torch.Tensor:
-    """Colour by lightness of each photograph's category; of all photographs where the training split has none of it."""
+    """Colour by lightness of each photograph's category; of all photographs where the training split does not have it."""
     fitted = [colours.categories.get(name, colours.everyone) for name in names]
     return torch.cat([one.predict("lightness", L[i : i + 1]) for i, one in enumerate(fitted)])
 
@@ -163,10 +162,10 @@ def shifted(colours: Colours, L: torch.Tensor, shift: torch.Tensor) -> torch.Ten
 
 
 def linear_colour(colours: Colours, rows: dict, features: np.ndarray, others: np.ndarray | None = None):
-    """Ridge regression from the features to what colour by lightness leaves, in each band of lightness, weighted by a
-    photograph's pixels there: a function of row numbers -> (n,4,2) in a*b*. The penalty is the best on the validation split.
+    """Ridge regression from the features to the mean of a*b* minus colour by lightness in each band, weighted by a
+    photograph's pixels there: a function of row numbers -> (n,4,2). The penalty is the best on the validation split.
 
-    others: features of other photographs, whose row numbers are then meant."""
+    others: features of other photographs, to which the row numbers then refer."""
     counts, sums = colours.residuals[..., :1], colours.residuals[..., 1:]
     means = np.divide(sums, counts, out=np.zeros_like(sums), where=counts > 0)
     share = counts[..., 0] / np.maximum(counts[..., 0].sum(1, keepdims=True), 1)  # (N, 4)
@@ -184,7 +183,7 @@ def tell(features: np.ndarray, names: np.ndarray, rows: dict):
 
 
 def _judged(key, batches, rows, make_predictor, progress) -> pd.DataFrame:
-    """Metrics of the predictor's methods on `rows`, or read back: row, method, and the metrics."""
+    """Metrics of the predictor's methods on `rows`, computed or read back: row, method, and the metrics."""
 
     def compute():
         predict, parts, done = make_predictor(), [], 0
@@ -198,7 +197,7 @@ def _judged(key, batches, rows, make_predictor, progress) -> pd.DataFrame:
         lines = pd.concat(parts)
         return {name: lines[name].to_numpy(str if name == "method" else None) for name in lines}
 
-    return pd.DataFrame(kept(key, compute))
+    return pd.DataFrame(memoized(key, compute))
 
 
 def _hash(*parts) -> str:

@@ -1,6 +1,6 @@
 """How fast a training step is: the engine against the literal step, change by change, and against the machine itself.
 
-Every ratio comes from one run: the variants take turns, round by round, so that what else the machine does hits all.
+Every ratio comes from one run: the variants take turns, round by round, so that other load affects all of them.
 """
 
 import time
@@ -19,12 +19,12 @@ from koala.system import processes
 from koala.training.batches import make_batches
 from koala.training.step import Job, Trainer
 
-PAPER = 84_313 * 20  # photographs that the report's training looked at, 20 epochs of its training split
+PAPER = 84_313 * 20  # photographs of the report's training: 20 epochs of its training split
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to take the training step; each line of `variants` changes one thing of the line before."""
+    """A way to take the training step; each of `variants` changes one thing of the one before."""
 
     name: str
     extract: bool = True  # the extractor runs in every step
@@ -118,18 +118,15 @@ def measure(
 ) -> list[dict]:
     """One dict per variant: variant, ms (median per photograph), times (median over the rounds of literal / variant),
     lowest, highest, and on a GPU its peak MiB."""
-    images, extractor = (
-        photographs(dataset, image_size, batch_size),
-        extractors.build(backbone, "untrained").to(device),
-    )
+    images = photographs(dataset, image_size, batch_size)
+    extractor = extractors.build(backbone, "untrained").to(device)
     lines, taken = variants(device), []
     with devices.repeatable():
         steps = [build(line, images, extractor, device)[0] for line in lines]
         peaks = [_warm(step, device) for step in steps]
         for number in range(rounds):
-            taken.append(
-                [_turn(line, step, device) / batch_size for line, step in zip(lines, steps, strict=True)]
-            )
+            pairs = zip(lines, steps, strict=True)
+            taken.append([_turn(line, step, device) / batch_size for line, step in pairs])
             if progress:
                 progress(number + 1, rounds, f"{image_size} px")
     seconds = np.array(taken)  # (rounds, variants)
@@ -148,7 +145,7 @@ def measure(
 
 
 def _turn(line, step, device) -> float:
-    """`seconds_of` a step under what the line says of memory, which its first step there has to fetch."""
+    """`seconds_of` a step; with line.kept after one step that allocates the memory which is then reused."""
     if not line.kept:
         return seconds_of(step, device)
     with processes.keep_freed_memory():

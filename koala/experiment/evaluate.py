@@ -1,4 +1,4 @@
-"""Held-out evaluation: one row per photograph and method, and a few pictures chosen by rank or by a seeded draw."""
+"""Held-out evaluation: one row per photograph and method, and a few photographs chosen by rank or at random."""
 
 import numpy as np
 import pandas as pd
@@ -8,14 +8,14 @@ from koala import lab, metrics
 from koala.training.batches import at_a_time, chunks
 from koala.training.step import Job, predict
 
-DRAWN = 24  # photographs of the test split whose pictures every run of a data set keeps
+DRAWN = 24  # photographs of the test split that every run of a data set keeps as it coloured them
 
 
 def per_image(job: Job, rows: np.ndarray, files: pd.DataFrame, progress=None) -> pd.DataFrame:
     """Metrics of the model on `rows`: one line per photograph, in row order.
 
     files: the data set's table; its row, path and category go along. Columns after them: method ("model") and what
-    koala.metrics.measure returns. koala.experiment.baselines.table has the same of what needs no network."""
+    koala.metrics.measure returns. koala.experiment.baselines.table has the same for what needs no network."""
     parts, done = [], 0
     for chunk in chunks(rows, at_a_time(job.batches.images, job.micro_batch)):
         parts.append(pd.DataFrame({"row": chunk, "method": "model", **measured(*predict(job, chunk))}))
@@ -34,9 +34,9 @@ def measured(rgb: torch.Tensor, ab: torch.Tensor) -> dict[str, np.ndarray]:
     return {name: value.cpu().numpy() for name, value in metrics.measure(rgb, ab).items()}
 
 
-def ranked(table: pd.DataFrame, count: int = 2, metric: str = "ciede2000") -> dict[str, np.ndarray]:
-    """Row numbers of the model's best, median and worst photographs, `count` each (fewer where there are few)."""
-    order = table[table.method == "model"].sort_values([metric, "row"])["row"].to_numpy()
+def ranked(table: pd.DataFrame, count: int = 2) -> dict[str, np.ndarray]:
+    """Row numbers of the model's best, median and worst photographs by CIEDE2000, `count` each (fewer if there are few)."""
+    order = table[table.method == "model"].sort_values(["ciede2000", "row"])["row"].to_numpy()
     middle = max((len(order) - count) // 2, 0)
     return {
         "best": order[:count],
@@ -45,19 +45,19 @@ def ranked(table: pd.DataFrame, count: int = 2, metric: str = "ciede2000") -> di
     }
 
 
-def drawn(test_rows: np.ndarray, count: int = DRAWN) -> np.ndarray:
-    """The first rows of the test split: as the rows of a data set stand in a seeded random order, a random draw."""
-    return np.sort(test_rows)[:count]
+def drawn(test_rows: np.ndarray) -> np.ndarray:
+    """The first DRAWN rows of the test split: a random sample, since the rows of a data set are in a random order."""
+    return np.sort(test_rows)[:DRAWN]
 
 
 def of_each(categories: np.ndarray, count: int) -> np.ndarray:
-    """Places of `count` photographs (fewer where there are fewer), ascending: the first of each category, then the
-    second, and so on, so that a draw by seed shows as many categories as it can."""
+    """Indices of `count` photographs (of all if there are fewer), ascending, round-robin over categories: the first of each,
+    then the second, and so on, so that a sample shows as many categories as possible."""
     turn = pd.Series(categories).groupby(categories).cumcount().to_numpy()
     return np.sort(np.argsort(turn, kind="stable")[:count])
 
 
-def pictures(job: Job, rows: np.ndarray) -> np.ndarray:
+def coloured(job: Job, rows: np.ndarray) -> np.ndarray:
     """The photographs coloured by the model, (n,S,S,3) uint8."""
     shown = []
     for chunk in chunks(rows, at_a_time(job.batches.images, job.micro_batch)):

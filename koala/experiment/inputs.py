@@ -11,7 +11,7 @@ from koala.extractors import controls
 from koala.system import device as devices
 from koala.system.errors import KoalaError
 
-# Where a parameter takes effect: elsewhere it would do nothing, and the same run would be trained again under a new name.
+# When a parameter takes effect: otherwise it would do nothing, and the same run would be trained again under a new name.
 COUNTS = {
     "layer": ("network", lambda config: config.network == "koala"),
     "feature_dims": ("network", lambda config: config.network == "koala"),
@@ -28,8 +28,8 @@ OF_EXTRACTOR = ("layer", "feature_dims", "feature_source")
 @dataclasses.dataclass(frozen=True)
 class Inputs:
     """photos; rows: row numbers of "train", "validation" and "test"; features (n,D) float16 in row order, with D = 0 where
-    the network takes none; extractor: what it was (koala.extractors.build's info); controls: what was done to its
-    output (koala.extractors.controls.apply)."""
+    the network takes none; extractor: its description (koala.extractors.build's info); controls: what was done to
+    its outputs (koala.extractors.controls.apply)."""
 
     photos: data.Photos
     rows: dict[str, np.ndarray]
@@ -39,7 +39,7 @@ class Inputs:
 
 
 def check(config: configs.RunConfig) -> None:
-    """What a run's parameters can be refused for before any photograph is read. Raises KoalaError."""
+    """Raises KoalaError for parameters that no run can have, before any photograph is read."""
     width = extractors.width(config.backbone, config.layer)
     losses.build(config.loss, n_bins=config.bins)
     counts = COUNTS | {
@@ -61,7 +61,7 @@ def check(config: configs.RunConfig) -> None:
 
 
 def load_photos(config, progress=None) -> data.Photos:
-    """The prepared data set that `config.dataset` names, prepared now if need be. A wrong backbone stops here first."""
+    """The prepared data set that `config.dataset` names, prepared now if need be. A wrong backbone is refused first."""
     extractors.width(config.backbone, config.layer)  # raises KoalaError
     return data.find(config.dataset, config.image_size, progress=progress)
 

@@ -1,4 +1,4 @@
-"""How a pupil learns a teacher's logits: what it is shown, the loss, the loop. See koala.experiment.pretrain."""
+"""How a pupil learns a teacher's logits: augmentation, loss and loop. See koala.experiment.pretrain."""
 
 import dataclasses
 import time
@@ -21,9 +21,9 @@ TEMPERATURE = 2.0  # of both softmaxes (Hinton, Vinyals & Dean 2015, arXiv:1503.
 
 
 def augment(gray: torch.Tensor, size: int) -> torch.Tensor:
-    """(n,1,S,S) -> (n,1,size,size): a random part of each of at least LEAST of its area, stretched, half of them mirrored.
+    """(n,1,S,S) -> (n,1,size,size): a random part of each, at least LEAST of its area, stretched, half of them mirrored.
 
-    Draws from torch's global random numbers; bilinear, so `size` should not be below S."""
+    Uses torch's global random numbers; bilinear, so `size` should not be below S."""
     n, device = len(gray), gray.device
     area = torch.empty(n, device=device).uniform_(LEAST, 1)
     ratio = torch.exp(torch.empty(n, device=device).uniform_(-0.29, 0.29))  # from 3:4 to 4:3
@@ -37,7 +37,7 @@ def augment(gray: torch.Tensor, size: int) -> torch.Tensor:
 
 
 def examples(photographs: np.ndarray, seed: int) -> np.ndarray:
-    """(n,S,S,3) uint8 -> the same: what training may show of them. Disturbs no random numbers."""
+    """(n,S,S,3) uint8 -> the same shape: what training may show of them. Global random numbers stay as they are."""
     gray = lab.luma(torch.from_numpy(np.array(photographs)).permute(0, 3, 1, 2))  # (n, 1, S, S)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -53,22 +53,22 @@ def distance(logits: torch.Tensor, taught: torch.Tensor) -> torch.Tensor:
 
 
 class Pupil(torch.nn.Module):
-    """(pictures (n,3,size,size), taught (n,K)) -> loss: what is compiled."""
+    """(photographs (n,3,size,size), taught logits (n,K)) -> loss: the module that is compiled."""
 
     def __init__(self, net, precision: str):
         super().__init__()
         self.net, self.precision = net, precision
 
-    def forward(self, pictures, taught):
-        with devices.autocast(pictures.device, self.precision):
-            logits = self.net(pictures)  # (n, K)
+    def forward(self, x, taught):
+        with devices.autocast(x.device, self.precision):
+            logits = self.net(x)  # (n, K)
         return distance(logits, taught)
 
 
 @dataclasses.dataclass
 class Lesson:
-    """What training needs. extractor.net is what is trained; batches give photographs and the teacher's logits; labels
-    (N,) are the true logits' numbers, or None where the categories are no classes of ImageNet."""
+    """What training needs. extractor.net is trained; batches hold photographs and the teacher's logits; labels (N,) are the
+    numbers of the true classes, or None where the categories are not ImageNet's."""
 
     extractor: extractors.Extractor
     batches: Batches
@@ -88,9 +88,9 @@ class Lesson:
         for group in self.optimizer.param_groups:
             group["lr"] = cosine(self.config.lr, number, steps)
         gray = lab.luma(batch.rgb)  # (n, 1, S, S)
-        pictures = self.extractor.prepare(augment(gray, max(gray.shape[-1], self.extractor.row.size)))
+        shown = self.extractor.prepare(augment(gray, max(gray.shape[-1], self.extractor.row.size)))
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self.pupil(pictures, batch.features)
+        loss = self.pupil(shown, batch.features)
         loss.backward()
         self.optimizer.step()
         return loss.detach()

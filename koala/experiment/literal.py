@@ -1,6 +1,6 @@
 """The network and its training step as they read in the paper: the reference that speed is measured against.
 
-Deep Koalarization by the letter: the extractor runs in every step, the embedding is repeated over the grid and
+Deep Koalarization taken literally: the extractor runs in every step, the embedding is repeated over the grid and
 concatenated, a*b* is compared at full resolution, Lab comes from scikit-image photograph by photograph. Nothing here
 is used for results."""
 
@@ -35,14 +35,14 @@ class LiteralKoala(nn.Module):
         return F.interpolate(self.decoder(fused), scale_factor=2, mode="nearest")  # (N, 2, H, W)
 
 
-def training_pair(pictures: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def training_pair(photographs: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
     """(n,S,S,3) uint8 -> L_norm (n,1,S,S) and ab_norm (n,2,S,S), one photograph at a time."""
     planes = torch.stack(
-        [torch.from_numpy(rgb2lab(picture)).permute(2, 0, 1).float() for picture in pictures]
+        [torch.from_numpy(rgb2lab(rgb)).permute(2, 0, 1).float() for rgb in photographs]
     )  # (n, 3, S, S)
     return lab.norm_L(planes[:, :1]), lab.norm_ab(planes[:, 1:])
 
 
 def mean_squared_error(output: torch.Tensor, ab_norm: torch.Tensor) -> torch.Tensor:
-    """At full resolution, over photographs, pixels and both channels."""
+    """The mean squared error at full resolution, over photographs, pixels and both channels."""
     return (output - ab_norm).square().mean()

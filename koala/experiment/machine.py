@@ -13,7 +13,7 @@ LEAST = 0.3  # seconds of one measurement: short steps are repeated
 
 
 def seconds_of(step: Callable[[], None], device: torch.device) -> float:
-    """Seconds of one call, from as many as take LEAST seconds."""
+    """Seconds of one call, averaged over as many as take LEAST seconds."""
     count, start = 0, time.perf_counter()
     while count == 0 or time.perf_counter() - start < LEAST:
         step()
@@ -23,7 +23,7 @@ def seconds_of(step: Callable[[], None], device: torch.device) -> float:
 
 
 def count_flop(job: Job, rows) -> float:
-    """Floating-point operations of a training step on `rows`, multiplications and additions counted apart."""
+    """Floating-point operations of a training step on `rows`, multiplications and additions counted separately."""
     step = Step(job.model, job.loss, "fp32")
     with FlopCounterMode(display=False) as counter:
         step(*job.batches(rows)).backward()
@@ -31,7 +31,7 @@ def count_flop(job: Job, rows) -> float:
 
 
 def peak(device: torch.device, precision: str) -> float:
-    """Operations a second of a large matrix product, the best of five: what this machine can do at all.
+    """Operations per second of a large matrix product, the best of five: this machine's limit.
 
     The product is taken as such and as a 1x1 convolution, and the faster counts: on a CPU these are two libraries."""
     kind = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -45,7 +45,7 @@ def peak(device: torch.device, precision: str) -> float:
 
 
 def peak_memory(device: torch.device) -> float:
-    """MiB: of the GPU's allocator, or of this process."""
+    """Peak memory in MiB: of the GPU's allocator, or of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

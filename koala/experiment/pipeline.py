@@ -1,4 +1,4 @@
-"""One run from its inputs to its artefacts: what train.ipynb does between its pictures."""
+"""One run from its inputs to its artefacts."""
 
 import contextlib
 import dataclasses
@@ -26,7 +26,8 @@ from koala.training.step import Job
 
 
 def make_model(config, width: int) -> torch.nn.Module:
-    """The network with its initial weights, on the CPU: the same on every device. Nothing outside is seeded.
+    """The network with its initial weights, on the CPU: the same on every device. Global random numbers stay as
+    they are.
 
     width: of the features; a pyramid builds its extractor itself."""
     n_logits = losses.build(config.loss, n_bins=config.bins).bins
@@ -40,7 +41,7 @@ def make_model(config, width: int) -> torch.nn.Module:
 
 
 def make_job(config, inputs: Inputs, device) -> Job:
-    """Network, loss and data on the device. The seed decides the weights, and nothing outside is disturbed."""
+    """Network, loss and data on the device. The seed decides the initial weights; global random numbers stay as they are."""
     features = None if config.network == "pyramid" else inputs.features
     images = inputs.photos.images[: len(inputs.features)]
     batches = make_batches(
@@ -65,8 +66,8 @@ def network_size(config, photos) -> int:
 def run(config, inputs: Inputs, device, on_epoch=None, progress=None) -> artefacts.Run | None:
     """Train and evaluate, or read back what is finished; an unfinished run goes on from its checkpoint.
 
-    Where several GPUs are free (or config.processes asks for it), as many processes train it together; None in all of
-    these but the first."""
+    Where several GPUs are free (or config.processes asks for it), as many processes train it together; all but the first
+    of them return None."""
     name = run_name(config, inputs, device)
     folder = paths.runs_dir() / name
     with _only_one(folder):
@@ -107,10 +108,9 @@ def _train(config, inputs, device, folder, on_epoch, progress) -> None:
 
 
 def _how(job, device) -> str:
-    """What `auto` came to, in one line."""
-    where = {Streamed: "streamed", Resident: "for training resident"}.get(
-        type(job.batches.images), "resident"
-    )
+    """What `auto` has been resolved to, in one line."""
+    kinds = {Streamed: "streamed", Resident: "for training resident"}
+    where = kinds.get(type(job.batches.images), "resident")
     team = f", {distributed.size()} processes" if distributed.active() else ""
     return f"{devices.describe(device)}{team}; precision {job.precision}; compile {job.compiled}; photographs {where}"
 
@@ -126,7 +126,7 @@ def reopen(run: artefacts.Run, device) -> tuple[Inputs, Job]:
     if not run.env["weights"]["trained"]:
         config = dataclasses.replace(
             config, weights="untrained"
-        )  # also where auto would find trained ones by now
+        )  # though auto might find trained ones by now
     photos = load_photos(config)
     inputs = load_inputs(config, photos, split_rows(config, photos), device)
     same_data = photos.fingerprint == run.env["data"]["fingerprint"]
@@ -138,7 +138,7 @@ def reopen(run: artefacts.Run, device) -> tuple[Inputs, Job]:
 
 
 def trained_job(run: artefacts.Run, inputs: Inputs, device, config=None) -> Job:
-    """The job of a finished run with its trained network, on the inputs that it had. config: the run's own by default."""
+    """The job of a finished run with its trained network, on the same inputs. config: the run's own by default."""
     job = make_job(config or configs.from_dict(configs.RunConfig, run.config), inputs, device)
     job.model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
     return job
@@ -151,7 +151,7 @@ def _finish(job, folder, inputs, history, progress) -> None:
     selections = {"drawn": evaluate.drawn(rows["test"]), **evaluate.ranked(table)}
     table = pd.concat([table, trivial], ignore_index=True)
     pictures = {f"{name}_rows": members for name, members in selections.items()}
-    pictures |= {name: evaluate.pictures(job, members) for name, members in selections.items()}
+    pictures |= {name: evaluate.coloured(job, members) for name, members in selections.items()}
     summary = {
         "train_seconds": round(job.seconds, 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),
@@ -167,7 +167,7 @@ def _finish(job, folder, inputs, history, progress) -> None:
 
 
 def count_colours(batches: Batches, train_rows) -> torch.Tensor:
-    """How many training targets (means of 2x2 pixels) fall into each cell of the a*b* gamut, (Q,)."""
+    """The number of training targets (means of 2x2 pixels) in each cell of the a*b* gamut, (Q,)."""
     parts = batches.load(list(chunks(train_rows, at_a_time(batches.images))))
     return sum(bins.count_bins(F.avg_pool2d(lab.rgb_to_lab(rgb)[:, 1:], 2)) for rgb, _ in parts)
 
@@ -181,8 +181,8 @@ def write_result(config, run: artefacts.Run) -> None:
 
 @contextlib.contextmanager
 def _only_one(folder: Path):
-    """Two processes never train the same run: the second waits, and then reads the first one's back. Of a team that
-    trains together, the first locks."""
+    """Two processes never train the same run: the second waits, and then reads the first one's back. Of a team
+    that trains together, the first process locks."""
     if distributed.rank() or distributed.launched():
         yield
         return

@@ -2,7 +2,7 @@
 
 The pupil sees gray photographs of the training split alone and learns all 1,000 logits that the teacher, whose ImageNet
 weights come with a package, gives for them (Hinton, Vinyals & Dean 2015). A study on the same data set with the same
-split thus uses features of photographs that its pupil does not know. It is no ImageNet network, and is never called one.
+split thus uses features of photographs that its pupil was not trained on. It is never called an ImageNet network.
 """
 
 import dataclasses

@@ -11,12 +11,12 @@ import torch
 
 PENALTIES = np.logspace(-1, 6, 15)
 PART = 4096  # photographs at a time
-LEAST = 1e-6  # a column that varies less is constant, and says nothing
+LEAST = 1e-6  # a column whose standard deviation is smaller counts as constant
 
 
 @dataclass(frozen=True)
 class Ridge:
-    """A fitted regression: features (n,D) -> targets (n,K). penalties (K,): those that the validation split chose."""
+    """A fitted regression: features (n,D) -> targets (n,K). penalties (K,): chosen on the validation split."""
 
     mean: torch.Tensor
     scale: torch.Tensor
@@ -32,8 +32,8 @@ class Ridge:
 def fit(features, targets, rows: dict, weights=None, each: bool = False) -> Ridge:
     """Fit on rows["train"], choose the penalty on rows["validation"] by the weighted squared error.
 
-    features (N,D) in row order; targets (N,K) and weights (N,), which are 1 where they are left out, likewise. each: a
-    penalty for each target, rather than one for all. The features are standardized by the training split, and the
+    features (N,D), targets (N,K) and weights (N,), 1 by default, in row order. each: a penalty for each target, rather
+    than one for all. The features are standardized by the training split, and the
     intercept is not penalized."""
     weights = np.ones(len(targets), np.float32) if weights is None else weights
     mean, scale = _moments(features, rows["train"])

@@ -1,4 +1,4 @@
-"""Frozen ImageNet classifiers as feature extractors: built, given weights, run once per data set, and controlled.
+"""Frozen ImageNet classifiers as feature extractors: their weights, their outputs for a data set, and controls.
 
 `build` gives one extractor, `width` its number of features without building it, `compute` the features of a data set
 from the cache.

@@ -1,7 +1,7 @@
-"""The table of backbones: which network of which library, its size, its normalization, where its weights come from.
+"""The table of backbones: which network of which library, its input size and normalization, where its weights come from.
 
-A row owns its resize (the whole photograph, squeezed to a square, antialiased, as Deep Koalarization does it) and its
-normalization. Any timm model with a classifier is a row, too.
+A row states its resize (the whole photograph, squeezed to a square, antialiased, as in Deep Koalarization) and its
+normalization. Any timm model with a classifier makes a row, too.
 """
 
 import dataclasses
@@ -15,11 +15,8 @@ from koala.system.errors import KoalaError, nearest
 
 HALF = ((0.5,) * 3, (0.5,) * 3)
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-BYTES = ((128 / 255,) * 3,) * 2  # (x - 128) / 128 on 0..255: what TensorFlow's graph of 2015 was fed
-LITE = (
-    (127 / 255,) * 3,
-    (128 / 255,) * 3,
-)  # (x - 127) / 128 on 0..255: what the Lite weights were trained with
+BYTES = ((128 / 255,) * 3,) * 2  # (x - 128) / 128 on 0..255, as in TensorFlow's graph of 2015
+LITE = ((127 / 255,) * 3, (128 / 255,) * 3)  # (x - 127) / 128 on 0..255, as the Lite weights were trained
 LAYERS = ("logits", "features")
 NOWHERE = Origin()
 
@@ -118,7 +115,7 @@ def find_row(backbone: str) -> Row:
     cfg = timm.get_pretrained_cfg(backbone)
     if cfg is None or not cfg.num_classes or cfg.input_size[0] != 3:
         raise KoalaError(
-            f"timm's '{backbone}' has no classifier for colour pictures, so it cannot be a backbone."
+            f"timm's '{backbone}' has no classifier for colour photographs, so it cannot be a backbone."
         )
     mode = cfg.interpolation if cfg.interpolation in ("bilinear", "bicubic") else "bicubic"
     url = cfg.url if cfg.url and cfg.url.endswith(".pth") else None

@@ -25,12 +25,13 @@ from koala.system.errors import KoalaError
 from koala.system.paths import Damaged, atomic_path, features_dir, open_lock, read_json, write_json
 
 BLOCK = 256  # rows
+BATCH = 64  # photographs at a time
 FORMAT = 2  # raise it when the same key parts would no longer give the same numbers
 
 
 @dataclass(frozen=True)
 class Features:
-    """array (N,D) float16, read-only, of which at least the asked rows are filled; info of the extractor."""
+    """array (N,D) float16, read-only, filled at least in the rows that were asked for; info: of the extractor."""
 
     array: np.ndarray
     info: dict
@@ -45,33 +46,21 @@ def compute(
     n: int | None = None,
     layer: str = "logits",
     device: str = "cpu",
-    batch_size: int = 64,
     progress: Callable[[int, int, str], None] | None = None,
     precision: str = "fp32",
 ) -> Features:
-    """Features of the first `n` rows of photos.images (N,S,S,3) uint8, from the cache where they are there.
+    """Features of the first `n` rows of photos.images (N,S,S,3) uint8, from the cache as far as they are there.
 
-    n grows later without recomputation. `none` gives (N,0). precision: of the extractor's arithmetic, fp32 or bf16
+    A later call with a larger n computes the new rows only. `none` gives (N,0). precision: of the extractor's arithmetic, fp32 or bf16
     (faster where a CPU or GPU has it, and its own cache). Values are stored as float16: one that does not fit is an
-    error, never inf. Where memory runs out the batch halves itself."""
+    error, never inf. Where memory runs out, the batch is halved."""
     total = len(photos.images)
     n = total if n is None else int(n)
-    if not 0 <= n <= total or batch_size < 1:
-        raise KoalaError(
-            f"features: n {n} must be in 0..{total} (rows of '{photos.name}') and batch_size at least 1."
-        )
+    if not 0 <= n <= total:
+        raise KoalaError(f"features: n {n} must be in 0..{total} (rows of '{photos.name}').")
     if backbone == "none":
-        info = dict(
-            backbone="none",
-            weights="none",
-            trained=False,
-            sha256="",
-            width=0,
-            size=0,
-            layer=layer,
-            reason="",
-            preprocessing="",
-        )
+        info = dict.fromkeys(("sha256", "reason", "preprocessing"), "") | {"width": 0, "size": 0}
+        info |= {"backbone": "none", "weights": "none", "trained": False, "layer": layer}
         return Features(np.zeros((total, 0), np.float16), info, "none", None)
     extractor = build(backbone, weights, layer, progress, precision=precision)
     parts = key_parts(photos.fingerprint, extractor.info)
@@ -80,12 +69,12 @@ def compute(
         index = _open(folder, parts, extractor.info, total)
         array = np.load(folder / "features.npy", mmap_mode="r+")
         with processes.keep_freed_memory():
-            _fill(array, index, folder, photos.images, extractor.to(device), n, batch_size, progress)
+            _fill(array, index, folder, photos.images, extractor.to(device), n, progress)
     return Features(np.load(folder / "features.npy", mmap_mode="r"), extractor.info, folder.name, folder)
 
 
 def key_parts(fingerprint: str, info: dict) -> dict:
-    """What decides the numbers: the data, the extractor, its weights, its preprocessing."""
+    """What the numbers depend on: the data, the extractor, its weights, its preprocessing."""
     names = ("backbone", "layer", "sha256", "preprocessing", "precision")
     return dict(data=fingerprint, format=FORMAT, **{name: info[name] for name in names})
 
@@ -121,7 +110,8 @@ def _create(folder, parts, info, shape) -> dict:
     return index
 
 
-def _fill(array, index, folder, images, extractor, n, batch_size, progress):
+def _fill(array, index, folder, images, extractor, n, progress):
+    batch_size = BATCH
     missing = [i for i in range(-(-n // BLOCK)) if index["blocks"].get(str(i)) != _sha256(array, i)]
     machine = f"{platform.machine()} {next(extractor.buffers()).device.type}"
     rows = sum(len(array[i * BLOCK : (i + 1) * BLOCK]) for i in missing)
@@ -148,9 +138,7 @@ def _try(extractor, images) -> np.ndarray | None:
     """(n,S,S,3) uint8 -> (n,D) float16, or None where memory ran out."""
     rgb = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)  # (n, 3, S, S)
     try:
-        with torch.backends.cudnn.flags(
-            enabled=True, allow_tf32=False
-        ):  # TF32 would keep 10 bits of what is kept here
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):  # float16 keeps what TF32 would lose
             values = extractor(lab.luma(rgb.to(next(extractor.buffers()).device))).cpu()
     except RuntimeError as error:
         if not device.is_out_of_memory(error):

@@ -1,8 +1,8 @@
-"""What goes into the fusion: which dimensions of the features, and whose. Pure functions of arrays and row numbers.
+"""What enters the fusion: which dimensions of the features, and of which photograph. Pure functions of arrays.
 
-The controls share everything else with the real features: the network, its number of weights and its budget. `zero`
-removes the content and keeps the weights; `shuffled` also keeps the features' distribution, and gives every photograph
-those of another photograph of its split; `category` gives every photograph the mean features of its true category's
+Everything else is the same for a control and for the real features: the network, its number of weights and its budget.
+`zero` removes the content and keeps the weights; `shuffled` also keeps the features' distribution, and gives every
+photograph those of another one of its split; `category` gives every photograph the mean features of its true category's
 training photographs: all that a perfect classifier of these categories could know, and nothing else.
 """
 
@@ -39,7 +39,7 @@ def apply(
     return reduced, applied
 
 
-def category_means(matrix: np.ndarray, train: np.ndarray, categories) -> np.ndarray:
+def category_means(features: np.ndarray, train: np.ndarray, categories) -> np.ndarray:
     """(n,D) -> (n,D): each row the mean over the training rows of its category, over all training rows where its
     category has none. KoalaError where there are not two categories."""
     names, numbers = np.unique(np.asarray(categories, str), return_inverse=True)
@@ -48,11 +48,11 @@ def category_means(matrix: np.ndarray, train: np.ndarray, categories) -> np.ndar
             "feature_source=category needs photographs of at least two categories: name a folder or an "
             "archive of category folders as dataset."
         )
-    known = matrix[train].astype(np.float32)
+    known = features[train].astype(np.float32)
     means = np.tile(known.mean(0), (len(names), 1))  # (categories, D)
     for number in np.unique(numbers[train]):
         means[number] = known[numbers[train] == number].mean(0)
-    return means.astype(matrix.dtype)[numbers]
+    return means.astype(features.dtype)[numbers]
 
 
 def project(features: np.ndarray, applied: dict) -> np.ndarray:
@@ -75,7 +75,7 @@ def select_dims(width: int, dims: int, seed: int) -> np.ndarray:
 
 
 def shuffled_rows(n: int, rows_by_split: dict[str, np.ndarray], seed: int) -> np.ndarray:
-    """(n,) row numbers: for each row that of another photograph of its split, fixed by the seed, each used once.
+    """(n,) row numbers: for each row that of another photograph of its split, by the seed, each used once.
 
     One random cycle through the split (Sattolo 1986): no photograph keeps its own. Rows of no split stay."""
     taken = np.arange(n)

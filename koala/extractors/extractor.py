@@ -21,17 +21,18 @@ SEED = 0  # of untrained weights
 
 class Extractor(nn.Module):
     """(N,1,H,W) sRGB luma in [0, 1], any size -> (N,width) float32, computed in `precision` (fp32 or bf16). Always
-    frozen and in eval mode: the same numbers in a caller's train mode, under autocast, with or without gradients."""
+    frozen and in eval mode: its numbers do not depend on a caller's train(), autocast or gradients."""
 
     def __init__(self, row: Row, net: nn.Module, layer: str, precision: str = "fp32"):
         super().__init__()
         self.row, self.net, self.layer, self.precision, self.info = row, net, layer, precision, {}
         for name, values in zip(("mean", "std"), row.norm, strict=True):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
-        self.requires_grad_(False).train()
+        self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True):
-        return super().train(False)  # BatchNorm of a frozen network must not drift
+        """Stays in eval mode, whatever is asked: BatchNorm's statistics of a frozen network must not drift."""
+        return super().train(False)
 
     def prepare(self, gray: torch.Tensor) -> torch.Tensor:
         """(N,1,H,W) in [0, 1] -> (N,3,size,size), normalized as the network was trained."""
@@ -61,13 +62,13 @@ def build(
     precision: str = "fp32",
 ) -> Extractor:
     """A frozen extractor with `.info`: backbone, weights (human text), trained, sha256 of its weights (of untrained ones
-    as koala.extractors.untrained.fingerprint has it), width, size, layer, preprocessing, precision, and where `auto` had
-    to go on untrained, the reason.
+    as koala.extractors.untrained.fingerprint has it), width, size, layer, preprocessing, precision, and the reason why
+    `auto` took untrained weights.
 
     weights: imagenet, untrained (seed 0), auto (imagenet, else untrained), distilled (the file that pretrain.ipynb made
-    from another network's answers), or a .pth or .safetensors file.
-    size: pixels a side that the network gets, where not the row's own (a file of koala.experiment.pretrain states it itself).
-    Leaves the global random numbers as they were. KoalaError: unknown backbone or layer, no or unfit weights."""
+    from another network's logits), or a .pth or .safetensors file.
+    size: pixels a side of the network's input, by default the row's own, or what a file of pretrain.ipynb states. Global
+    random numbers stay as they are. KoalaError: unknown backbone or layer, no or unfit weights."""
     row = find_row(backbone)
     width(backbone, layer)
     row = _resized(row, backbone, size or _weights.stated_size(_weights.located(str(weights), backbone)))
@@ -98,7 +99,7 @@ def _resized(row: Row, backbone: str, size: int | None) -> Row:
             create(row).eval()(torch.empty(1, 3, size, size))
     except (RuntimeError, AssertionError) as error:
         raise KoalaError(
-            f"backbone '{backbone}' cannot take pictures of {size} pixels a side; its own size is {row.size}."
+            f"backbone '{backbone}' cannot take photographs of {size} pixels a side; its own size is {row.size}."
         ) from error
     return dataclasses.replace(row, size=size)
 
@@ -112,11 +113,11 @@ def width(backbone: str, layer: str = "logits") -> int:
     if backbone == "none":
         return 0
     row = find_row(backbone)
-    if layer != "features" and not row.logits:
+    if layer == "logits" and not row.logits:
         raise KoalaError(
-            f"backbone '{backbone}' comes without a classifier, so it has no {layer}: use layer=features."
+            f"backbone '{backbone}' comes without a classifier, so it has no logits: use layer=features."
         )
-    if layer != "features":
+    if layer == "logits":
         return row.logits
     if row.features:
         return row.features
@@ -126,7 +127,7 @@ def width(backbone: str, layer: str = "logits") -> int:
 
 
 def _fill(extractor, backbone, choice, progress) -> dict:
-    """Load the chosen weights into the network: weights (human text), trained, sha256, reason (why `auto` found none)."""
+    """Load the chosen weights into the network: weights (human text), trained, sha256, reason (why `auto` took none)."""
     reason = ""
     if choice in ("auto", "imagenet"):
         try:

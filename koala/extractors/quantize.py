@@ -1,4 +1,4 @@
-"""Weights in 8 bits: a quarter of the size, for files that come along with the code."""
+"""Weights in 8 bits: a quarter of the size, for files that are distributed with the code."""
 
 import torch
 
@@ -6,7 +6,7 @@ SCALE = ".scale"
 
 
 def quantize(state: dict) -> dict:
-    """Weights -> int8 with one float32 scale an output channel (symmetric, rounded to nearest); biases stay float32."""
+    """Weights -> int8 with one float32 scale per output channel (symmetric, rounded to nearest); biases stay float32."""
     packed = {}
     for name, tensor in state.items():
         if tensor.ndim < 2:

@@ -1,4 +1,4 @@
-"""Randomly initialized weights, never trained: what they are called by, and a usable scale for them."""
+"""Randomly initialized weights: a hash that is the same on every CPU, and a usable scale."""
 
 import hashlib
 
@@ -8,16 +8,17 @@ from torch.nn import functional as F
 
 from koala.system.errors import KoalaError
 
+NOISE = 8  # images
 FORMAT = 1  # raise it when `calibrate` would give other weights
 
 
 def fingerprint(net: nn.Module, size: int) -> str:
     """sha256 of randomly initialized weights before `calibrate`, the same on every CPU.
 
-    Processors round logarithms and sums differently in the last digit, so the values themselves have a hash of their
-    own on each. What decides them is exact: the tensors' names, types and shapes, the next random numbers (which
-    follow from the seed and from all that was drawn), and each tensor's root mean square to three digits, which
-    follows from how the library scales it. size: pixels a side of the pictures that `calibrate` uses."""
+    Processors round logarithms and sums differently in the last digit, so the values
+    themselves have another hash on each. What they depend on is exact: the tensors' names, types and shapes, the next
+    random numbers (which follow from the seed and from how many were used), and each tensor's root mean square to
+    three digits, which follows from how the library scales it. size: pixels a side of the extractor's input."""
     with torch.random.fork_rng(devices=[]):
         upcoming = torch.randint(2**31, (4,)).tolist()
     digest = hashlib.sha256(f"untrained {FORMAT} {size} {upcoming}\n".encode())
@@ -27,18 +28,18 @@ def fingerprint(net: nn.Module, size: int) -> str:
     return digest.hexdigest()
 
 
-def calibrate(extractor, classifier, pictures: int = 8) -> None:
-    """Give randomly initialized weights a usable scale, from seeded noise and no photograph: BatchNorm's statistics are those of
-    eight pictures of noise, and the classifier is shifted and scaled so that its logits there have mean 0 and vary by 1
-    (a network without classifier is left at that).
+def calibrate(extractor, classifier) -> None:
+    """Give randomly initialized weights a usable scale, from seeded noise and no photograph: BatchNorm gets the statistics of
+    NOISE images of noise, and the classifier, if there is one, is shifted and scaled so that its logits there have mean 0
+    and standard deviation 1.
 
-    As initialized, Inception-v3's logits reach 6e11 and Inception-ResNet-v2's vary by 4e-5 from photo to photo, which
-    float16 cannot tell apart: a control that failed for its scale would say nothing about training."""
+    As initialized, Inception-v3's logits reach 6e11 and Inception-ResNet-v2's differ by 4e-5 between photographs, which
+    float16 cannot represent: a control that failed for its scale would say nothing about training."""
     gray = torch.randn(
-        pictures, 1, 1, 1
-    )  # each photograph of noise has its own brightness, and its own contrast at each scale
+        NOISE, 1, 1, 1
+    )  # each image has its own brightness, and its own contrast at each scale
     for k in (2, 4, 8, 16, 64, 256):
-        noise = torch.randn(pictures, 1, k, k) * torch.rand(pictures, 1, 1, 1) * 2
+        noise = torch.randn(NOISE, 1, k, k) * torch.rand(NOISE, 1, 1, 1) * 2
         gray = gray + F.interpolate(noise, (256, 256), mode="bilinear")
     gray = torch.sigmoid(gray)
     norms = [m for m in extractor.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
@@ -48,7 +49,7 @@ def calibrate(extractor, classifier, pictures: int = 8) -> None:
     try:
         for m in norms:
             m.momentum = None  # cumulative: exactly the statistics of this one batch
-            nn.Module.train(m, True)
+            m.train()
             m.reset_running_stats()
         with torch.no_grad():
             if isinstance(classifier, nn.Identity):
@@ -57,13 +58,13 @@ def calibrate(extractor, classifier, pictures: int = 8) -> None:
                 _rescale(classifier, extractor.row.logits, lambda: extractor.net(extractor.prepare(gray)))
         for m, momentum in zip(norms, momenta, strict=True):
             m.momentum = momentum
-        extractor.train()
+        extractor.eval()
     finally:
         torch.set_num_threads(threads)
 
 
 def _rescale(classifier, width: int, forward) -> None:
-    """So that the logits (n, width) that forward() gives have mean 0 and vary by 1 over the pictures.
+    """Make the logits (n, width) that forward() returns have mean 0 and standard deviation 1 over the images.
 
     classifier: a layer, a module that ends in one, or several whose outputs are averaged (timm's distilled networks).
     KoalaError where none of its layers gives `width` outputs."""

@@ -33,15 +33,15 @@ def read(name) -> dict:
 
 
 def from_file(name, url: str | None) -> dict:
-    """`read`, and where the file is named as the one that the hub has at `url`, its hash must be right, too."""
+    """`read`, and if the file has the name of the hub's at `url`, its hash is checked, too."""
     path = resolve(str(name))
     return read(checked(path) if url and url.endswith("/" + path.name) else path)
 
 
 def located(choice: str, backbone: str) -> str:
-    """`distilled` as the file in which pretrain.ipynb leaves the backbone's weights; another choice as it stands.
+    """The file that `distilled` means, which pretrain.ipynb writes; any other choice unchanged.
 
-    Raises KoalaError where that file is not there yet."""
+    Raises KoalaError where there is no such file yet."""
     if choice != "distilled":
         return choice
     path = distilled_file(backbone)
@@ -53,12 +53,12 @@ def located(choice: str, backbone: str) -> str:
 
 
 def distilled_file(backbone: str) -> Path:
-    """Where pretrain.ipynb leaves the weights of a backbone that it has taught."""
+    """Where pretrain.ipynb writes the weights of a backbone that it has trained."""
     return data_dir() / "weights" / f"{backbone}-distilled.safetensors"
 
 
 def stated_size(name: str) -> int | None:
-    """Pixels a side that the network of a .safetensors file was trained on, where koala.experiment.pretrain wrote it."""
+    """Pixels a side that a .safetensors file states its network was trained on; None where it states none."""
     if not name.endswith(".safetensors"):
         return None
     from safetensors import SafetensorError, safe_open
@@ -71,9 +71,9 @@ def stated_size(name: str) -> int | None:
 
 
 def fit(state: dict, expected: dict, what: str, by_order: bool = False) -> dict:
-    """`state` under the names of `expected`, of equal shapes throughout, or a KoalaError naming the first mismatch.
+    """`state` under the names of `expected`, with equal shapes. KoalaError that names the first mismatch.
 
-    by_order pairs the entries by position, and asserts the last part of each name: the PyPI packages' naming."""
+    by_order: entries are paired by position, as the PyPI packages need it; the last part of each name must agree."""
     if by_order and set(state) != set(expected):
         state = _rename(state, expected, what)
     for name, tensor in expected.items():
@@ -93,7 +93,7 @@ def fit(state: dict, expected: dict, what: str, by_order: bool = False) -> dict:
 
 
 def sha256_state(state: dict) -> str:
-    """Hash of names, types, shapes and values: equal for equal weights, whatever file they came in."""
+    """Hash of names, types, shapes and values: equal for equal weights from whatever file."""
     digest = hashlib.sha256()
     for name in sorted(state):
         tensor = state[name].detach().cpu().contiguous()

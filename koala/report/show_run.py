@@ -151,7 +151,7 @@ def seen_and_held_out(run: artefacts.Run, inputs, device, count: int = 4) -> pic
     rows = {"seen in training": inputs.rows["train"][:count], "held out": inputs.rows["test"][:count]}
     chosen = np.concatenate(list(rows.values()))
     job = trained_job(run, inputs, device)
-    coloured = np.concatenate([evaluate.pictures(job, members) for members in rows.values()])
+    coloured = np.concatenate([evaluate.coloured(job, members) for members in rows.values()])
     truth = at_size(inputs.photos.images, chosen, coloured.shape[1])
     captions = [name for name, members in rows.items() for _ in members]
     return pictures.grid({"input": gray(truth), run_label(run): coloured, "truth": truth}, captions, SEEN)

@@ -1,4 +1,4 @@
-"""A study's networks on photographs that neither they nor their extractors have seen: do they generalize?
+"""A study's networks on photographs that neither they nor their extractors were trained on: do they generalize?
 
 The networks stay as they are. Gray needs nothing; mean colour, colour by lightness and linear colour are those of the
 study's own training split. What is judged is kept in data/baselines and exported to reports/STUDY/runs/elsewhere-NAME, and
@@ -15,7 +15,7 @@ import safetensors.torch
 from koala import config as configs
 from koala import data, extractors, lab, losses, metrics
 from koala.experiment import baselines, evaluate, inputs, pipeline
-from koala.experiment.kept import kept
+from koala.experiment.memo import memoized
 from koala.extractors import controls
 from koala.study import export, packing
 from koala.study.finished import FinishedStudy
@@ -93,7 +93,7 @@ def _lines(run, photos, device, progress) -> pd.DataFrame:
         table = evaluate.per_image(job, np.arange(len(photos.images)), photos.files, progress)
         return {name: table[name].to_numpy() for name in table if name not in ("path", "category", "method")}
 
-    return _named(pd.DataFrame(kept(f"elsewhere-{key}", compute)).assign(method="model"), photos)
+    return _named(pd.DataFrame(memoized(f"elsewhere-{key}", compute)).assign(method="model"), photos)
 
 
 def _named(lines: pd.DataFrame, photos) -> pd.DataFrame:
@@ -164,7 +164,7 @@ def _without_network(run, photos, device, progress) -> pd.DataFrame:
             moved = baselines.linear_colour(colours, rows, own.features, there)
         return _judged(colours, moved, make_batches(photos.images, None, device, config.image_size))
 
-    return _named(pd.DataFrame(kept(f"elsewhere-plain-{key}", compute)), photos)
+    return _named(pd.DataFrame(memoized(f"elsewhere-plain-{key}", compute)), photos)
 
 
 def _judged(colours, moved, batches) -> dict[str, np.ndarray]:

@@ -155,6 +155,6 @@ def swap_pictures(job: Job, features: np.ndarray, rows: dict, names: np.ndarray,
     columns = {}
     for number, row in enumerate(drawn, 1):
         same = torch.from_numpy(np.array(features[row])).expand(features.shape)
-        columns[f"features of {number}"] = evaluate.pictures(with_features(job, same), drawn)
+        columns[f"features of {number}"] = evaluate.coloured(with_features(job, same), drawn)
     columns["truth"] = job.batches(drawn)[0].permute(0, 2, 3, 1).cpu().numpy()
     return columns, [f"photograph {number}" for number in range(1, len(drawn) + 1)]

@@ -1,4 +1,4 @@
-"""The engine: batches, one step, the loop, checkpoints, several processes. `fit` trains a network to its last epoch."""
+"""Training: batches, one step, the loop, checkpoints, several processes. `fit` trains a network to its last epoch."""
 
 from koala.training.loop import fit
 

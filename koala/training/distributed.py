@@ -1,8 +1,8 @@
-"""Several processes that train one network, one a GPU, on one machine or more: what they share and who does what.
+"""Several processes that train one network, one per GPU, on one machine or more: what they share and which does what.
 
-torch.distributed.run starts them (`python -m koala.experiment.worker --help`), DistributedDataParallel averages their gradients.
-Order of photographs, batch size, learning rates and split are those of one process: each step's rows are dealt out.
-Without a process group all of this is the identity.
+torch.distributed.run starts them (`python -m koala.experiment.worker --help`), DistributedDataParallel averages their
+gradients. Order of photographs, batch size, learning rates and split are those of one process: the rows of each step are
+divided among the processes. Without a process group all of this is the identity.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ def rank() -> int:
 def share(rows: np.ndarray) -> tuple[np.ndarray, float]:
     """This process's rows of a step, and the factor of its mean loss in the mean over all processes.
 
-    The average over processes of factor * mean loss is the mean over `rows`, also where they cannot be dealt out
-    evenly. With fewer rows than processes some compute a row for nothing, with factor 0, as all must take part."""
+    The average over processes of factor * mean loss is the mean over `rows`, also where they cannot be divided evenly.
+    With fewer rows than processes some compute a row that does not count, with factor 0, since all must take part."""
     mine = np.array_split(rows, size())[rank()]
     return (mine, len(mine) * size() / len(rows)) if len(mine) else (rows[:1], 0.0)
 
@@ -57,7 +57,7 @@ def least(number: int, device: torch.device) -> int:
 
 
 def from_first(make):
-    """make() of process 0, in every process."""
+    """The value of make() in process 0, in every process."""
     if not active():
         return make()
     box = [make() if rank() == 0 else None]
@@ -67,7 +67,7 @@ def from_first(make):
 
 @contextlib.contextmanager
 def first_here():
-    """Let one process of this machine go first: it prepares what the others then find."""
+    """Context that one process of this machine runs first: it prepares what the others then read."""
     if active() and os.environ["LOCAL_RANK"] != "0":
         dist.barrier()
     yield
@@ -76,7 +76,7 @@ def first_here():
 
 
 def wrap(module: torch.nn.Module, device: torch.device) -> torch.nn.Module:
-    """The module whose backward pass averages gradients over the processes; itself where there is one only."""
+    """The module whose backward pass averages gradients over the processes; itself where there is only one."""
     if not active():
         return module
     return torch.nn.parallel.DistributedDataParallel(

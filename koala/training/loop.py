@@ -1,4 +1,4 @@
-"""The training loop: it can stop and go on at any moment, to the same bits.
+"""The training loop: it can be stopped and resumed at any moment, with the same bits as a result.
 
 Nothing random is carried over between steps: the order of an epoch follows from (seed, epoch) and the learning rate
 from the position, so a state is only weights, optimizer, position and the sums so far.
@@ -52,10 +52,10 @@ def mirrored_rows(count: int, config, epoch: int) -> np.ndarray | None:
 
 
 def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict]:
-    """Train to config.epochs; returns the history: epoch, lr, train_loss, val_loss and the fusion's terms a row.
+    """Train to config.epochs; returns the history, a row per epoch: epoch, lr, train_loss, val_loss and the fusion's terms.
 
     rows: row numbers of "train" and "validation". folder: where checkpoints go; with config.resume a good one there is
-    continued. on_epoch(history) after each epoch; progress(photographs of the epoch, all, text) at every step.
+    continued. on_epoch(history) after each epoch; progress(photographs so far, in the epoch, text) at every step.
     train_loss is the mean over the epoch while the weights move, val_loss the mean afterwards, both per photograph.
     SIGTERM or an interrupt writes a checkpoint and raises KoalaError: the same call goes on from there.
     """
@@ -165,7 +165,7 @@ def _restore(trainer, folder) -> dict | None:
 
 @contextlib.contextmanager
 def stop_signals():
-    """A function that says whether SIGTERM or an interrupt came; the handlers from before are put back."""
+    """A function that says whether SIGTERM or an interrupt came; the previous handlers are restored."""
     caught = []
     before = {}
     with contextlib.suppress(ValueError):  # signals reach the main thread only: elsewhere checkpoints must do

@@ -58,13 +58,13 @@ class Trainer:
         self.job, self.ready = job, False
         self.optimizer = make_optimizer(job.model, job.config.lr, job.config.weight_decay)
         self.step = distributed.wrap(devices.compile_step(job.step, job.compiled), job.batches.device)
-        # fp16 holds no gradient below 6e-8: the loss is scaled up, and a step whose gradients overflow is left out
+        # fp16 has no gradients below 6e-8: the loss is scaled up, and a step whose gradients overflow is skipped
         self.scaler = torch.amp.GradScaler(job.batches.device.type, enabled=job.precision == "fp16")
 
     def warm_up(self, batch: Batch) -> None:
         """Before the first step: find out whether compiling works and what fits into memory, and agree with the others.
 
-        Once processes wait for each other in a backward pass, one that starts again would block them for ever."""
+        Later, in a backward pass that the processes share, one that had to try again would block the others for ever."""
         job = self.job
         works = True
         try:
@@ -95,7 +95,7 @@ class Trainer:
         return distributed.total(value)
 
     def _halving(self, batch, factor, synchronize) -> torch.Tensor:
-        """Gradients of the batch, with half the micro-batch again and again where memory runs out."""
+        """Gradients of the batch; where memory runs out, the micro-batch is halved until it fits."""
         job = self.job
         while True:
             self.optimizer.zero_grad(set_to_none=True)
@@ -115,7 +115,7 @@ class Trainer:
                 job.micro_batch = -(-job.micro_batch // 2)
                 if (
                     job.compiled == "graphs"
-                ):  # gradients that add up across replays would lie in the graphs' own memory
+                ):  # gradients added up across replays would be in the graphs' memory
                     job.compiled = "on"
                     self.step = distributed.wrap(devices.compile_step(job.step, "on"), job.batches.device)
                 print(f"out of memory: going on with micro-batches of {job.micro_batch}.")
@@ -145,7 +145,7 @@ def make_optimizer(model, lr: float, weight_decay: float = 0.0) -> torch.optim.O
 
 
 def deal(job: Job, pieces: list, mirror=None):
-    """Yield (length of a piece, this process's Batch of it, its factor), the next being read ahead."""
+    """Yield (length of a piece, this process's Batch of it, its factor); the next one is read ahead."""
     dealt = [distributed.share(piece) for piece in pieces]
     loaded = job.batches.load([mine for mine, _ in dealt], mirror)
     for piece, (_, factor), batch in zip(pieces, dealt, loaded, strict=True):

@@ -9,7 +9,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from koala import lab, metrics
-from koala.experiment import baselines, kept, ridge
+from koala.experiment import baselines, memo, ridge
 
 RNG = np.random.default_rng(0)
 N, S = 60, 16
@@ -110,7 +110,7 @@ def test_constant_and_missing_features_give_colour_by_lightness(opened):
     assert difference.abs().max() < 0.2
 
 
-def test_large_photographs_arethinned_and_small_ones_are_not():
+def test_large_photographs_are_thinned_and_small_ones_are_not():
     assert baselines.thinned(torch.zeros(1, 3, 224, 224)).shape == (1, 3, 112, 112)
     assert baselines.thinned(torch.zeros(1, 3, 64, 64)).shape == (1, 3, 64, 64)
 
@@ -121,7 +121,7 @@ def test_what_is_kept_is_read_back_and_what_is_damaged_is_computed_anew(opened):
     batches.read = 0
     pd.testing.assert_frame_equal(baselines.table(batches, ROWS, files, "print", features), first)
     assert batches.read == 2  # to see the photographs' size
-    for path in (kept.paths.data_dir() / "baselines").glob("*.npz"):
+    for path in (memo.paths.data_dir() / "baselines").glob("*.npz"):
         path.write_bytes(path.read_bytes()[:-50] + b"\0" * 50)
     pd.testing.assert_frame_equal(baselines.table(batches, ROWS, files, "print", features), first)
     assert batches.read > N
@@ -144,8 +144,8 @@ def test_a_category_without_training_photographs_has_the_colours_of_all():
 
 
 def test_a_damaged_seal_is_as_good_as_none(opened):
-    first = kept.kept("key", lambda: {"a": np.ones(3)})
-    seal = kept.paths.data_dir() / "baselines" / "key.json"
+    first = memo.memoized("key", lambda: {"a": np.ones(3)})
+    seal = memo.paths.data_dir() / "baselines" / "key.json"
     seal.write_text(seal.read_text().replace("a", "b", 1))
-    again = kept.kept("key", lambda: {"a": np.full(3, 2.0)})
+    again = memo.memoized("key", lambda: {"a": np.full(3, 2.0)})
     assert first["a"][0] == 1 and again["a"][0] == 2

@@ -53,11 +53,12 @@ def tiny(tmp_path, monkeypatch):
     """compute() with a Tiny extractor in a folder of its own, blocks of 8 rows."""
     monkeypatch.setenv("KOALA_HOME", str(tmp_path))
     monkeypatch.setattr(cache, "BLOCK", 8)
+    monkeypatch.setattr(cache, "BATCH", 3)
 
     def compute(data, n=None, net=None, **arguments):
         net = net or Tiny()
         monkeypatch.setattr(cache, "build", lambda *_, **__: net)
-        return extractors.compute(data, "tiny", "untrained", n, batch_size=3, **arguments), net
+        return extractors.compute(data, "tiny", "untrained", n, **arguments), net
 
     return compute
 
@@ -168,7 +169,8 @@ def test_none_has_no_width_and_no_folder(tmp_path, monkeypatch):
 def test_a_real_extractor_gives_the_same_as_without_the_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("KOALA_HOME", str(tmp_path))
     data = photos(3)
-    result = extractors.compute(data, "efficientnet", "untrained", batch_size=2)
+    monkeypatch.setattr(cache, "BATCH", 2)
+    result = extractors.compute(data, "efficientnet", "untrained")
     with pytest.raises(dataclasses.FrozenInstanceError):
         result.key = "other"
     extractor = extractors.build("efficientnet", "untrained")
@@ -182,14 +184,14 @@ SCRIPT = """
     sys.path[:0] = [{tests!r}]
     from test_cache import Tiny, photos
     from koala.extractors import cache
-    cache.BLOCK = 8
+    cache.BLOCK, cache.BATCH = 8, 3
     cache.build = lambda *_, **__: Tiny()
     def progress(done, total, what):
         print(done, total, what, flush=True)
         time.sleep({pause})
         if done == {die_at}:
             os.kill(os.getpid(), signal.SIGKILL)
-    cache.compute(photos(40), "tiny", batch_size=3, progress=progress)
+    cache.compute(photos(40), "tiny", progress=progress)
 """
 
 

@@ -10,7 +10,7 @@ from koala.system.errors import KoalaError
 
 ROWS = {
     "train": np.arange(0, 60),
-    "val": np.arange(60, 70),
+    "validation": np.arange(60, 70),
     "test": np.array([77, 70, 75, 72, 71, 74, 73, 76, 78, 79]),
 }
 CATEGORIES = np.array(list("abcd") * 20)
@@ -90,8 +90,8 @@ def test_bad_input_is_one_sentence(arguments, message):
 
 
 def test_one_picture_cannot_be_shuffled():
-    with pytest.raises(KoalaError, match="the val split has one photograph"):
-        controls.apply(ARRAY, {"train": np.arange(9), "val": np.array([9])}, "shuffled")
+    with pytest.raises(KoalaError, match="the validation split has one photograph"):
+        controls.apply(ARRAY, {"train": np.arange(9), "validation": np.array([9])}, "shuffled")
 
 
 def test_the_category_is_all_that_its_mean_features_tell():

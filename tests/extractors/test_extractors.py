@@ -319,7 +319,7 @@ def test_what_is_not_a_gray_batch_is_refused(bad):
 
 
 @pytest.mark.parametrize("backbone", ["levit_128s", "repvit_m0_9", "deit_tiny_distilled_patch16_224"])
-def test_networks_with_two_classifiers_can_be_had_untrained(backbone):
+def test_networks_with_two_classifiers_are_available_untrained(backbone):
     extractor = extractors.build(backbone, "untrained")
     output = extractor(torch.stack([torch.full((1, 64, 64), level) for level in (0.1, 0.5, 0.9)]))
     assert output.shape == (3, 1000) and 0.01 < output.std(0).mean() < 100

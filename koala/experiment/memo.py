@@ -1,4 +1,4 @@
-"""Arrays that cost minutes and follow from their inputs alone: computed once, kept in data/baselines, sealed by a hash."""
+"""Arrays that take minutes and depend on their inputs alone: computed once, stored in data/baselines with their hash."""
 
 import fcntl
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from koala.system import paths
 from koala.system.errors import KoalaError
 
 
-def kept(key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The arrays kept under `key`, or those that compute() returns, which are kept from now on.
+def memoized(key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays that are stored under `key`, else those that compute() returns, which are stored.
 
-    One process computes and the others wait. What is cut short or damaged is computed anew."""
+    One process computes and the others wait. A file that is cut short or damaged is computed again."""
     path = paths.data_dir() / "baselines" / f"{key}.npz"
     with paths.open_lock(path.with_suffix(".lock")) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it with the process
