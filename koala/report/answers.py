@@ -3,7 +3,6 @@
 Every number comes from koala.study.compare; nothing is computed here."""
 
 from koala import metrics
-from koala.experiment.baselines import METHODS
 from koala.study import compare, curves, elsewhere
 
 GRAY = metrics.BASELINES["gray"]
@@ -126,7 +125,7 @@ def _earned(study) -> str:
 
 def _category(study, methods) -> str:
     """The strongest objection: how far the photograph's category alone goes, without any network."""
-    rows = [row for row in compare.earned(study) if row["minus"].startswith(METHODS["category"])]
+    rows = compare.earned(study, ("category",))
     if not rows:
         return ""
     best = min(rows, key=lambda row: row["difference"])

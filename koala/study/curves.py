@@ -36,9 +36,7 @@ def validation_losses(study: FinishedStudy, experiment: str, seeds=None) -> np.n
     )
 
 
-def epochs_to_converge(
-    study: FinishedStudy, first: str, second: str, within: float = 0.05
-) -> dict[str, np.ndarray]:
+def epochs_to_converge(study: FinishedStudy, first: str, second: str) -> dict[str, np.ndarray]:
     """Epochs, (seeds, 2), that each of two experiments needs until its validation loss is WITHIN of a goal: "common",
     the lowest that both reach, and "own", its own lowest. Of the seeds that both have; {} without one.
 
