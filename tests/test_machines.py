@@ -79,3 +79,4 @@ def test_profiles_name_options_of_snakemake(name):
     ).stdout
     for option in profile:
         assert f"--{option}" in known or option.startswith(f"{profile['executor']}-"), option
+    assert profile["nolock"]  # else a killed Snakemake's lock refuses the same command

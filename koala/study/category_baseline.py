@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from koala import lab, metrics
-from koala.experiment import baselines
+from koala.experiment import baselines, evaluate
 from koala.study.intervals import interval
 from koala.training.batches import at_a_time, chunks
 
@@ -63,5 +63,8 @@ def table(
 
 
 def _ciede2000(rgb: torch.Tensor, ab: torch.Tensor) -> np.ndarray:
-    _, lab_true, lab_pred = metrics.judged(rgb, ab)
-    return metrics.ciede2000(lab_true, lab_pred).mean((1, 2)).cpu().numpy()
+    size, parts = evaluate.together(rgb), []
+    for true, predicted in zip(rgb.split(size), ab.split(size), strict=True):
+        _, lab_true, lab_pred = metrics.judged(true, predicted)
+        parts.append(metrics.ciede2000(lab_true, lab_pred).mean((1, 2)))
+    return torch.cat(parts).cpu().numpy()

@@ -9,7 +9,7 @@ import torch
 from sklearn.linear_model import Ridge
 
 from koala import lab, metrics
-from koala.experiment import baselines, memo, ridge
+from koala.experiment import baselines, evaluate, memo, ridge
 
 RNG = np.random.default_rng(0)
 N, S = 60, 16
@@ -149,3 +149,13 @@ def test_a_damaged_seal_is_as_good_as_none(opened):
     seal.write_text(seal.read_text().replace("a", "b", 1))
     again = memo.memoized("key", lambda: {"a": np.full(3, 2.0)})
     assert first["a"][0] == 1 and again["a"][0] == 2
+
+
+def test_photographs_judged_a_few_at_a_time_are_those_judged_together(monkeypatch):
+    rgb = torch.from_numpy(photographs()).permute(0, 3, 1, 2)
+    ab = torch.from_numpy(RNG.normal(0, 20, (N, 2, S, S))).float()
+    monkeypatch.setattr(evaluate, "TOGETHER", 7 * S * S / torch.get_num_threads())
+    assert evaluate.together(rgb) == 7 and evaluate.together(rgb.to("meta")) == N
+    pieces = evaluate.measured(rgb, ab)
+    for name, whole in metrics.measure(rgb, ab).items():
+        np.testing.assert_allclose(pieces[name], whole.numpy(), rtol=1e-5, atol=1e-5, err_msg=name)
