@@ -2,13 +2,13 @@
 
 import os
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # before torch: the tests run in as many processes as there are cores
+# before torch is imported: the tests run in as many processes as there are cores
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
 import skimage.data
+from calling import make_environment
 from PIL import Image
 
 
@@ -16,6 +16,12 @@ from PIL import Image
 def own_home(tmp_path, monkeypatch):
     """data/ and runs/ of a test are its own; the hub is not asked."""
     monkeypatch.setenv("KOALA_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    """The environment of notebooks: one home for a module of tests, so that data and features are prepared once."""
+    return make_environment(tmp_path_factory.mktemp("home"))
 
 
 @pytest.fixture(scope="session")

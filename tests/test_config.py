@@ -36,7 +36,7 @@ def test_defaults_pass_and_text_is_coerced():
     assert (resolved.resume, resolved.lr, resolved.epochs, resolved.dataset) == (False, 0.001, 7, "2012")
 
 
-def test_unknown_name_is_found_in_papermills_cell_and_the_nearest_is_named():
+def test_an_unknown_name_in_papermills_cell_is_refused_and_the_nearest_one_named():
     with pytest.raises(KoalaError, match="unknown parameter 'backbon', did you mean 'backbone'"):
         check(injected='backbon = "convnext"\n')
 

@@ -1,17 +1,11 @@
 """The notebooks run unchanged under nbval, from their own folder as in JupyterLab, with their defaults."""
 
 import pytest
-from calling import TINY, call, make_environment, papermill
+from calling import TINY, call, papermill
 
 from koala.system import paths
 
 NBVAL = ("pytest", "--nbval-lax", "--nbval-cell-timeout=600", "-p", "no:cacheprovider", "-q")
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """One home for the module, so that data and features are prepared once."""
-    return make_environment(tmp_path_factory.mktemp("home"))
 
 
 @pytest.mark.parametrize("name", ["data", "features", "train", "colorize"])

@@ -7,16 +7,10 @@ import re
 
 import nbformat
 import pytest
-from calling import TINY, call, make_environment, papermill, text_of
+from calling import TINY, call, papermill, text_of
 
 from koala import config
 from koala.system import paths
-
-
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory):
-    """One home for the module, so that data and features are prepared once."""
-    return make_environment(tmp_path_factory.mktemp("home"))
 
 
 def test_a_new_backbone_without_weights_is_named_untrained_everywhere(environment, tmp_path):

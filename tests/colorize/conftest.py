@@ -2,29 +2,16 @@
 
 import pytest
 import torch
+from small_runs import CPU, small, train
 
-from koala import colorize, config, experiment, losses
+from koala import colorize, config, losses
 from koala.model import Koala
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def run(photo_folder):
     """A run of a network without extractor, trained for a moment on real photographs (three full steps saturate it)."""
-    settings = config.RunConfig(
-        dataset=str(photo_folder),
-        image_size=32,
-        backbone="none",
-        epochs=1,
-        batch_size=16,
-        lr=0.0001,
-        device="cpu",
-        precision="fp32",
-    )
-    photos = experiment.load_photos(settings)
-    rows = experiment.split_rows(settings, photos)
-    return experiment.run(settings, experiment.load_inputs(settings, photos, rows, CPU), CPU)
+    return train(small(photo_folder, lr=0.0001))
 
 
 @pytest.fixture(scope="session")

@@ -41,10 +41,11 @@ def test_a_run_is_packed_with_its_working_size_and_sealed(run, tmp_path, monkeyp
     assert painter.size == 48 and original.size == 32
     for name, weight in original.model.state_dict().items():
         assert (painter.model.state_dict()[name] - weight).abs().max() <= weight.abs().max() / 127
-    for name in ("result.json", "env.json", "model.safetensors"):
+    for name in ("config.json", "result.json", "env.json", "model.safetensors"):
         content = (tmp_path / name).read_bytes()
-        (tmp_path / name).write_bytes(content.replace(b"e", b"f", 1))
-        with pytest.raises(KoalaError, match="restore it from git"):
+        middle = len(content) // 2
+        (tmp_path / name).write_bytes(content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :])
+        with pytest.raises(KoalaError, match=f"{name} missing or not what was packed: restore it from git"):
             colorize.load()
         (tmp_path / name).write_bytes(content)
     assert json.loads((tmp_path / "config.json").read_text())["result_file"] == ""

@@ -9,14 +9,13 @@ import skimage.data
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from small_runs import small, train
 
 from koala import colorize, config, experiment, lab
 from koala.colorize import upsample
 from koala.colorize.painter import _extractor, predict, shrink
 from koala.system import paths
 from koala.system.errors import KoalaError
-
-CPU = torch.device("cpu")
 
 
 def in_lab(rgb: np.ndarray) -> torch.Tensor:
@@ -60,10 +59,12 @@ def test_strength_scales_chroma(bundled):
     assert chroma[1] == pytest.approx(chroma[2] / 2, rel=0.1)
 
 
-def test_the_library_call_of_the_readme(bundled):
-    cat = skimage.data.chelsea()
-    wide = colorize.colour(bundled, cat, size=64), colorize.colour(bundled, cat)
-    assert wide[0].shape == wide[1].shape == cat.shape
+def test_the_library_call_of_the_readme(bundled, tmp_path):
+    Image.fromarray(skimage.data.chelsea()).convert("L").save(tmp_path / "old_photograph.jpg")
+    coloured = colorize.colour(bundled, tmp_path / "old_photograph.jpg")
+    assert coloured.shape == skimage.data.chelsea().shape and coloured.dtype == np.uint8
+    assert in_lab(coloured)[:, 1:].norm(dim=1).mean() > 2  # not gray
+    assert colorize.colour(bundled, tmp_path / "old_photograph.jpg", size=64).shape == coloured.shape
 
 
 @pytest.mark.parametrize("grid", [(16, 24), (64, 64)])
@@ -107,21 +108,10 @@ def test_the_length_that_the_network_sees_is_bounded():
 
 
 def test_a_pyramid_is_taken_and_its_encoder_sees_the_luma(photo_folder):
-    settings = config.RunConfig(
-        dataset=str(photo_folder),
-        image_size=32,
-        network="pyramid",
-        weights="untrained",
-        epochs=1,
-        batch_size=16,
-        device="cpu",
-        precision="fp32",
-    )
-    photos = experiment.load_photos(settings)
-    inputs = experiment.load_inputs(settings, photos, experiment.split_rows(settings, photos), CPU)
-    painter = colorize.load(experiment.run(settings, inputs, CPU).folder.name)
+    settings = small(photo_folder, network="pyramid", backbone="efficientnet", weights="untrained")
+    painter = colorize.load(train(settings).folder.name)
     assert painter.extractor is None and painter.size == 32
-    photograph = np.ascontiguousarray(photos.images[0])
+    photograph = np.ascontiguousarray(experiment.load_photos(settings).images[0])
     rgb = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None]
     with torch.no_grad():
         expected = lab.denorm_ab(painter.model.half(*lab.network_inputs(rgb)))

@@ -9,30 +9,16 @@ import shutil
 import signal
 
 import pytest
-import torch
+from small_runs import small, train
 
-from koala import experiment
-from koala.colorize import packed
-from koala.config import RunConfig
 from koala.experiment import artefacts
 from koala.model import Koala
-from koala.system import paths
 from koala.system.errors import KoalaError
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def config(photo_folder):
-    return RunConfig(
-        dataset=str(photo_folder), image_size=32, backbone="none", epochs=1, batch_size=32, device="cpu"
-    )
-
-
-def train(config) -> artefacts.Run:
-    photos = experiment.load_photos(config)
-    rows = experiment.split_rows(config, photos)
-    return experiment.run(config, experiment.load_inputs(config, photos, rows, CPU), CPU)
+    return small(photo_folder, batch_size=32)
 
 
 def contents(folder) -> dict[str, bytes]:
@@ -95,19 +81,3 @@ def test_a_flipped_bit_in_any_file_of_a_run_is_noticed(config, name, tmp_path, c
             artefacts.load(copy)
         assert f"{name} missing or changed" in capsys.readouterr().out
         shutil.rmtree(copy)
-
-
-@pytest.mark.parametrize("name", ["config.json", "env.json", "result.json", "model.safetensors"])
-def test_a_flipped_bit_in_the_network_that_comes_along_is_noticed(name, tmp_path, monkeypatch):
-    shutil.copytree(packed.FOLDER, tmp_path / "network")
-    monkeypatch.setattr(packed, "FOLDER", tmp_path / "network")
-    assert packed.folder()
-    flip(tmp_path / "network" / name, (tmp_path / "network" / name).stat().st_size // 2)
-    with pytest.raises(KoalaError, match=f"{name} missing or not what was packed: restore it from git"):
-        packed.folder()
-
-
-def test_a_packed_run_is_whole(config, tmp_path, monkeypatch):
-    packed.pack(train(config).folder, tmp_path / "network")
-    monkeypatch.setattr(packed, "FOLDER", tmp_path / "network")
-    assert packed.folder() and paths.read_json(tmp_path / "network" / "result.json")["status"] == "finished"

@@ -7,35 +7,30 @@ import sys
 import time
 
 import pytest
-
-from koala.system import paths
+import small_runs
 
 SCRIPT = """
-import sys, torch
-from koala import config, experiment
-settings = config.RunConfig(dataset=sys.argv[1], image_size=32, backbone="none", epochs=20, batch_size=8, device="cpu",
-                            precision="fp32", checkpoint_minutes=0.0005)
-photos = experiment.load_photos(settings)
-rows = experiment.split_rows(settings, photos)
+import sys
+sys.path[:0] = [sys.argv[1]]
+from koala import experiment
+from small_runs import CPU, prepare, small
+config = small(sys.argv[2], epochs=20, batch_size=8, checkpoint_minutes=0.0005)
+inputs = prepare(config)
 print("ready", flush=True)
-run = experiment.run(settings, experiment.load_inputs(settings, photos, rows, "cpu"), torch.device("cpu"))
-print(run.folder, flush=True)
+experiment.run(config, inputs, CPU)
 """
 
 
 def start(photo_folder, home):
     environment = os.environ | {"KOALA_HOME": str(home), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(photo_folder)], env=environment, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", SCRIPT, os.path.dirname(small_runs.__file__), str(photo_folder)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "ready\n"
     return process
-
-
-def contents(home) -> dict:
-    (folder,) = (home / "runs").glob("*/result.json")
-    names = ("history.csv", "per_image.csv", "model.safetensors")
-    return {name: paths.sha256_file(folder.parent / name) for name in names}
 
 
 @pytest.mark.slow
@@ -54,4 +49,4 @@ def test_ten_kills_change_nothing(photo_folder, tmp_path):
             killed += 1
     assert killed == 10, f"the run ended after {killed} kills: this machine needs a longer one"
     assert start(photo_folder, tmp_path / "disturbed").wait() == 0
-    assert contents(tmp_path / "disturbed") == contents(tmp_path / "undisturbed")
+    assert small_runs.hashes(tmp_path / "disturbed") == small_runs.hashes(tmp_path / "undisturbed")

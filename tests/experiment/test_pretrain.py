@@ -14,8 +14,8 @@ from calling import make_environment, papermill, text_of
 
 from koala import config, data, experiment, extractors, lab
 from koala.experiment import lesson, pretrain
-from koala.extractors import quantize
 from koala.extractors.weights import distilled_file
+from koala.study import command_line
 from koala.system.errors import KoalaError
 from koala.training.loop import cosine
 
@@ -150,44 +150,14 @@ def test_a_teacher_without_weights_or_of_other_logits_is_refused(photos):
         train(photos, teacher="resnet18")  # no ImageNet weights without a hub
 
 
-def test_quantized_weights_are_within_half_a_step():
-    state = {"w": torch.randn(8, 4, 3, 3, generator=torch.Generator().manual_seed(0))}
-    packed = quantize.quantize(state)
-    step = state["w"].abs().amax((1, 2, 3), keepdim=True) / 127
-    assert ((quantize.dequantize(packed)["w"] - state["w"]).abs() <= step / 2 + 1e-6).all()
-
-
 def test_notebook_and_a_run_with_its_weights(photo_folder, tmp_path):
     environment = make_environment(tmp_path)
-    arguments = (
-        "-p",
-        "dataset",
-        photo_folder,
-        "-p",
-        "image_size",
-        32,
-        "-p",
-        "backbone",
-        "resnet10t",
-        "-p",
-        "size",
-        32,
-    )
+    values = {"dataset": photo_folder, "image_size": 32, "backbone": "resnet10t", "epochs": 1}
     out = tmp_path / "pretrain.ipynb"
-    done = papermill(environment, "pretrain", out, *arguments, "-p", "epochs", 1)
+    done = papermill(environment, "pretrain", out, *command_line(values | {"size": 32}))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "agreement" in text_of(out)
-    done = papermill(
-        environment,
-        "train",
-        tmp_path / "train.ipynb",
-        *arguments[:9],
-        "-p",
-        "weights",
-        "distilled",
-        "-p",
-        "epochs",
-        1,
-    )
+    values["weights"] = "distilled"
+    done = papermill(environment, "train", tmp_path / "train.ipynb", *command_line(values))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "distilled here" in text_of(tmp_path / "train.ipynb")

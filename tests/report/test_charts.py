@@ -82,7 +82,7 @@ def decoded(jpeg):
     return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB"))
 
 
-def test_every_figure_is_one_and_global_state_stays_as_it_was():
+def test_drawing_leaves_matplotlibs_global_state_as_it_was():
     before = dict(mpl.rcParams)
     made = figures()
     assert charts.show_svg(made["curves"]).data and made["grid"].mosaic()

@@ -3,40 +3,24 @@
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from PIL import Image
+from small_runs import CPU, small, train
 
-from koala import data, experiment, study
-from koala.config import RunConfig
+from koala import data, study
 from koala.report import show_study
 from koala.study import compare, elsewhere
 from koala.system.errors import KoalaError
-
-CPU = torch.device("cpu")
-
-
-def trained(photo_folder, **config):
-    config = RunConfig(
-        dataset=str(photo_folder),
-        image_size=32,
-        epochs=1,
-        batch_size=32,
-        device="cpu",
-        precision="fp32",
-        **config,
-    )
-    photos = experiment.load_photos(config)
-    inputs = experiment.load_inputs(config, photos, experiment.split_rows(config, photos), CPU)
-    return photos, experiment.run(config, inputs, CPU)
 
 
 @pytest.fixture
 def judged(photo_folder, tmp_path, monkeypatch):
     """(photographs of its own, the study, other photographs): a network without extractor and one with 64 features."""
     monkeypatch.setenv("KOALA_REPORTS", str(tmp_path / "reports"))
-    photos, none = trained(photo_folder, backbone="none")
-    _, own = trained(photo_folder, backbone="resnet18", weights="untrained", feature_dims=64)
-    _, whole = trained(photo_folder, backbone="resnet18", weights="untrained")
+    with_extractor = {"backbone": "resnet18", "weights": "untrained", "batch_size": 32}
+    none = train(small(photo_folder, batch_size=32))
+    own = train(small(photo_folder, feature_dims=64, **with_extractor))
+    whole = train(small(photo_folder, **with_extractor))
+    photos = data.find(str(photo_folder), 32)
     plan = study.Study("test", "Test", ["none", "own", "whole"], [0], {"source": "x"}, {})
     runs = {("none", 0): none, ("own", 0): own, ("whole", 0): whole}
     folder = tmp_path / "others"

@@ -4,29 +4,19 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
+from small_runs import CPU, small
 
 from koala import experiment, lab, metrics
-from koala.config import RunConfig
 from koala.experiment import pipeline
 from koala.study import probe
 from koala.training import batches
 from koala.training.step import predict
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture
 def opened(photo_folder):
-    """(rows, categories, matrix, job) of a network that was not trained, with drawn features on the disk."""
-    config = RunConfig(
-        dataset=str(photo_folder),
-        image_size=32,
-        backbone="none",
-        batch_size=16,
-        device="cpu",
-        precision="fp32",
-    )
+    """(rows, categories, matrix, job) of a network that was not trained, with random features on the disk."""
+    config = small(photo_folder)
     photos = experiment.load_photos(config)
     rows = experiment.split_rows(config, photos)
     drawn = np.random.default_rng(0).normal(size=(len(photos), 12)).astype(np.float16)
@@ -51,11 +41,11 @@ def test_streamed_photographs_give_the_same(opened):
     photos = np.lib.format.open_memmap(matrix.filename.parent / "images.npy", "r")
     streamed = batches.make_batches(photos, matrix, CPU, budget=0)
     assert isinstance(streamed.images, batches.Streamed) and isinstance(streamed.features, batches.Streamed)
-    found, captions = everything(rows, categories, matrix, dataclasses.replace(job, batches=streamed))
+    seen, captions = everything(rows, categories, matrix, dataclasses.replace(job, batches=streamed))
     expected, _ = everything(*opened)
-    assert len(captions) == 3 and found.keys() == expected.keys()
+    assert len(captions) == 3 and seen.keys() == expected.keys()
     for name in expected:
-        np.testing.assert_array_equal(found[name], expected[name])
+        np.testing.assert_array_equal(seen[name], expected[name])
 
 
 def test_own_features_give_the_runs_own_error(opened):

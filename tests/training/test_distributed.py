@@ -9,35 +9,11 @@ import time
 
 import numpy as np
 import pytest
-import torch
+from small_runs import hashes, small, train
 
-from koala import config as configs
-from koala import experiment
-from koala.system import paths
+from koala.study import command_line
 from koala.system.errors import KoalaError
 from koala.training import distributed
-
-CPU = torch.device("cpu")
-
-
-def settings(photo_folder, **changes):
-    common = dict(
-        dataset=str(photo_folder),
-        image_size=32,
-        backbone="none",
-        lr_decay=1.0,
-        device="cpu",
-        precision="fp32",
-    )
-    return configs.RunConfig(**common | changes)
-
-
-def run(config, home, monkeypatch):
-    monkeypatch.setenv("KOALA_HOME", str(home))
-    photos = experiment.load_photos(config)
-    rows = experiment.split_rows(config, photos)
-    return experiment.run(config, experiment.load_inputs(config, photos, rows, CPU), CPU)
-
 
 STEPS = """
 from koala.experiment import worker
@@ -56,34 +32,16 @@ worker.main()
 def step_losses(folder, processes: int, **values) -> np.ndarray:
     """The loss of every step of a run by so many gloo processes."""
     (folder / "steps.py").write_text(STEPS)
-    arguments = [text for name, value in values.items() for text in ("-p", name, str(value))]
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        str(processes),
-    ]
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes))
+    command = [sys.executable, *launcher, folder / "steps.py", *command_line(values)]
     environment = os.environ | {"KOALA_HOME": str(folder / str(processes)), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*command, folder / "steps.py", *arguments], env=environment, capture_output=True, text=True
-    )
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return np.array([float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("loss ")])
 
 
 def test_two_processes_follow_one_step_by_step(photo_folder, tmp_path):
-    values = dict(
-        dataset=photo_folder,
-        image_size=32,
-        backbone="none",
-        epochs=9,
-        batch_size=8,
-        lr=0.0001,
-        device="cpu",
-        precision="fp32",
-    )
+    values = small(photo_folder, epochs=9, batch_size=8, lr=0.0001).identity() | {"device": "cpu"}
     alone, together = (step_losses(tmp_path, processes, **values) for processes in (1, 2))
     assert len(alone) == len(together) >= 50
     assert np.abs(alone - together)[:50].max() < 1e-5
@@ -91,9 +49,11 @@ def test_two_processes_follow_one_step_by_step(photo_folder, tmp_path):
 
 
 def test_a_team_trains_as_one_process_would(photo_folder, tmp_path, monkeypatch, capfd):
-    one = settings(photo_folder, epochs=2, batch_size=16, lr=0.0001)
-    alone = run(one, tmp_path / "one", monkeypatch)
-    together = run(dataclasses.replace(one, processes=2), tmp_path / "two", monkeypatch)
+    one = small(photo_folder, epochs=2, lr=0.0001, lr_decay=1.0)
+    monkeypatch.setenv("KOALA_HOME", str(tmp_path / "one"))
+    alone = train(one)
+    monkeypatch.setenv("KOALA_HOME", str(tmp_path / "two"))
+    together = train(dataclasses.replace(one, processes=2))
     assert "2 processes train this run together" in capfd.readouterr().out
     assert alone.env["machine"]["processes"] == 1 and together.env["machine"]["processes"] == 2
     assert alone.folder.name == together.folder.name
@@ -115,10 +75,10 @@ def test_every_row_is_dealt_out_once_and_counts_once(monkeypatch):
             assert sorted(dealt) == list(range(count)) and average == pytest.approx(losses[:count].mean())
 
 
-def test_a_team_s_failure_is_one_sentence(photo_folder, tmp_path, monkeypatch):
-    config = settings(photo_folder, epochs=1, batch_size=16, lr=1e20, processes=2)
-    with pytest.raises(KoalaError, match="training loss is"):
-        run(config, tmp_path, monkeypatch)
+def test_a_team_s_failure_is_one_sentence(photo_folder):
+    with pytest.raises(KoalaError, match=r"^the training loss is .*lower the learning rate") as caught:
+        train(small(photo_folder, lr=1e20, processes=2))
+    assert "\n" not in str(caught.value)
 
 
 SCRIPT = """
@@ -138,18 +98,8 @@ experiment.run(config, experiment.load_inputs(config, photos, rows, "cpu"), torc
 @pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_team_that_is_stopped_goes_on_to_the_same_bits(photo_folder, tmp_path, how):
-    values = dict(
-        dataset=photo_folder,
-        image_size=32,
-        backbone="none",
-        epochs=20,
-        batch_size=8,
-        device="cpu",
-        precision="fp32",
-        processes=2,
-        checkpoint_minutes=0.0005,
-    )
-    arguments = [text for name, value in values.items() for text in ("-p", name, str(value))]
+    values = small(photo_folder, epochs=20, batch_size=8).identity() | {"device": "cpu"}
+    arguments = command_line(values | {"processes": 2, "checkpoint_minutes": 0.0005})
 
     def start(home):
         return subprocess.Popen(
@@ -158,10 +108,6 @@ def test_a_team_that_is_stopped_goes_on_to_the_same_bits(photo_folder, tmp_path,
             text=True,
             env=os.environ | {"KOALA_HOME": str(home), "OMP_NUM_THREADS": "1"},
         )
-
-    def contents(home):
-        (folder,) = (home / "runs").glob("*/result.json")
-        return [paths.sha256_file(folder.parent / name) for name in ("history.csv", "model.safetensors")]
 
     start(tmp_path / "undisturbed").communicate()
     process = start(tmp_path / "disturbed")
@@ -172,4 +118,4 @@ def test_a_team_that_is_stopped_goes_on_to_the_same_bits(photo_folder, tmp_path,
     assert not list((tmp_path / "disturbed" / "runs").glob("*/result.json"))
     time.sleep(3)  # the kernel tells the team that its notebook is gone
     assert start(tmp_path / "disturbed").wait() == 0
-    assert contents(tmp_path / "disturbed") == contents(tmp_path / "undisturbed")
+    assert hashes(tmp_path / "disturbed") == hashes(tmp_path / "undisturbed")

@@ -10,6 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from small_runs import CPU, prepare, small
+from small_runs import train as run
 
 from koala import experiment, extractors, lab, losses, training
 from koala.config import RunConfig
@@ -19,30 +21,10 @@ from koala.system.errors import KoalaError
 from koala.training import checkpoint, loop
 from koala.training.step import Step, mean_loss
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture
 def config(photo_folder):
-    return RunConfig(
-        dataset=str(photo_folder),
-        image_size=32,
-        backbone="none",
-        epochs=2,
-        batch_size=16,
-        device="cpu",
-        precision="fp32",
-    )
-
-
-def prepare(config):
-    photos = experiment.load_photos(config)
-    rows = experiment.split_rows(config, photos)
-    return experiment.load_inputs(config, photos, rows, CPU)
-
-
-def run(config, **kwargs):
-    return experiment.run(config, prepare(config), CPU, **kwargs)
+    return small(photo_folder, epochs=2)
 
 
 def contents(run) -> dict[str, bytes]:
