@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from scipy.ndimage import gaussian_filter
 
 from koala import lab
+from koala.data.statistics import SHOWN
 from koala.metrics import HUES
 from koala.report.pictures import Photographs
 from koala.report.style import WIDTH, finished, style
@@ -19,20 +20,20 @@ HUE_COLOURS = dict(
 )
 
 
-def mosaic(pictures: np.ndarray, columns: int = 12, gap: int = 2) -> np.ndarray:
-    """(N, S, S, 3) uint8 side by side, `columns` to a line -> one picture (H, W, 3)."""
-    count, size = len(pictures), pictures.shape[1]
+def mosaic(photographs: np.ndarray, columns: int = 12, gap: int = 2) -> np.ndarray:
+    """(N, S, S, 3) uint8 side by side, `columns` to a line -> one image (H, W, 3)."""
+    count, size = len(photographs), photographs.shape[1]
     lines = -(-count // columns)
     canvas = np.full((lines, columns, size + gap, size + gap, 3), 255, np.uint8)
-    canvas.reshape(-1, size + gap, size + gap, 3)[:count, :size, :size] = pictures
+    canvas.reshape(-1, size + gap, size + gap, 3)[:count, :size, :size] = photographs
     return canvas.transpose(0, 2, 1, 3, 4).reshape(lines * (size + gap), columns * (size + gap), 3)
 
 
-def kinds(pictures: dict, columns: int = 5) -> Photographs:
-    """Examples of each kind, {caption: list of (S, S, 3) uint8}, a line each."""
-    blank = np.full_like(next(iter(pictures.values()))[0], 255)
-    tiles = np.stack([np.stack((shown + [blank] * columns)[:columns]) for shown in pictures.values()])
-    return Photographs(tiles, list(pictures), [""] * columns)
+def kinds(examples: dict) -> Photographs:
+    """Up to SHOWN photographs of each kind, {caption: list of (S, S, 3) uint8}, a line each."""
+    blank = np.full_like(next(iter(examples.values()))[0], 255)
+    tiles = np.stack([np.stack((shown + [blank] * SHOWN)[:SHOWN]) for shown in examples.values()])
+    return Photographs(tiles, list(examples), [""] * SHOWN)
 
 
 def lab_planes(rgb: np.ndarray) -> tuple[Photographs, int]:

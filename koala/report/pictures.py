@@ -1,4 +1,4 @@
-"""Photographs side by side, and a picture as JPEG inside the page, without chroma subsampling.
+"""Photographs side by side, as JPEG inside the page, without chroma subsampling.
 
 A grid reaches a notebook as one JPEG with its captions, and a page (koala.report.render) as its single photographs,
 so that the page can lay them out, name each one and slide one over another.
@@ -38,7 +38,7 @@ class Photographs:
         return {"title": self.title, "rows": self.rows, "columns": self.columns, "tiles": coded, **size}
 
     def mosaic(self) -> Picture.Image:
-        """All of them as one picture with captions at its top and left."""
+        """All of them as one image, with captions at its top and left."""
         R, C, H, W, _ = self.tiles.shape
         font = ImageFont.load_default(LETTERS)
         left = max(
@@ -96,24 +96,24 @@ def grid(columns: dict, rows: list[str], title: str = "", show: str = "") -> Pho
     return Photographs(np.stack(pictures, 1), list(rows), list(columns), title, show)
 
 
-def show_jpeg(picture) -> Image:
+def show_jpeg(shown) -> Image:
     """A Figure, or one photograph (H,W,3) uint8, for a notebook or a report."""
-    if isinstance(picture, Figure):
+    if isinstance(shown, Figure):
         with style():
-            picture.savefig(drawn := io.BytesIO(), format="png", dpi=110)
-        image, alt = Picture.open(drawn).convert("RGB"), alt_text(picture)
-        width = round(picture.get_figwidth() * 100)
+            shown.savefig(drawn := io.BytesIO(), format="png", dpi=110)
+        image, alt = Picture.open(drawn).convert("RGB"), alt_text(shown)
+        width = round(shown.get_figwidth() * 100)
     else:
-        image, alt = Picture.fromarray(np.asarray(picture)), "photographs"
+        image, alt = Picture.fromarray(np.asarray(shown)), "photographs"
         width = min(max(image.width, 256), WIDE)
     return Image(data=_jpeg(np.asarray(image)), format="jpeg", width=width, alt=alt)
 
 
-def _jpeg(rgb: np.ndarray, quality: int = 85) -> bytes:
+def _jpeg(rgb: np.ndarray) -> bytes:
     """JPEG with every pixel's own colour (4:4:4): the usual halving of the colour planes would blur just what is
     compared here."""
     buffer = io.BytesIO()
-    Picture.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=0, optimize=True)
+    Picture.fromarray(rgb).save(buffer, "JPEG", quality=85, subsampling=0, optimize=True)
     return buffer.getvalue()
 
 
