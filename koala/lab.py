@@ -179,7 +179,7 @@ def _check_rgb(rgb):
         )
 
 
-def check_all_colours(progress=print) -> tuple[float, int]:
+def check_all_colours() -> tuple[float, int]:
     """Every one of the 16,777,216 sRGB colours: (largest |Lab - scikit-image|, number that change on the way back)."""
     from skimage.color import rgb2lab  # needed by this check only
 
@@ -193,7 +193,7 @@ def check_all_colours(progress=print) -> tuple[float, int]:
         worst = max(worst, (lab[0].double() - expected).abs().max().item())
         changed += (lab_to_rgb(lab) != rgb).any(1).sum().item()
         if red % 64 == 63:
-            progress(f"{(red + 1) * 65536:,} colours: largest difference {worst:.1e}, {changed} changed")
+            print(f"{(red + 1) * 65536:,} colours: largest difference {worst:.1e}, {changed} changed")
     return worst, changed
 
 

@@ -29,13 +29,11 @@ SPAN = 110.0  # of `binned`, in a*b*: sRGB reaches 107.9
 class Loss:
     """compute(output (N,C,H/2,W/2), ab_norm (N,2,H,W)) -> scalar; decode(output) -> ab_norm (N,2,H/2,W/2).
 
-    bins: channels of logits that the network needs, None for two tanh channels. needs_prior: compute wants the
-    training set's colour counts (`count_bins`); decode does not. encode (classification only): ab (N,2,h,w) in a*b*
-    units -> (channel of output, weight), each (N,K,h,w), weights summing to 1 for each softmax."""
+    bins: channels of logits that the network needs, None for two tanh channels. encode (classification only): ab
+    (N,2,h,w) in a*b* units -> (channel of output, weight), each (N,K,h,w), weights summing to 1 for each softmax."""
 
     name: str
     bins: int | None
-    needs_prior: bool
     compute: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
     decode: Callable[[torch.Tensor], torch.Tensor]
     encode: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]] | None = None
@@ -75,7 +73,7 @@ def mse() -> Loss:
             within = (t.view(n, c, h, 2, w, 2) - mean.view(n, c, h, 1, w, 1)).square().mean()
             return F.mse_loss(y, mean) + within
 
-    return Loss("mse", None, False, compute, torch.Tensor.float)
+    return Loss("mse", None, compute, torch.Tensor.float)
 
 
 def crossentropy() -> Loss:
@@ -96,7 +94,7 @@ def crossentropy() -> Loss:
             y, t = _pair(output, ab_norm, 2)
             return -(F.avg_pool2d(t, 2) * F.log_softmax(y, 1)).sum(1).mean()
 
-    return Loss("crossentropy", None, False, compute, torch.Tensor.float)
+    return Loss("crossentropy", None, compute, torch.Tensor.float)
 
 
 def crossentropy_unit() -> Loss:
@@ -111,9 +109,7 @@ def crossentropy_unit() -> Loss:
             y, t = _pair(output, ab_norm, 2)
             return -((F.avg_pool2d(t, 2) + 1) / 2 * F.log_softmax(y, 1)).sum(1).mean()
 
-    return Loss(
-        "crossentropy_unit", None, False, compute, lambda output: 2 * F.softmax(output.float(), 1) - 1
-    )
+    return Loss("crossentropy_unit", None, compute, lambda output: 2 * F.softmax(output.float(), 1) - 1)
 
 
 def binned(n: int, temperature: float) -> Loss:
@@ -145,7 +141,7 @@ def binned(n: int, temperature: float) -> Loss:
             channels = [_annealed_mean(z[:, c], centres[:, None], temperature)[:, 0] for c in (0, 1)]
             return lab.norm_ab(torch.stack(channels, 1))
 
-    return Loss("binned", 2 * n, False, compute, decode, encode)
+    return Loss("binned", 2 * n, compute, decode, encode)
 
 
 def rebalanced(prior, temperature: float) -> Loss:
@@ -183,7 +179,7 @@ def rebalanced(prior, temperature: float) -> Loss:
         with lab.float32(output):
             return lab.norm_ab(_annealed_mean(output.float(), bins, temperature))
 
-    return Loss("rebalanced", len(bins), True, compute, decode, encode, weights)
+    return Loss("rebalanced", len(bins), compute, decode, encode, weights)
 
 
 LOSSES = {

@@ -139,7 +139,6 @@ def test_bfloat16_agrees_with_float32_and_autocast_changes_nothing(name):
 def test_shapes_of_decode_and_what_the_network_must_give(name):
     loss, output = make(name)
     assert loss.name == name and loss.bins == {"binned": 100, "rebalanced": 261}.get(name)
-    assert loss.needs_prior == (name == "rebalanced")
     assert loss.decode(output).shape == (3, 2, 8, 8) and loss.compute(output, photos()).shape == ()
     for wrong in (photos()[:, :, :8], photos(2), torch.zeros(3, 1, 16, 16)):
         with pytest.raises(KoalaError, match=r"must be \(N"):

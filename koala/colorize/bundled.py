@@ -22,7 +22,7 @@ TEMPERATURES = (0.38, 0.7, 1.0)  # that classes are decoded at: Zhang et al.'s, 
 KEPT = ("ciede2000", "ab_rmse", "psnr", "colourfulness", "colourfulness_true", "chroma_ratio")
 
 
-def make(run: str, names: list[str], beside: list[str], most: int, fit: int, seed: int, say=print) -> Path:
+def make(run: str, names: list[str], beside: list[str], most: int, fit: int, seed: int) -> Path:
     """Pack, choose the working size, judge, draw, write; returns the card's path. Arguments as on the command line."""
     folder = find_run(run)
     unpacked = load(str(folder))  # a wrong name stops here, before anything is replaced
@@ -33,11 +33,11 @@ def make(run: str, names: list[str], beside: list[str], most: int, fit: int, see
     if sizes is not None:
         painter.size = int(sizes["size"][0])
         packed.pack(folder, packed.FOLDER, painter.size)
-        say(f"working size {painter.size}")
+        print(f"working size {painter.size}")
     tables = {}
     for name, held in sets.items():
         tables[name] = judged.beside_baselines(painter, held)
-        say(f"{name}: {tables[name].groupby('method')['ciede2000'].mean().round(2).to_dict()}")
+        print(f"{name}: {tables[name].groupby('method')['ciede2000'].mean().round(2).to_dict()}")
     others = [line for other in beside for line in _beside(other, sets)]
     place = paths.reports_dir() / "colorizer"
     sheet(painter, sets, place / "photographs.jpg", seed)

@@ -87,11 +87,9 @@ def collect(shards: Shards) -> Listing:
     return Listing(used, used.copy(), sha, hashes, by_name[category], group, sorted(categories))
 
 
-def _check_any(listing: Listing, shards: Shards, source: str, most: int = 3) -> None:
+def _check_any(listing: Listing, shards: Shards, source: str) -> None:
     if not listing.used.any():
-        first = [
-            f"'{r.path}': {'; '.join(map(str, r.reasons)) or r.status}" for r in shards.records(0)[:most]
-        ]
+        first = [f"'{r.path}': {'; '.join(map(str, r.reasons)) or r.status}" for r in shards.records(0)[:3]]
         raise KoalaError(
             f"nothing usable in '{source}': of {len(listing.used):,} files none is a colour photograph that can "
             f"be read ({'; '.join(first)})."

@@ -19,26 +19,26 @@ from koala.lab import rgb_to_lab
 from koala.metrics import HUES, MIN_CHROMA
 from koala.system.errors import KoalaError
 
-MOST = 4000  # photographs of a sample
+MOST, PIXELS = 4000, 256  # photographs of a sample, and pixels of each
 STEP = 5  # of L*
 SIDE, SHOWN = 96, 5  # pixels of a photograph that was left out, and how many are shown of each kind
 
 
 @dataclasses.dataclass(frozen=True)
 class Sample:
-    """Pixels of some photographs. lab: (M, P, 3) float32, P pixels of each; rows: (M,) their rows; categories: (M,)."""
+    """Pixels of some photographs. lab: (M, P, 3) float32, P = PIXELS of each; rows: (M,) their rows; categories: (M,)."""
 
     lab: np.ndarray
     rows: np.ndarray
     categories: np.ndarray
 
 
-def sample(photos: Photos, pixels: int = 256) -> Sample:
-    """`pixels` random pixels of each of the first MOST photographs of the training split (rows are in random order)."""
+def sample(photos: Photos) -> Sample:
+    """PIXELS random pixels of each of the first MOST photographs of the training split (rows are in random order)."""
     rows = photos.rows("train")[:MOST]
     size = photos.images.shape[1]
-    place = np.random.default_rng(0).integers(0, size * size, (len(rows), pixels))
-    lab = np.empty((len(rows), pixels, 3), np.float32)
+    place = np.random.default_rng(0).integers(0, size * size, (len(rows), PIXELS))
+    lab = np.empty((len(rows), PIXELS, 3), np.float32)
     for i in range(0, len(rows), 256):
         here = slice(i, i + 256)
         flat = photos.images[rows[here]].reshape(len(rows[here]), -1, 3)

@@ -8,7 +8,8 @@ from koala import lab, metrics
 from koala.training.batches import at_a_time, chunks
 from koala.training.step import Job, predict
 
-TOGETHER = 200_000  # pixels a thread: on a CPU, what is computed of more than these leaves its cache
+TOGETHER = 200_000  # pixels per thread on a CPU: what is computed of more does not fit its cache
+RANKED = 2  # photographs of each rank
 DRAWN = 24  # photographs of the test split that every run of a data set keeps as it coloured them
 
 
@@ -44,14 +45,14 @@ def together(rgb: torch.Tensor) -> int:
     return max(1, int(TOGETHER * torch.get_num_threads() / rgb[0, 0].numel()))
 
 
-def ranked(table: pd.DataFrame, count: int = 2) -> dict[str, np.ndarray]:
-    """Row numbers of the model's best, median and worst photographs by CIEDE2000, `count` each (fewer if there are few)."""
+def ranked(table: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Row numbers of the model's best, median and worst photographs by CIEDE2000, RANKED each (fewer if there are few)."""
     order = table[table.method == "model"].sort_values(["ciede2000", "row"])["row"].to_numpy()
-    middle = max((len(order) - count) // 2, 0)
+    middle = max((len(order) - RANKED) // 2, 0)
     return {
-        "best": order[:count],
-        "median": order[middle : middle + count],
-        "worst": order[::-1][:count].copy(),
+        "best": order[:RANKED],
+        "median": order[middle : middle + RANKED],
+        "worst": order[::-1][:RANKED].copy(),
     }
 
 

@@ -35,7 +35,7 @@ def bars(table, metric: str, title: str = "") -> Figure:
         return finished(figure, title)
 
 
-def forest(groups: dict, metric: str, title: str = "") -> Figure:
+def forest(groups: dict, metric: str) -> Figure:
     """Paired differences with their intervals about a line at zero, group by group.
 
     groups: heading -> list of dicts label, difference, low, high, and `kind`: "extractor" (drawn blue and round) or
@@ -71,7 +71,7 @@ def forest(groups: dict, metric: str, title: str = "") -> Figure:
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.16)
         sns.despine(ax=axis, left=True)
-        return finished(figure, title)
+        return finished(figure)
 
 
 def against(table, metric: str, costs: dict[str, str]) -> Figure:

@@ -72,7 +72,7 @@ class Photographs:
         return data, {"image/jpeg": {"alt": words}}
 
 
-def batch(rgb, title: str = "") -> Photographs:
+def batch(rgb) -> Photographs:
     """(N,3,H,W) uint8: the photographs, and what the networks get of them: L* (encoder) and luma (extractor)."""
     rgb = torch.as_tensor(np.ascontiguousarray(rgb))
     L_norm, gray = lab.network_inputs(rgb)
@@ -80,7 +80,7 @@ def batch(rgb, title: str = "") -> Photographs:
     luma = (gray * 255).round().to(torch.uint8).expand(-1, 3, -1, -1)
     tiles = torch.stack([rgb, lightness, luma]).permute(0, 1, 3, 4, 2).numpy()  # (3, N, H, W, 3)
     names = ["photograph", "L*, for the encoder", "luma, for the extractor"]
-    return Photographs(tiles, names, [""] * len(rgb), title)
+    return Photographs(tiles, names, [""] * len(rgb))
 
 
 def grid(columns: dict, rows: list[str], title: str = "", show: str = "") -> Photographs:

@@ -15,6 +15,8 @@ from koala.report import charts, pictures, tables
 from koala.system import terminal
 from koala.training.batches import at_size
 
+SHOWN = 4  # photographs of each split
+CLASSES = 3  # of each photograph
 SEEN = "Photographs that training has seen beside held-out ones"
 SPEED = {"ms": "{:.2f}", "times": "{:.2f}", "lowest": "{:.2f}", "highest": "{:.2f}", "peak MiB": "{:,.0f}"}
 SUSTAINED = {
@@ -144,11 +146,11 @@ def ranked_grid(run: artefacts.Run, photos):
     )
 
 
-def seen_and_held_out(run: artefacts.Run, inputs, device, count: int = 4) -> pictures.Photographs:
+def seen_and_held_out(run: artefacts.Run, inputs, device) -> pictures.Photographs:
     """Photographs of the training split beside held-out ones, coloured by the run: this shows what it has learnt by heart.
 
     inputs: koala.experiment.Inputs."""
-    rows = {"seen in training": inputs.rows["train"][:count], "held out": inputs.rows["test"][:count]}
+    rows = {"seen in training": inputs.rows["train"][:SHOWN], "held out": inputs.rows["test"][:SHOWN]}
     chosen = np.concatenate(list(rows.values()))
     job = trained_job(run, inputs, device)
     coloured = np.concatenate([evaluate.coloured(job, members) for members in rows.values()])
@@ -164,7 +166,7 @@ def gray(images: np.ndarray) -> np.ndarray:
     return lab.lab_to_rgb(Lab).permute(0, 2, 3, 1).numpy()
 
 
-def strongest_classes(outputs: np.ndarray, files: pd.DataFrame, layer: str, count: int = 3) -> list[dict]:
+def strongest_classes(outputs: np.ndarray, files: pd.DataFrame, layer: str) -> list[dict]:
     """The ImageNet classes with the largest logits of each photograph (none where the layer is features)."""
     if layer == "features" or outputs.shape[1] != 1000:
         return [{"photograph": path, "classes": "this layer has no class names"} for path in files.path]
@@ -174,7 +176,7 @@ def strongest_classes(outputs: np.ndarray, files: pd.DataFrame, layer: str, coun
     shares = torch.from_numpy(np.asarray(outputs, np.float32)).softmax(1)
     rows = []
     for path, share in zip(files.path, shares, strict=True):
-        value, index = share.topk(count)
+        value, index = share.topk(CLASSES)
         rows.append(
             {"photograph": path, "classes": ", ".join(names[i] for i in index), "share": value[0].item()}
         )

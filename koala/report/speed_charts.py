@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from koala.report.style import TRAIN, WIDTH, finished, style, wrapped
 
 
-def speed(rows_by_size: dict, title: str = "") -> Figure:
+def speed(rows_by_size: dict) -> Figure:
     """Milliseconds per photograph of each variant as horizontal bars, one panel per size, with how many times faster it is.
 
     rows_by_size: label -> list of dicts variant, ms, times, as koala.experiment.benchmark.measure gives them."""
@@ -32,4 +32,4 @@ def speed(rows_by_size: dict, title: str = "") -> Figure:
             )  # the first line on top
             axis.margins(x=0.4)
             axis.grid(axis="y", visible=False)
-        return finished(figure, title)
+        return finished(figure)

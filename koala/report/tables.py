@@ -86,9 +86,9 @@ def number(values, key: str) -> str:
     return "" if value is None or not np.isfinite(value) else f"{value:.{METRICS[key].digits}f}"
 
 
-def numbers(values, keys=tuple(METRICS)) -> dict[str, str]:
+def numbers(values) -> dict[str, str]:
     """heading -> `number` for each metric."""
-    return {METRICS[key].heading: number(values, key) for key in keys}
+    return {metric.heading: number(values, key) for key, metric in METRICS.items()}
 
 
 def _best(column, side: str) -> set:

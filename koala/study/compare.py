@@ -17,14 +17,13 @@ FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  #
 RATIOS = {"chroma_ratio": ("chroma", "chroma_true")}  # a mean of ratios is lifted by nearly gray photographs
 
 
-def difference(
-    study: FinishedStudy, first: str, second: str, metric: str = "ciede2000"
-) -> tuple[float, float, float]:
-    """First minus second, paired by photograph and by seed (the seeds that both have), with its interval."""
+def difference(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
+    """CIEDE2000 of the first minus the second's, paired by photograph and by seed (the seeds that both have), with its interval."""
     common = common_seeds(study, first, second)
     if not common:
         return (np.nan,) * 3
-    return interval(study.values(first, metric, seeds=common) - study.values(second, metric, seeds=common))
+    own, other = (study.values(name, "ciede2000", seeds=common) for name in (first, second))
+    return interval(own - other)
 
 
 def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:

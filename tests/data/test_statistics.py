@@ -34,7 +34,7 @@ def photos(tmp_path):
 
 
 def test_hues_chroma_and_lightness_are_those_of_the_pictures(photos):
-    sample = statistics.sample(photos, pixels=64)
+    sample = statistics.sample(photos)
     shares = statistics.hue_shares(sample)
     assert shares.loc["blue", ["blue", "purple"]].sum() > 0.99 and np.allclose(shares.sum(axis=1), 1)
     assert shares.loc["red", "red"] + shares.loc["red", "orange"] == pytest.approx(0.5, abs=0.1)
@@ -78,7 +78,7 @@ def test_a_row_that_is_not_its_file_is_noticed(photos, tmp_path):
 
 
 def test_charts_show_these_numbers(photos):
-    sample = statistics.sample(photos, pixels=16)
+    sample = statistics.sample(photos)
     counts = data_charts.category_counts(photos.files)
     assert sum(bar.get_width() for bar in counts.axes[0].patches) == 24  # photographs
     shares = data_charts.hue_shares(statistics.hue_shares(sample))

@@ -13,7 +13,7 @@ from koala.system.errors import KoalaError
 
 @pytest.fixture
 def prepared(photo_folder, monkeypatch):
-    """Prepared a while ago, and looked at by a process that knows nothing yet."""
+    """Prepared a while ago, and read by a process that knows nothing yet."""
     photos = data.prepare(str(photo_folder), "mine", 16)
     for path in photos.folder.iterdir():
         os.utime(path, (time.time() - 60,) * 2)

@@ -52,7 +52,7 @@ def make_run(
 
 
 def make_study(**runs) -> compare.FinishedStudy:
-    """runs: experiment -> list of runs, one a seed. A dash in a name is written as two underscores."""
+    """runs: experiment -> list of runs, one per seed. A dash in a name is written as two underscores."""
     runs = {name.replace("__", "-"): members for name, members in runs.items()}
     plan = study.Study("test", "Test", list(runs), [0], {"source": "somewhere", "name": "scenes"}, {})
     by_seed = {(name, run.config["seed"]): run for name, members in runs.items() for run in members}

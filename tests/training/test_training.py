@@ -203,7 +203,7 @@ def test_per_image_table_holds_every_photograph_for_every_method(config):
     )  # without features nothing is linear in them
     gray = table[table.method == "gray"]
     assert gray.chroma_ratio.max() < 0.05 and gray.colourfulness.max() < 2
-    ranked = evaluate.ranked(table, count=2)
+    ranked = evaluate.ranked(table)
     errors = table[table.method == "model"].set_index("row").ciede2000
     assert errors[ranked["best"]].max() <= errors[ranked["median"]].min() <= errors[ranked["worst"]].max()
 
