@@ -57,10 +57,9 @@ def start(config, team: int, device: torch.device, on_epoch=None, progress=None)
             if code and not reason:
                 errors.seek(0)
                 print(errors.read(), file=sys.stderr)
+                reason = f"the processes of this run ended with exit code {code}, without a reason: were they killed?"
             if code:
-                raise KoalaError(
-                    reason or f"the processes of this run ended with exit code {code}: were they killed?"
-                )
+                raise KoalaError(reason)
 
 
 def _follow(lines, on_epoch, progress) -> str:

@@ -73,11 +73,12 @@ def main(arguments=None) -> None:
         train(config, join(config.device))
     except Exception as error:
         known = isinstance(error, KoalaError)
+        reason = str(error) if known else f"{type(error).__name__}: {error}".partition("\n")[0]
         if distributed.launched():
-            launch.tell("failure", str(error) if known else f"{type(error).__name__}: {error}")
+            launch.tell("failure", reason)
         if not known:
             raise
-        sys.exit(f"koala: {error}")
+        sys.exit(f"koala: {reason}")
     dist.destroy_process_group()
 
 
