@@ -15,10 +15,8 @@ import torch
 from torch.nn import functional as F
 
 from koala import lab
-from koala.bins import GRID, Finder, class_weights, coloured, count_bins, smooth_prior
+from koala.bins import GRID, Finder, class_weights, coloured, smooth_prior
 from koala.system.errors import KoalaError, nearest
-
-__all__ = ["LOSSES", "Loss", "build", "class_weights", "count_bins", "smooth_prior"]
 
 # The papers' values, which no study varies. Zhang et al.: 5 nearest cells of a grid of 10, Gaussian of 5, half uniform.
 NEIGHBOURS, SIGMA, UNIFORM = 5, 5.0, 0.5
@@ -43,7 +41,7 @@ class Loss:
 def build(name: str, prior=None, n_bins: int = 50, temperature: float = 0.38) -> Loss:
     """One of LOSSES. KoalaError on an unknown name or a value out of range.
 
-    n_bins: `binned` cuts [-SPAN, SPAN] into as many for each of a* and b*. prior: counts (Q,) from `count_bins`, or a
+    n_bins: `binned` cuts [-SPAN, SPAN] into as many for each of a* and b*. prior: counts (Q,) from koala.bins.count_bins, or a
     function that returns them, called where the loss needs them. temperature: of the annealed mean that decodes
     `binned` and `rebalanced`, softmax(log z / temperature): 1 is the mean, towards 0 the mode (Zhang et al. 2016: 0.38)."""
     if name not in LOSSES:
@@ -165,7 +163,7 @@ def rebalanced(prior, temperature: float) -> Loss:
         if weights is None:
             raise KoalaError(
                 "loss 'rebalanced' needs the colour counts of the training set: "
-                "build('rebalanced', prior=losses.count_bins(ab))."
+                "build('rebalanced', prior=bins.count_bins(ab))."
             )
         with lab.float32(output):
             y, t = _pair(output, ab_norm, len(bins))

@@ -18,7 +18,7 @@ def photos(n=3, size=16, seed=0):
 
 
 def make(name, **parameters):
-    prior = losses.count_bins(lab.denorm_ab(photos(8, 32, seed=9)))
+    prior = bins.count_bins(lab.denorm_ab(photos(8, 32, seed=9)))
     loss = losses.build(name, prior=prior, **parameters)
     return loss, torch.randn(3, loss.bins or 2, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -211,30 +211,28 @@ def test_gray_pictures_contribute_nothing_to_rebalanced():
 
 
 def test_weights_have_mean_one_under_the_prior_and_favour_rare_colours():
-    counts = losses.count_bins(lab.denorm_ab(photos(8, 32)))
-    smooth = losses.smooth_prior(counts, lab.gamut_bins(10))
-    weights = losses.class_weights(smooth)
+    counts = bins.count_bins(lab.denorm_ab(photos(8, 32)))
+    smooth = bins.smooth_prior(counts, lab.gamut_bins(10))
+    weights = bins.class_weights(smooth)
     assert smooth.sum() == pytest.approx(1, abs=1e-6) and (smooth * weights).sum() == pytest.approx(
         1, abs=1e-6
     )
     literal = 1 / (0.5 * smooth + 0.5 / 261)
     assert torch.allclose(weights, literal / (smooth * literal).sum())
     assert weights[smooth.argmin()] == weights.max() and weights[smooth.argmax()] == weights.min()
-    assert torch.allclose(
-        losses.class_weights(smooth, lam=1.0), torch.ones(261)
-    )  # uniform mix: no rebalancing
+    assert torch.allclose(bins.class_weights(smooth, lam=1.0), torch.ones(261))  # uniform mix: no rebalancing
 
 
 def test_the_prior_is_smoothed_within_the_gamut():
     centres = lab.gamut_bins(10)
     counts = torch.zeros(261)
     counts[100] = 7
-    smooth = losses.smooth_prior(counts, centres, sigma=5.0)
+    smooth = bins.smooth_prior(counts, centres, sigma=5.0)
     literal = torch.exp(-((centres - centres[100]) ** 2).sum(1) / 50)
     assert torch.allclose(smooth, literal / literal.sum(), atol=1e-7) and smooth.argmax() == 100
     for bad in (torch.zeros(261), torch.ones(100), -torch.ones(261)):
         with pytest.raises(KoalaError, match="the prior must be 261 counts"):
-            losses.smooth_prior(bad, centres)
+            bins.smooth_prior(bad, centres)
 
 
 def test_colours_are_counted_in_their_nearest_cell_and_gray_pictures_are_not():
@@ -242,8 +240,8 @@ def test_colours_are_counted_in_their_nearest_cell_and_gray_pictures_are_not():
     ab[2] = 3.0
     points = torch.cat([ab[:2], ab[3:]]).movedim(1, -1).reshape(-1, 2)
     nearest = ((points[:, None] - lab.gamut_bins(10)) ** 2).sum(-1).argmin(1)
-    assert torch.equal(losses.count_bins(ab), torch.bincount(nearest, minlength=261))
-    assert losses.count_bins(ab[2:3]).sum() == 0
+    assert torch.equal(bins.count_bins(ab), torch.bincount(nearest, minlength=261))
+    assert bins.count_bins(ab[2:3]).sum() == 0
 
 
 @pytest.mark.parametrize(("grid", "k"), [(10, 1), (10, 5), (10, 10), (5, 5), (25, 3)])

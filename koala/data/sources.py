@@ -11,14 +11,13 @@ import os
 from pathlib import Path
 
 from koala.data import catalog, list_files
-from koala.data.archives import list_archive, read
+from koala.data.archives import list_archive
 from koala.data.folders import is_debris, list_folder, walk
 from koala.data.reasons import printable
 from koala.data.samples import list_photos
 from koala.system.errors import KoalaError
 from koala.system.paths import ROOT, exists, resolve
 
-__all__ = ["entries", "expand", "read", "signature"]
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 IMAGES = tuple(
     ".jpg .jpeg .jpe .jfif .png .bmp .gif .webp .tif .tiff .ppm .avif .jp2".split()

@@ -10,11 +10,12 @@ import pandas as pd
 import torch
 from PIL import ImageOps
 
+from koala.data.archives import read
 from koala.data.dataset import Photos, files
 from koala.data.decode import LARGEST, open_image
 from koala.data.examine import examine
 from koala.data.reasons import label
-from koala.data.sources import entries, read
+from koala.data.sources import entries
 from koala.lab import rgb_to_lab
 from koala.metrics import HUES, MIN_CHROMA
 from koala.system.errors import KoalaError

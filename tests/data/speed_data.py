@@ -24,8 +24,9 @@ import torch
 from PIL import Image
 from skimage.color import rgb2lab
 
+from koala.data.archives import read
 from koala.data.decode import square
-from koala.data.sources import entries, expand, read
+from koala.data.sources import entries, expand
 from koala.system.errors import KoalaError
 
 ROUNDS = 5  # the two sides in turn
