@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from made_study import made_study
+from synthetic import TRUTH
 
 from koala import study
 from koala.report import answers, facts, overview, pages, render, tables
@@ -97,8 +98,8 @@ def test_a_studys_page_opens_with_its_answer_and_has_a_row_for_each_experiment()
     found = made_study()
     known = json.loads(json.dumps(facts.gather(found)))  # as summary.json holds it
     body = pages.study_body(found.plan, known)
-    answer = body[: body.index("</div>")]
-    assert "A trained extractor helps: efficientnet reaches CIEDE2000 10." in answer
+    answer, mean = body[: body.index("</div>")], found.values("efficientnet", "ciede2000").mean()
+    assert f"A trained extractor helps: efficientnet reaches CIEDE2000 {mean:.2f} on" in answer
     low, high = (answers.signed(known["differences"][0][end]) for end in ("low", "high"))
     assert f"95 % interval {low} to {high}" in answer
     for text in (
@@ -141,10 +142,10 @@ def test_how_far_the_category_goes_without_a_network_is_told():
     found = made_study()
     for run in found.runs.values():
         gray = run.per_image[run.per_image.method == "gray"]
-        told = gray.assign(method="category", ciede2000=gray.ciede2000 - 2.5)
+        told = gray.assign(method="category", ciede2000=gray.ciede2000 - 4.5)
         run.per_image = pd.concat([run.per_image, told], ignore_index=True)
     (objection,) = [text for text in facts.gather(found)["answers"] if text.startswith("The objection")]
-    assert "Colour by lightness of the true category has 9." in objection
+    assert f"Colour by lightness of the true category has {TRUTH.mean() - 2.5:.2f}" in objection
     assert "efficientnet minus that is +0.4" in objection and objection.endswith(": worse.")
 
 
@@ -155,8 +156,8 @@ def test_what_was_judged_elsewhere_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(elsewhere, "names", lambda _: ["beach"])
     monkeypatch.setattr(elsewhere, "read", lambda *_: made_study(efficientnet=-3.0))
     (told,) = [text for text in facts.gather(found)["answers"] if "another data set" in text]
-    assert told.startswith("On 120 photographs of another data set (beach), efficientnet reaches 9.")
-    assert "efficientnet minus no-extractor: \N{MINUS SIGN}3." in told
+    assert told.startswith("On 300 photographs of another data set (beach), efficientnet reaches ")
+    assert "efficientnet minus no-extractor: \N{MINUS SIGN}3.00" in told
 
 
 def test_the_index_over_all_studies_is_made_from_their_summaries(tmp_path, monkeypatch):
