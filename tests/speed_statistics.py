@@ -176,7 +176,7 @@ def pages(table, folder: Path, lines: pd.DataFrame, tests: int) -> None:
     lines = table.timed(
         "36 runs' lines, read", *runs, lambda: packing.rounded(pd.read_csv(io.StringIO(text)))
     )
-    found = compare.Study(plan, {run: made_run(plan, run, lines) for run in plan.runs()}, [])
+    found = compare.FinishedStudy(plan, {run: made_run(plan, run, lines) for run in plan.runs()}, [])
     table.timed("36 runs compared", *count, lambda: analysis(found))
 
 
@@ -189,7 +189,7 @@ def made_run(plan, run, lines: pd.DataFrame) -> Run:
     return Run(Path(), settings, env, {}, losses, lines)
 
 
-def analysis(found: compare.Study) -> None:
+def analysis(found: compare.FinishedStudy) -> None:
     compare.summary(found, list(METRICS))
     for what in (claims.table, compare.contrasts, compare.earned, hues.table, hues.biases):
         what(found)
