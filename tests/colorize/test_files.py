@@ -1,5 +1,6 @@
 """Which files are coloured and where to: nothing overwritten, links not followed, bad files named, metadata kept."""
 
+import functools
 import os
 import struct
 
@@ -143,6 +144,7 @@ def test_bad_files_are_named_and_the_others_go_on(tmp_path, monkeypatch):
     assert sizes == {"wide.png": (100, 900, 3), "tiny.bmp": (12, 12, 3), "cmyk.jpeg": (30, 40, 3)}
 
 
+@functools.cache  # a profile states the second in which it was made
 def profile(name: str) -> bytes:
     """An RGB profile that is not sRGB: swapped red and green show at once whether it is used."""
     swapped = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
