@@ -50,3 +50,18 @@ def test_ten_kills_change_nothing(photo_folder, tmp_path):
     assert killed == 10, f"the run ended after {killed} kills: this machine needs a longer one"
     assert start(photo_folder, tmp_path / "disturbed").wait() == 0
     assert small_runs.hashes(tmp_path / "disturbed") == small_runs.hashes(tmp_path / "undisturbed")
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_where_its_home_was_moved_to(photo_folder, tmp_path):
+    """A session that is cut off goes on in the next one, which finds KOALA_HOME at another path."""
+    assert start(photo_folder, tmp_path / "undisturbed").wait() == 0
+    process = start(photo_folder, tmp_path / "first session")
+    while not list((tmp_path / "first session").glob("runs/*/checkpoint-b.pt")):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    (tmp_path / "first session").rename(tmp_path / "second session")
+    output, _ = start(photo_folder, tmp_path / "second session").communicate()
+    assert "going on from a checkpoint" in output
+    assert small_runs.hashes(tmp_path / "second session") == small_runs.hashes(tmp_path / "undisturbed")
