@@ -59,6 +59,7 @@ def test_a_killed_run_goes_on_where_its_home_was_moved_to(photo_folder, tmp_path
     process = start(photo_folder, tmp_path / "first session")
     while not list((tmp_path / "first session").glob("runs/*/checkpoint-b.pt")):
         assert process.poll() is None
+        time.sleep(0.01)
     process.kill()
     process.wait()
     (tmp_path / "first session").rename(tmp_path / "second session")
