@@ -47,7 +47,7 @@ def make_run(
         "data": {"name": "scenes", "fingerprint": "f", "photographs": 3000},
         "machine": {"precision": "fp32", "device": "CPU"},
     }
-    result = {"photographs": {"train": 2400, "validation": 300, "test": 300}}
+    result = {"run_id": "run", "photographs": {"train": 2400, "validation": 300, "test": 300}}
     return Run(Path("."), dataclasses.asdict(RunConfig(seed=seed, **config)), env, result, history, table)
 
 

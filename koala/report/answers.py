@@ -119,7 +119,9 @@ def _earned(study) -> str:
     better = sum(row["high"] < 0 for row in rows)
     return (
         f"Beside {best['minus']}, a regression that knows the same features and needs no network, {best['experiment']} "
-        f"is {difference(best)}: {best['reads']}; {better} of {len(rows)} such networks are better."
+        f"is {difference(best)}: {best['reads']}"
+        + f"; {better} of {len(rows)} such networks are better" * (len(rows) > 1)
+        + "."
     )
 
 

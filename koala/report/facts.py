@@ -78,7 +78,7 @@ def _run(study, name: str, seed: int) -> dict:
         "experiment": name,
         "label": study.label(name),
         "seed": seed,
-        "run_id": run.folder.name,
+        "run_id": run.result["run_id"],
         "means": {key: means.get(key) for key in tables.METRICS},
         "last_val_loss": run.result["last_val_loss"],
         "seconds": run.result["train_seconds"],

@@ -90,7 +90,7 @@ def against(table, metric: str, costs: dict[str, str]) -> Figure:
                 axis.scatter(
                     row[column], row["mean"], color=colour, marker=marker, s=46, zorder=3, label=row["label"]
                 )
-            axis.set(xlabel=name, xlim=(0, None))
+            axis.set(xlabel=name, xlim=(0, 1.1 * table[column].max()))
         figure.axes[0].set_ylabel(metric)
         handles, labels = figure.axes[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)

@@ -1,6 +1,7 @@
 """A study's reports: every executed notebook rendered, and the index page that opens with the study's answer."""
 
 import base64
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +21,7 @@ def render_study(name: str) -> Path:
     """Every page of a study and the index over all studies; returns the study's index page."""
     plan = study.load(name)
     home = [overview.HOME, (plan.name, INDEX)]
-    pages = notebooks(plan)
+    pages = made(plan)
     for i, (_, title, source) in enumerate(pages):
         around = {
             "previous": pages[i - 1] if i else None,
@@ -28,8 +29,8 @@ def render_study(name: str) -> Path:
         }
         links = {where: page and (page[0], f"{page[2].stem}.html") for where, page in around.items()}
         files = downloads(plan.reports, source.stem)
-        target = plan.reports / f"{source.stem}.html"
-        if source.exists() or not target.exists():  # a page of a notebook that ran elsewhere stays
+        if _executed(plan, source):
+            target = plan.reports / f"{source.stem}.html"
             render.render_notebook(source, target, title, home=home, downloads=files, **links)
     known = _numbers(name)
     if known:
@@ -66,6 +67,21 @@ def notebooks(plan: study.Study) -> list[tuple[str, str, Path]]:
     return [(short, title, plan.folder / f"{stem}.ipynb") for short, title, stem in pages]
 
 
+def made(plan: study.Study) -> list[tuple[str, str, Path]]:
+    """Those of `notebooks` that were executed here, or have a page already: they were executed elsewhere."""
+    return [
+        page
+        for page in notebooks(plan)
+        if _executed(plan, page[2]) or (plan.reports / f"{page[2].stem}.html").exists()
+    ]
+
+
+def _executed(plan: study.Study, notebook: Path) -> bool:
+    """Whether it was executed to its end: papermill writes it while it runs, and a run's result file comes last."""
+    under_way = {f"{name}-s{seed}" for name, seed in plan.runs() if not plan.result_file(name, seed).exists()}
+    return notebook.exists() and notebook.stem not in under_way
+
+
 def downloads(folder: Path, stem: str) -> list[tuple[str, str]]:
     """Words and links of the files that lie beside a page: a run's history and its table of photographs."""
     files = [path for path in sorted(folder.glob("runs/*")) if path.name.startswith(f"{stem}.")]
@@ -76,18 +92,18 @@ def downloads(folder: Path, stem: str) -> list[tuple[str, str]]:
 def study_body(plan: study.Study, known: dict) -> str:
     """The study's page: its answer, the differences as a figure, photographs, experiments, claims, runs."""
     unfinished = known["failed"] if known else [r for r in study.results(plan) if r["status"] != "finished"]
-    missing = [f"{row['experiment']}, seed {row['seed']}" for row in unfinished if row["status"] == "missing"]
+    missing = {}
+    for row in unfinished:
+        if row["status"] == "missing":
+            missing.setdefault(row["experiment"], []).append(str(row["seed"]))
     shown = photographs(plan)
     return tables.render(
         "study.html.j2",
         plan=plan,
         known=known,
         demo=tables.DEMO if answers.is_demo(plan) else "",
-        asked=[
-            one
-            for one in questions.asked(plan)
-            if (plan.folder / f"experiment-{one.experiment}.ipynb").exists()
-        ],
+        pages={source.stem for _, _, source in made(plan)},
+        asked=questions.asked(plan),
         settings=facts.SETTINGS,
         total=len(plan.runs()),
         failed=[row for row in unfinished if row["status"] != "missing"],
@@ -135,7 +151,9 @@ def results(known: dict) -> str:
 
 
 def _markdown(rows: list[dict]) -> str:
-    return pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) if rows else ""
+    """A Markdown table without padding, so that a changed value changes its own line alone."""
+    text = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True) if rows else ""
+    return re.sub(r"-{3,}", "---", re.sub(r" {2,}", " ", text))
 
 
 def verdict(name: str) -> int:

@@ -24,10 +24,9 @@ def read(path: Path) -> nbformat.NotebookNode | None:
 
 
 def render_notebook(source: Path, target: Path, title: str, **context) -> None:
-    """One executed notebook -> one HTML file. A notebook that is not there becomes a page that says so."""
+    """One executed notebook -> one HTML file."""
     notebook = read(source)
-    body = "<p>This notebook has not been run.</p>" if notebook is None else notebook_body(notebook)
-    paths.write_text(target, page(title, body, date=executed(notebook), **context))
+    paths.write_text(target, page(title, notebook_body(notebook), date=executed(notebook), **context))
 
 
 def notebook_body(notebook: nbformat.NotebookNode) -> str:

@@ -1,5 +1,7 @@
 """What the analysis displays: the runs of a study side by side. HTML that loads nothing."""
 
+import re
+
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
@@ -147,6 +149,9 @@ def elsewhere(study: compare.FinishedStudy) -> HTML:
             + summary(compare.summary(judged, list(tables.METRICS))).data
         )
         parts.append(contrasts(judged).data)
+        parts.append(
+            "<p>The share of all pixels that is painted in each hue, minus the share that has it:</p>"
+        )
         parts.append(tables.table(hues.biases(judged), dict.fromkeys(metrics.HUES, "{:+.1%}")).data)
     return HTML("".join(parts) or "<p>This study was judged on no other photographs.</p>")
 
@@ -160,7 +165,7 @@ def grid(study: compare.FinishedStudy, count: int) -> pictures.Photographs:
     columns = {"input": gray(shown["truth"][chosen])} | {
         study.label(name): shown[name][chosen] for name in study.experiments if name in shown
     }
-    captions = [str(name).rsplit("/", 1)[-1].replace("_", " ") for name in names[chosen]]
+    captions = [re.sub(r"-n\d{8}$|.*/", "", str(name)).replace("_", " ") for name in names[chosen]]
     truth = shown["truth"][chosen]
     best = min(study.experiments, key=lambda name: np.nanmean(study.values(name, "ciede2000")))
     title = f"{len(chosen)} photographs of the test split"

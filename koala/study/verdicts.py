@@ -74,6 +74,11 @@ def _by_seeds(low: float, high: float, seeds: int) -> str:
     return HOLDS if high < 0 else FAILS if low > 0 else OPEN
 
 
+def _estimate(form: str, mean: float, low: float, high: float) -> str:
+    """A quantity of the runs with its interval over seeds; with one seed there is none."""
+    return format(mean, form) + (f" [{low:{form}}, {high:{form}}]" if low < high else "")
+
+
 def _too_few(seeds: int) -> str:
     return f"{OPEN}: {seeds} seed{'s' * (seeds != 1)}, of at least {LEAST_SEEDS}"
 
@@ -87,8 +92,7 @@ def faster(study, claim, first, second) -> dict:
     )
     goals = {"common": "the lowest loss that both reach", "own": "its own lowest loss"}
     text = "; ".join(
-        f"{mean:+.1f} [{low:+.1f}, {high:+.1f}] epochs to {goals[goal]}"
-        for goal, (mean, low, high) in epochs.items()
+        f"{_estimate('+.1f', *estimate)} epochs to {goals[goal]}" for goal, estimate in epochs.items()
     )
     return row(claim, verdict, text, first, second)
 
@@ -100,13 +104,13 @@ def gap(study, claim, first, second) -> dict:
         return row(claim, f"{OPEN}: no seed that both have", "", first, second)
     one, other = (np.abs(curves.gaps(study, name, seeds)) for name in (first, second))
     mean, low, high = interval(one - other)
-    text = f"{one.mean():.1%} of the training loss against {other.mean():.1%}: {mean:+.1%} [{low:+.1%}, {high:+.1%}]"
+    text = f"{one.mean():.1%} of the training loss against {other.mean():.1%}: {_estimate('+.1%', mean, low, high)}"
     return row(claim, _by_seeds(-high, -low, len(seeds)), text, first, second)
 
 
 def below_training(study, name) -> dict:
     mean, low, high = interval(curves.gaps(study, name))
-    text = f"validation is {mean:+.1%} [{low:+.1%}, {high:+.1%}] of training; the training loss is a mean over the epoch"
+    text = f"validation is {_estimate('+.1%', mean, low, high)} of training; the training loss is a mean over the epoch"
     return row(
         (6, "validation loss is below training loss at the end"),
         _by_seeds(low, high, len(study.seeds(name))),
@@ -120,8 +124,6 @@ def still_falling(study, name) -> list[dict]:
     if np.isnan(mean):
         return []
     rate = curves.last_rate(study.config(name))
-    text = (
-        f"{mean:+.2%} [{low:+.2%}, {high:+.2%}] in the last epoch, at {rate:.1%} of the first learning rate"
-    )
+    text = f"{_estimate('+.2%', mean, low, high)} in the last epoch, at {rate:.1%} of the first learning rate"
     claim = (6, "validation loss is still falling, so more epochs would help")
     return [row(claim, _by_seeds(low, high, len(study.seeds(name))), text, name)]

@@ -70,11 +70,6 @@ def test_a_rendered_notebook_is_whole_and_loads_nothing(executed, tmp_path):
     assert len(page) < 100_000
 
 
-def test_a_notebook_that_never_ran_becomes_a_page_that_says_so(tmp_path):
-    render.render_notebook(tmp_path / "none.ipynb", tmp_path / "none.html", "A run")
-    assert "has not been run" in (tmp_path / "none.html").read_text()
-
-
 def test_reports_name_no_place_of_this_machine():
     text = (
         f"{paths.ROOT}/.venv/bin/python {paths.home()}/runs/x {paths.ROOT.parent}/shared/photos.zip /usr/bin"
@@ -120,7 +115,8 @@ def test_a_studys_page_names_what_failed():
     plan = study.load("demo")
     results(plan)
     body = pages.study_body(plan, {})
-    assert "failed: KoalaError: &lt;why&gt;" in body and "Not run yet: 3-reduced, seed 0" in body
+    assert "failed: KoalaError: &lt;why&gt;" in body and "3-reduced (seed 0)" in body
+    assert "runs have finished" in body
     assert "no evidence" in body  # the embedded photographs
     study.forget_failures(plan)
     assert [row["status"] for row in study.results(plan)[:2]] == ["finished", "missing"]

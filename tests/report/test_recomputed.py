@@ -19,8 +19,9 @@ STUDIES = sorted(
 def test_a_studys_summary_is_made_again_from_its_exported_numbers(name):
     again = json.loads(json.dumps(facts.gather(compare.load(name)), default=str))
     kept = paths.read_json(paths.ROOT / "reports" / name / "summary.json")
-    made = {"made_from": None}
-    assert again | made == kept | made
+    for key in again.keys() - {"made_from"}:
+        one, other = (json.dumps(numbers[key], sort_keys=True) for numbers in (again, kept))
+        assert one == other, key  # as text: NaN is no NaN's equal
     assert again["made_from"] == kept["made_from"], (
         f"older than notebooks or templates: make report STUDY={name}"
     )
