@@ -23,7 +23,7 @@ def in_lab(rgb: np.ndarray) -> torch.Tensor:
 
 
 def camera(shape) -> np.ndarray:
-    return np.asarray(Image.fromarray(skimage.data.camera()).resize(shape[::-1]).convert("RGB"))
+    return np.array(Image.fromarray(skimage.data.camera()).resize(shape[::-1]).convert("RGB"))
 
 
 @pytest.mark.parametrize("shape", [(61, 97), (300, 40), (8, 8), (33, 31)])
@@ -102,6 +102,14 @@ def test_colour_keeps_to_edges_better_than_bilinear():
     assert error < 0.9 * bilinear
 
 
+def test_a_mirror_image_gets_the_mirrored_colours(painter):
+    photograph = camera((64, 96))
+    ab, mirrored = (
+        predict(painter, one)[0] for one in (photograph, np.ascontiguousarray(photograph[:, ::-1]))
+    )
+    assert torch.allclose(mirrored.flip(3), ab, atol=1e-4) and ab.std() > 0
+
+
 def test_the_length_that_the_network_sees_is_bounded():
     assert shrink(torch.zeros(1, 3, 1, 50_000, dtype=torch.uint8), 64).shape[2:] == (8, 1024)
     assert shrink(torch.zeros(1, 3, 100, 900, dtype=torch.uint8), 64).shape[2:] == (64, 576)
@@ -114,7 +122,8 @@ def test_a_pyramid_is_taken_and_its_encoder_sees_the_luma(photo_folder):
     photograph = np.ascontiguousarray(experiment.load_photos(settings).images[0])
     rgb = torch.from_numpy(photograph.copy()).permute(2, 0, 1)[None]
     with torch.no_grad():
-        expected = lab.denorm_ab(painter.model.half(*lab.network_inputs(rgb)))
+        own, mirrored = (painter.model.half(*lab.network_inputs(one)) for one in (rgb, rgb.flip(3)))
+        expected = lab.denorm_ab((own + mirrored.flip(3)) / 2)
     assert torch.allclose(predict(painter, photograph)[0], expected, atol=1e-4)
     assert colorize.colour(painter, camera((90, 50))).shape == (90, 50, 3)
 
