@@ -92,10 +92,7 @@ def downloads(folder: Path, stem: str) -> list[tuple[str, str]]:
 def study_body(plan: study.Study, known: dict) -> str:
     """The study's page: its answer, the differences as a figure, photographs, experiments, claims, runs."""
     unfinished = known["failed"] if known else [r for r in study.results(plan) if r["status"] != "finished"]
-    missing = {}
-    for row in unfinished:
-        if row["status"] == "missing":
-            missing.setdefault(row["experiment"], []).append(str(row["seed"]))
+    failed, missing = tables.unfinished(unfinished)
     shown = photographs(plan)
     return tables.render(
         "study.html.j2",
@@ -106,7 +103,7 @@ def study_body(plan: study.Study, known: dict) -> str:
         asked=questions.asked(plan),
         settings=facts.SETTINGS,
         total=len(plan.runs()),
-        failed=[row for row in unfinished if row["status"] != "missing"],
+        failed=failed,
         missing=missing,
         metrics=tables.METRICS,
         number=tables.number,

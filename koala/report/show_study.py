@@ -54,7 +54,8 @@ def status(study: compare.FinishedStudy) -> HTML:
     untrained = [name for name in study.experiments if study.untrained(name)]
     if untrained:
         text += tables.banner(f"UNTRAINED extractors in this study: {', '.join(untrained)}").data
-    return HTML(text + tables.render("failed.html.j2", failed=study.failed))
+    failed, missing = tables.unfinished(study.failed)
+    return HTML(text + tables.render("failed.html.j2", failed=failed, missing=missing))
 
 
 def summary(frame: pd.DataFrame) -> HTML:

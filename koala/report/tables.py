@@ -97,3 +97,13 @@ def _best(column, side: str) -> set:
         return set()
     best = values.min() if side == "low" else values.max()
     return set(np.flatnonzero((values == best).to_numpy()))
+
+
+def unfinished(rows: list[dict]) -> tuple[list[dict], dict[str, list[int]]]:
+    """Runs that have not ended well (experiment, seed, status, error): those that failed, and the seeds by experiment of
+    those that have not run."""
+    missing = {}
+    for row in rows:
+        if row["status"] == "missing":
+            missing.setdefault(row["experiment"], []).append(row["seed"])
+    return [row for row in rows if row["status"] != "missing"], missing
