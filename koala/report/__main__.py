@@ -2,9 +2,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 from koala.report import again, pages, render
+from koala.system import paths
+from koala.system.errors import KoalaError
 
 
 def main() -> int:
@@ -20,21 +21,30 @@ def main() -> int:
     for name in ("notebook", "name", "title"):
         page.add_argument(name)
     page = actions.add_parser("html", help="one executed notebook as a page beside it, to look at")
-    page.add_argument("notebook", type=Path)
-    arguments = parser.parse_args()
+    page.add_argument("notebook")
+    return _act(parser.parse_args())
+
+
+def _act(arguments) -> int:
     if arguments.action == "verdict":
         return pages.verdict(arguments.study)
     if arguments.action == "html":
-        target = arguments.notebook.with_suffix(".html")
-        render.render_notebook(arguments.notebook, target, arguments.notebook.stem)
+        notebook = paths.resolve(arguments.notebook)
+        target = notebook.with_suffix(".html")
+        render.render_notebook(notebook, target, notebook.stem)
         print(f"open {target.resolve()}")
     elif arguments.action == "again":
         print(f"open {again.render_again(arguments.study)}")
     elif arguments.action == "render":
         print(f"rendered {pages.render_study(arguments.study)}")
     else:
-        print(f"rendered {pages.render_page(Path(arguments.notebook), arguments.name, arguments.title)}")
+        print(
+            f"rendered {pages.render_page(paths.resolve(arguments.notebook), arguments.name, arguments.title)}"
+        )
     return 0
 
 
-sys.exit(main())
+try:
+    sys.exit(main())
+except KoalaError as error:
+    sys.exit(f"koala: {error}")

@@ -8,6 +8,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from calling import call
 from made_study import made_study
 from synthetic import TRUTH
 
@@ -214,3 +215,9 @@ def test_a_draw_shows_as_many_categories_as_it_can():
     assert evaluate.of_each(categories, 3).tolist() == [0, 3, 5]
     assert evaluate.of_each(categories, 4).tolist() == [0, 1, 3, 5]
     assert evaluate.of_each(categories, 9).tolist() == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_notebook_that_is_not_there_is_one_sentence(environment, tmp_path):
+    done = call(environment, "koala.report", "html", tmp_path / "none.ipynb")
+    assert done.returncode == 1 and done.stderr.startswith("koala: there is no file or folder")
+    assert "Traceback" not in done.stderr and not (tmp_path / "none.html").exists()
