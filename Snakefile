@@ -61,7 +61,7 @@ for part, values in SETS.items():
             FOLDER / f"{part}.ipynb",
         params:
             arguments=arguments(values),
-            meta=paths.data_dir() / values.get("name", "photos") / "meta.json",
+            meta=paths.data_dir() / studies.dataset(values) / "meta.json",
         threads: workflow.cores
         shell:
             "echo 'Preparing the photographs ...'; "
@@ -152,7 +152,7 @@ rule elsewhere:
     log:
         FOLDER / "elsewhere.ipynb.stderr",
     params:
-        dataset=STUDY.elsewhere.get("name", "photos"),
+        dataset=studies.dataset(STUDY.elsewhere),
     shell:
         "echo 'Judging the networks on {params.dataset} ...'; "
         "{PYTHON} -m koala.study elsewhere {NAME:q} {params.dataset:q} >/dev/null 2>{log:q} "

@@ -83,10 +83,8 @@ def _choose_size(painter, sets, most) -> pd.DataFrame | None:
 def _beside(run: str, sets) -> list[dict]:
     """Another run on the same test photographs, for the card: a line for each temperature that its loss may be decoded at."""
     painter, lines = load(run), []
-    config, trained_on = (
-        painter.config,
-        paths.read_json(find_run(run) / "result.json")["photographs"]["train"],
-    )
+    config = painter.config
+    trained_on = paths.read_json(find_run(run) / "result.json")["photographs"]["train"]
     for temperature in TEMPERATURES if painter.loss.encode else (None,):
         line = {"run": painter.name, "config": config, "photographs": trained_on, "temperature": temperature}
         if temperature:

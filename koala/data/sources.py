@@ -16,7 +16,7 @@ from koala.data.folders import is_debris, list_folder, walk
 from koala.data.reasons import printable
 from koala.data.samples import list_photos
 from koala.system.errors import KoalaError
-from koala.system.paths import ROOT, exists, resolve
+from koala.system.paths import ROOT, exists, matches, resolve
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 IMAGES = tuple(
@@ -36,10 +36,10 @@ def expand(source: str, progress=None) -> list:
         elif part in catalog.SOURCES and not Path(part).exists():
             places.append(catalog.fetch(part, progress))
         elif glob.has_magic(part) and not exists(part):
-            hits = sorted(glob.glob(os.path.expanduser(part))) or sorted(glob.glob(str(ROOT / part)))
+            hits = matches(part)
             if not hits:
                 raise KoalaError(f"no file or folder matches '{part}' (looked in {Path.cwd()} and {ROOT}).")
-            places += [Path(hit).resolve() for hit in hits]
+            places += [hit.resolve() for hit in hits]
         else:
             places.append(resolve(part))
     if not places:

@@ -39,7 +39,7 @@ def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[s
 def beside(study: compare.FinishedStudy, first: str, second: str) -> str:
     """How one experiment does beside another, in two sentences: in colour, and in the validation loss."""
     mean, low, high = compare.difference(study, first, second)
-    seeds = len(set(study.seeds(first)) & set(study.seeds(second)))
+    seeds = len(compare.common_seeds(study, first, second))
     row = {"difference": mean, "low": low, "high": high}
     told = (
         f"{study.label(first)} minus {study.label(second)}: {difference(row)} in CIEDE2000, "
@@ -166,7 +166,7 @@ def _elsewhere(study) -> list[str]:
         methods = {row["label"]: row for row in compare.summary(judged, ["ciede2000"]).to_dict("records")}
         if gains:
             told.append(
-                f"On {len(judged.photographs(judged.experiments[0])):,} photographs of another data set ({name}), "
+                f"On {judged.tested(judged.experiments[0]):,} photographs of another data set ({name}), "
                 f"{gains[0]['experiment']} reaches {methods[gains[0]['experiment']]['ciede2000']:.2f}, leaving them gray "
                 f"{methods[GRAY]['ciede2000']:.2f}; {gains[0]['label']}: {difference(gains[0])}."
             )

@@ -78,8 +78,8 @@ def made(plan: study.Study) -> list[tuple[str, str, Path]]:
 
 def _executed(plan: study.Study, notebook: Path) -> bool:
     """Whether it was executed to its end: papermill writes it while it runs, and a run's result file comes last."""
-    under_way = {f"{name}-s{seed}" for name, seed in plan.runs() if not plan.result_file(name, seed).exists()}
-    return notebook.exists() and notebook.stem not in under_way
+    result, runs = notebook.with_suffix(".json"), {plan.result_file(*run) for run in plan.runs()}
+    return notebook.exists() and (result.exists() or result not in runs)
 
 
 def downloads(folder: Path, stem: str) -> list[tuple[str, str]]:

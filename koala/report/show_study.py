@@ -1,7 +1,5 @@
 """What the analysis displays: the runs of a study side by side. HTML that loads nothing."""
 
-import re
-
 import numpy as np
 import pandas as pd
 from IPython.display import HTML
@@ -13,6 +11,7 @@ from koala.report.charts import against, forest, show_svg
 from koala.report.show_run import gray
 from koala.study import claims, compare, export, gains, hues
 from koala.study import elsewhere as others
+from koala.study.finished import plain
 from koala.system.progress import format_seconds
 
 
@@ -144,7 +143,7 @@ def elsewhere(study: compare.FinishedStudy) -> HTML:
     parts = []
     for name in others.names(study):
         judged = others.read(study, name)
-        count = len(judged.photographs(judged.experiments[0]))
+        count = judged.tested(judged.experiments[0])
         parts.append(
             f"<h3>{name}: {count:,} photographs</h3>"
             + summary(compare.summary(judged, list(tables.METRICS))).data
@@ -166,7 +165,7 @@ def grid(study: compare.FinishedStudy, count: int) -> pictures.Photographs:
     columns = {"input": gray(shown["truth"][chosen])} | {
         study.label(name): shown[name][chosen] for name in study.experiments if name in shown
     }
-    captions = [re.sub(r"-n\d{8}$|.*/", "", str(name)).replace("_", " ") for name in names[chosen]]
+    captions = [plain(str(name)).replace("_", " ") for name in names[chosen]]
     truth = shown["truth"][chosen]
     best = min(study.experiments, key=lambda name: np.nanmean(study.values(name, "ciede2000")))
     title = f"{len(chosen)} photographs of the test split"

@@ -108,7 +108,7 @@ def estimate(study: plans.Study, device: torch.device) -> Budget:
 def count(study: plans.Study) -> int:
     """Photographs of a study's data: those that are prepared, else the files that look like some; 0 where it takes too
     long to know (compressed archives, what is still to be fetched)."""
-    name, source = study.data.get("name", "photos"), study.data.get("source", "photos")
+    name, source = plans.dataset(study.data), study.data.get("source", "photos")
     if _is_prepared(study):
         return len(data.load(name))
     if ready.to_fetch(study):
@@ -123,7 +123,7 @@ def count(study: plans.Study) -> int:
 
 
 def _is_prepared(study) -> bool:
-    name = study.data.get("name", "photos")
+    name = plans.dataset(study.data)
     try:
         return data.load(name).images.shape[1] == study.data.get("image_size", 64)
     except KoalaError:

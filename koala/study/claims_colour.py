@@ -5,6 +5,7 @@ import pandas as pd
 
 from koala import metrics
 from koala.study import compare, hues, verdicts
+from koala.study.finished import plain
 from koala.study.intervals import interval
 
 # Whole names of categories (of SUN, Places and ImageNet) whose photographs nearly always show sky or water, or grass
@@ -110,10 +111,8 @@ def _many_colours(study, name):
 
 
 def plain_categories(study, name) -> pd.Series:
-    """Categories of the test photographs without synset and without the folder above."""
-    return (
-        study.photographs(name).category.astype(str).str.lower().str.replace(r"-n\d{8}$|.*/", "", regex=True)
-    )
+    """Categories of the test photographs in lower case, without synset and without the folder above."""
+    return study.photographs(name).category.astype(str).str.lower().map(plain)
 
 
 def remaining(study, name, categories: pd.Series) -> pd.Series:

@@ -97,7 +97,7 @@ def contrasts(study: FinishedStudy) -> list[dict]:
             if _comparable(study.config(name), study.config(other)):
                 mean, low, high = difference(study, name, other)
                 row = {"experiment": study.label(name), "minus": study.label(other), "difference": mean}
-                seeds = len(set(study.seeds(name)) & set(study.seeds(other)))
+                seeds = len(common_seeds(study, name, other))
                 rows.append(row | {"low": low, "high": high, "reads": reads(low, high, seeds)})
     return rows
 

@@ -1,6 +1,7 @@
 """The finished runs of a study, read back, and their values by experiment, seed and photograph."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,11 @@ class FinishedStudy:
     def photographs(self, experiment: str) -> pd.DataFrame:
         """row, path and category of the test photographs, in row order."""
         return self.lines(experiment, self.seeds(experiment)[0])[["row", "path", "category"]]
+
+
+def plain(category: str) -> str:
+    """A category's name without its synset and without the folder above."""
+    return re.sub(r"-n\d{8}$|.*/", "", category)
 
 
 def find_run(study: FinishedStudy, experiment: str, seed: int) -> artefacts.Run:

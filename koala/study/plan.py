@@ -1,7 +1,6 @@
 """A study: which experiments, seeds, data and scale. params/studies/NAME.yaml, and where its parts are kept."""
 
 import dataclasses
-import glob
 import os
 import re
 from pathlib import Path
@@ -112,7 +111,7 @@ def load(name: str) -> Study:
         raise KoalaError(f"{path}: a study needs at least one experiment and one seed.")
     for photographs in (study.data, study.elsewhere):
         config.from_dict(config.DataConfig, photographs)
-    if study.elsewhere and _name(study.elsewhere) == _name(study.data):
+    if study.elsewhere and dataset(study.elsewhere) == dataset(study.data):
         raise KoalaError(f"{path}: 'elsewhere' must have another name than 'data': they are two data sets.")
     for backbone in study.distill:
         config.from_dict(config.PretrainConfig, distillation(study, backbone))
@@ -134,14 +133,15 @@ def _chosen(values: dict, study: str) -> dict:
     source = os.environ.get("KOALA_SOURCE")
     if not source:
         return values
-    name = _name(values)
+    name = dataset(values)
     return values | {
         "source": source,
         "name": f"{study}-data" if name == "photos" and source != "photos" else name,
     }
 
 
-def _name(photographs: dict) -> str:
+def dataset(photographs: dict) -> str:
+    """The name that a study's photographs, parameters of data.ipynb, are prepared under."""
     return photographs.get("name", "photos")
 
 
@@ -151,7 +151,7 @@ def parameters(study: Study, experiment: str, seed: int) -> dict:
     One process per run, unless the study says otherwise: several GPUs are used by several runs at a time."""
     part = study.part(experiment)
     values = {"processes": 1} | yaml_files.read(_named("experiments", part.files()[experiment]))
-    shared = {"dataset": _name(study.data), "image_size": _stored(study)}
+    shared = {"dataset": dataset(study.data), "image_size": _stored(study)}
     return values | shared | study.scale | part.scale | {"seed": seed}
 
 
@@ -181,14 +181,14 @@ def features_of(study: Study, experiment: str) -> str:
 
 def distillation(study: Study, backbone: str) -> dict:
     """Parameters of pretrain.ipynb that make the distilled weights of a backbone on the study's photographs."""
-    shared = {"dataset": _name(study.data), "image_size": _stored(study), "backbone": backbone}
+    shared = {"dataset": dataset(study.data), "image_size": _stored(study), "backbone": backbone}
     return shared | study.distill[backbone]
 
 
 def is_here(photographs: dict) -> bool:
     """Whether the source of a data set is a path that exists, or a name; False for none. A light check, for the graph."""
     parts = photographs.get("source", "").split(",")
-    return all(part and ("/" not in part or glob.glob(str(paths.ROOT / part.strip()))) for part in parts)
+    return all(part and ("/" not in part or paths.matches(part.strip())) for part in parts)
 
 
 def command_line(values: dict) -> list[str]:

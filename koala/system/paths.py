@@ -1,6 +1,7 @@
 """Where files are, and how they are written: atomically, so that a kill leaves the old or the new one, never a part."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
@@ -54,6 +55,11 @@ def resolve(name: str) -> Path:
             return candidate.resolve()
     shown = f"{name!r}" if len(name) <= 200 else f"{name[:200]!r} ..."
     raise KoalaError(f"there is no file or folder {shown} (looked in {Path.cwd()} and {ROOT}).")
+
+
+def matches(pattern: str) -> list[Path]:
+    """The files and folders that a user's glob matches, sorted: as it stands, or else from the root."""
+    return sorted(map(Path, glob.glob(os.path.expanduser(pattern)) or glob.glob(str(ROOT / pattern))))
 
 
 @contextlib.contextmanager
