@@ -86,6 +86,8 @@ class RunConfig(Identified):
     loss: Literal["mse", "crossentropy", "crossentropy_unit", "binned", "rebalanced"] = "mse"
     bins: Annotated[int, Field(ge=2, le=512)] = 50
     init: Literal["torch", "glorot", "he"] = "torch"
+    start_from: str = ""
+    rehearse: bool = False
     mirror: bool = False
     epochs: Epochs = 4
     batch_size: BatchSize = 64

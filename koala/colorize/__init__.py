@@ -6,6 +6,6 @@
 
 from koala.colorize.files import find, is_own, read, targets
 from koala.colorize.many import paint_all
-from koala.colorize.painter import Painter, colour, find_run, load
+from koala.colorize.painter import Painter, colour, load
 
-__all__ = ["Painter", "colour", "find", "find_run", "is_own", "load", "paint_all", "read", "targets"]
+__all__ = ["Painter", "colour", "find", "is_own", "load", "paint_all", "read", "targets"]

@@ -12,7 +12,8 @@ from PIL import Image
 
 from koala import losses, metrics
 from koala.colorize import judged, packed
-from koala.colorize.painter import find_run, load
+from koala.colorize.painter import load
+from koala.experiment import artefacts
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -24,7 +25,7 @@ KEPT = ("ciede2000", "ab_rmse", "psnr", "colourfulness", "colourfulness_true", "
 
 def make(run: str, names: list[str], beside: list[str], most: int, fit: int, seed: int) -> Path:
     """Pack, choose the working size, judge, draw, write; returns the card's path. Arguments as on the command line."""
-    folder = find_run(run)
+    folder = artefacts.find(run)
     unpacked = load(str(folder))  # a wrong name stops here, before anything is replaced
     sets = {name: judged.held_out(unpacked, name, most, fit) for name in names}
     packed.pack(folder, packed.FOLDER)
@@ -84,7 +85,7 @@ def _beside(run: str, sets) -> list[dict]:
     """Another run on the same test photographs, for the card: a line for each temperature that its loss may be decoded at."""
     painter, lines = load(run), []
     config = painter.config
-    trained_on = paths.read_json(find_run(run) / "result.json")["photographs"]["train"]
+    trained_on = paths.read_json(artefacts.find(run) / "result.json")["photographs"]["train"]
     for temperature in TEMPERATURES if painter.loss.encode else (None,):
         line = {"run": painter.name, "config": config, "photographs": trained_on, "temperature": temperature}
         if temperature:

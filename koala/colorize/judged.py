@@ -10,7 +10,7 @@ import torch
 from koala import config as configs
 from koala import data, lab, metrics
 from koala.colorize.painter import Painter, colour
-from koala.experiment import baselines, load_inputs
+from koala.experiment import baselines, load_inputs, starting
 from koala.system.errors import KoalaError
 from koala.training.batches import make_batches
 
@@ -41,9 +41,8 @@ def held_out(painter: Painter, name: str, most: int, fit: int) -> HeldOut:
     set has no test photograph that the network has not seen."""
     name, _, size = name.partition(":")
     photos = data.find(name, int(size) if size else painter.config.image_size)
-    trained = data.find(painter.config.dataset, painter.config.image_size).files
-    seen = set(trained.loc[trained["split"] == "train", "sha256"])
-    new = ~photos.files["sha256"].isin(seen).to_numpy()
+    known = starting.seen(dataclasses.asdict(painter.config), painter.env)
+    new = ~photos.files["sha256"].isin(known).to_numpy()
     rows = {split: photos.rows(split, fit or None) for split in data.SPLITS}
     kept = {split: rows[split][new[rows[split]]] for split in ("validation", "test")}
     dropped = sum(len(rows[split]) - len(kept[split]) for split in kept)

@@ -1,6 +1,5 @@
 """A trained network applied to a photograph of any size: a*b* predicted small, joined with the photograph's own lightness."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 
@@ -25,18 +24,23 @@ LONGEST = 16  # times the shorter side that the network sees: a narrower photogr
 class Painter:
     """A trained network with what belongs to it.
 
-    weights: what its extractor was, and what was done to the extractor's output. extractor: None where the network takes no
+    env: where and on what it was trained, as env.json has it. extractor: None where the network takes no
     features, or holds the extractor itself (koala.pyramid). size: the working size, pixels of the shorter side that the
     network sees."""
 
     name: str
     config: configs.RunConfig
-    weights: dict
+    env: dict
     model: torch.nn.Module
     loss: losses.Loss
     extractor: extractors.Extractor | None
     device: torch.device
     size: int
+
+    @property
+    def weights(self) -> dict:
+        """What its extractor was, and what was done to the extractor's output."""
+        return self.env["weights"]
 
 
 def load(run: str = "auto", device: torch.device | str = "cpu") -> Painter:
@@ -44,12 +48,12 @@ def load(run: str = "auto", device: torch.device | str = "cpu") -> Painter:
 
     Its working size is what was measured to be best, where that was measured, else what the network was trained at.
     Raises KoalaError where there is no such run, or where the extractor's weights are not those it was trained with."""
-    folder = packed.folder() if run == "auto" else find_run(run)
+    folder = packed.folder() if run == "auto" else artefacts.find(run)
     config = configs.from_dict(configs.RunConfig, paths.read_json(folder / "config.json", seal=False))
-    weights = paths.read_json(folder / "env.json")["weights"]
+    env = paths.read_json(folder / "env.json")
     size = paths.read_json(folder / "result.json").get("working_size", config.image_size)
     state, loss = packed.read(folder / "model.safetensors"), losses.build(config.loss, n_bins=config.bins)
-    extractor = _extractor(config, weights)
+    extractor = _extractor(config, env["weights"])
     if config.network == "pyramid":
         model, extractor = Pyramid(extractor, loss.bins), None
     else:
@@ -57,21 +61,7 @@ def load(run: str = "auto", device: torch.device | str = "cpu") -> Painter:
     model.load_state_dict(state)
     device = torch.device(device)
     extractor = extractor.to(device) if extractor else None
-    return Painter(folder.name, config, weights, model.to(device).eval(), loss, extractor, device, size)
-
-
-def find_run(run: str) -> Path:
-    """Folder of a run by its path or its id in runs/."""
-    folders = [paths.runs_dir() / run]
-    with contextlib.suppress(KoalaError):
-        folders.append(paths.resolve(run))
-    for folder in folders:
-        if artefacts.is_finished(folder):
-            return folder
-    known = sorted(path.parent.name for path in paths.runs_dir().glob("*/result.json"))
-    raise KoalaError(
-        f"there is no finished run '{run}' (finished are: {', '.join(known) or 'none'}); or use run=auto."
-    )
+    return Painter(folder.name, config, env, model.to(device).eval(), loss, extractor, device, size)
 
 
 def colour(painter: Painter, photograph, size: int = 0, strength: float = 1.0) -> np.ndarray:

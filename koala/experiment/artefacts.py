@@ -69,11 +69,13 @@ def remark(backbone: str, weights: dict) -> str:
     return DISTILLED if weights.get("weights") == DISTILLED else ""
 
 
-def run_id(config, fingerprint: str, weights_sha256: str, dataset: str) -> str:
-    """Readable prefix + hash of the configuration, of the data and of the extractor's weights actually used.
+def run_id(config, fingerprint: str, weights_sha256: str, dataset: str, start_sha256: str = "") -> str:
+    """Readable prefix + hash of the configuration, of the data, of the extractor's weights actually used, and of those that
+    the network starts from.
 
     Their contents count, not the paths that they come from."""
-    identity = {k: v for k, v in config.identity().items() if k not in ("dataset", "weights")}
+    identity = {k: v for k, v in config.identity().items() if k not in ("dataset", "weights", "start_from")}
+    identity |= {"start_from": start_sha256} if start_sha256 else {}
     text = json.dumps([identity, fingerprint, weights_sha256], sort_keys=True)
     parts = (dataset, config.backbone, getattr(config, "loss", "pretrain"), f"s{config.seed}")
     prefix = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts)
@@ -135,6 +137,18 @@ def commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown (no git)"
     return head + ("+changes" if changed.strip() else "")
+
+
+def find(run: str) -> Path:
+    """Folder of a finished run by its path or its id in runs/. KoalaError where there is none."""
+    folders = [paths.runs_dir() / run]
+    with contextlib.suppress(KoalaError):
+        folders.append(paths.resolve(run))
+    for folder in folders:
+        if is_finished(folder):
+            return folder
+    known = sorted(path.parent.name for path in paths.runs_dir().glob("*/result.json"))
+    raise KoalaError(f"there is no finished run '{run}' (finished are: {', '.join(known) or 'none'}).")
 
 
 def is_finished(folder) -> bool:

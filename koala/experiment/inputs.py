@@ -7,6 +7,7 @@ import numpy as np
 from koala import config as configs
 from koala import data, extractors, losses
 from koala.data import SPLITS
+from koala.experiment import starting
 from koala.extractors import controls
 from koala.system import device as devices
 from koala.system.errors import KoalaError
@@ -18,6 +19,7 @@ COUNTS = {
     "feature_source": ("network", lambda config: config.network == "koala"),
     "init": ("network", lambda config: config.network == "koala"),
     "mirror": ("network", lambda config: config.network == "pyramid"),
+    "rehearse": ("start_from", lambda config: bool(config.start_from)),
     "bins": ("loss", lambda config: config.loss == "binned"),
     "lr_decay": ("schedule", lambda config: config.schedule == "steps"),
     "lr_step": ("schedule", lambda config: config.schedule == "steps"),
@@ -45,6 +47,8 @@ def check(config: configs.RunConfig) -> None:
     counts = COUNTS | {
         name: ("backbone", lambda config: False) for name in OF_EXTRACTOR if config.backbone == "none"
     }
+    if config.start_from:
+        counts["init"] = ("start_from", lambda config: False)
     for name, (cause, takes_effect) in counts.items():
         if getattr(config, name) != getattr(configs.RunConfig, name) and not takes_effect(config):
             raise KoalaError(
@@ -54,6 +58,7 @@ def check(config: configs.RunConfig) -> None:
         raise KoalaError(
             "network=pyramid has the extractor as its encoder: name a backbone, or use network=koala."
         )
+    starting.check(config)
     if config.backbone != "none" and config.feature_dims > width:
         raise KoalaError(
             f"parameter 'feature_dims' must be at most {width}, the width of {config.backbone}, not {config.feature_dims}."

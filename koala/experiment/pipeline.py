@@ -13,7 +13,7 @@ import torch.nn.functional as F
 
 from koala import bins, extractors, lab, losses, training
 from koala import config as configs
-from koala.experiment import artefacts, baselines, evaluate, launch
+from koala.experiment import artefacts, baselines, evaluate, launch, starting
 from koala.experiment.inputs import Inputs, load_inputs, load_photos, split_rows
 from koala.model import Koala
 from koala.pyramid import Pyramid
@@ -22,7 +22,7 @@ from koala.system import paths, processes
 from koala.system.errors import KoalaError
 from koala.training import distributed
 from koala.training.batches import Batches, Resident, Streamed, at_a_time, chunks, make_batches
-from koala.training.step import Job
+from koala.training.step import Job, Rehearsal
 
 
 def make_model(config, width: int) -> torch.nn.Module:
@@ -42,16 +42,18 @@ def make_model(config, width: int) -> torch.nn.Module:
 
 def make_job(config, inputs: Inputs, device) -> Job:
     """Network, loss and data on the device. The seed decides the initial weights; global random numbers stay as they are."""
-    features = None if config.network == "pyramid" else inputs.features
-    images = inputs.photos.images[: len(inputs.features)]
-    batches = make_batches(
-        images, features, device, network_size(config, inputs.photos), train=inputs.rows["train"]
-    )
+    batches = _batches(config, inputs, device)
     loss = losses.build(config.loss, lambda: count_colours(batches, inputs.rows["train"]), config.bins)
     model = make_model(config, inputs.features.shape[1]).to(device, memory_format=torch.channels_last)
     steps = config.epochs * -(-len(inputs.rows["train"]) // config.batch_size)
     compiled = devices.pick_compile(config.compile, device, steps, config.image_size)
     return Job(model, loss, batches, config, devices.pick_precision(config.precision, device), compiled)
+
+
+def _batches(config, inputs: Inputs, device) -> Batches:
+    features = None if config.network == "pyramid" else inputs.features
+    images, size = inputs.photos.images[: len(inputs.features)], network_size(config, inputs.photos)
+    return make_batches(images, features, device, size, train=inputs.rows["train"])
 
 
 def network_size(config, photos) -> int:
@@ -87,7 +89,8 @@ def run_name(config, inputs: Inputs, device) -> str:
     resolved = dataclasses.replace(config, precision=devices.pick_precision(config.precision, device))
     labels = config.feature_source == "category"
     data_hash = artefacts.labelled(inputs.photos) if labels else inputs.photos.fingerprint
-    return artefacts.run_id(resolved, data_hash, inputs.extractor["sha256"], inputs.photos.name)
+    weights = inputs.extractor["sha256"]
+    return artefacts.run_id(resolved, data_hash, weights, inputs.photos.name, starting.identity(config))
 
 
 def _train(config, inputs, device, folder, on_epoch, progress) -> None:
@@ -97,14 +100,25 @@ def _train(config, inputs, device, folder, on_epoch, progress) -> None:
         used = {**inputs.extractor, **inputs.controls}
         environment = artefacts.environment(used, inputs.photos, devices.describe(device), precision)
         environment["machine"]["processes"] = distributed.size()
+        environment |= starting.described(config)
         artefacts.start(config, environment, work)
     job = make_job(config, inputs, device)
+    starting.begin(config, inputs, job.model)
+    if config.rehearse:
+        job.rehearsal = _rehearsal(starting.before(config), device)
     if first:
         print(_how(job, device))
     with devices.repeatable(config.fast), processes.keep_freed_memory():
         history = training.fit(job, inputs.rows, work, on_epoch, progress)
         if first:
             _finish(job, work, inputs, history, progress)
+
+
+def _rehearsal(before: configs.RunConfig, device) -> Rehearsal:
+    """The photographs that a run was trained on, as its network saw them."""
+    photos = load_photos(before)
+    inputs = load_inputs(before, photos, split_rows(before, photos), device)
+    return Rehearsal(_batches(before, inputs, device), inputs.rows["train"])
 
 
 def _how(job, device) -> str:
@@ -156,7 +170,7 @@ def _finish(job, folder, inputs, history, progress) -> None:
         "train_seconds": round(job.seconds, 1),
         "evaluation_seconds": round(time.monotonic() - started, 1),
         "train_photographs_per_second": round(
-            len(rows["train"]) * job.config.epochs / max(job.seconds, 1e-9), 1
+            len(rows["train"]) * job.config.epochs * (1 + job.config.rehearse) / max(job.seconds, 1e-9), 1
         ),
         "photographs": {split: len(members) for split, members in rows.items()},
         "last_val_loss": history[-1]["val_loss"],

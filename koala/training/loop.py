@@ -121,6 +121,8 @@ def _steps(trainer, rows, state, progress):
         for group in trainer.optimizer.param_groups:
             group["lr"] = learning_rate(config, epoch * len(pieces) + state["step"], len(pieces))
         state["sum"] += trainer.take(batch, factor).double() * count
+        if job.rehearsal:
+            trainer.take(*job.rehearsal.batch(config, epoch, state["step"]))
         state["step"] += 1
         if progress:
             seen = min(state["step"] * config.batch_size, len(order))

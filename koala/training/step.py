@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
@@ -30,6 +31,24 @@ class Step(torch.nn.Module):
         return self.loss.compute(output, ab_norm)
 
 
+@dataclasses.dataclass(frozen=True)
+class Rehearsal:
+    """What the network has learned before and shall not forget: after each step, one on as many of these photographs.
+
+    rows: row numbers of their training split in `batches`."""
+
+    batches: Batches
+    rows: np.ndarray
+
+    def batch(self, config: RunConfig, epoch: int, step: int) -> tuple[Batch, float]:
+        """This process's part of the step's photographs, drawn by (seed, epoch, step), and its factor."""
+        rng = np.random.default_rng([config.seed, epoch, 2, step])
+        drawn = rng.choice(self.rows, min(config.batch_size, len(self.rows)), replace=False)
+        mirror = rng.integers(0, 2, len(self.batches.images), dtype=bool) if config.mirror else None
+        mine, factor = distributed.share(drawn)
+        return self.batches(mine, mirror), factor
+
+
 @dataclasses.dataclass
 class Job:
     """What is trained, on what and how. compiled: off, on or graphs (koala.system.device.pick_compile).
@@ -45,6 +64,7 @@ class Job:
     compiled: str = "off"
     micro_batch: int = 0
     seconds: float = 0.0
+    rehearsal: Rehearsal | None = None
 
     def __post_init__(self):
         self.step = Step(self.model, self.loss, self.precision)

@@ -14,6 +14,7 @@ from small_runs import small, train
 from koala import colorize, config, experiment, lab
 from koala.colorize import upsample
 from koala.colorize.painter import _extractor, predict, shrink
+from koala.experiment import artefacts
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -133,7 +134,7 @@ def test_a_run_is_found_by_a_path_from_anywhere(run, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(paths.home()))
     monkeypatch.setattr(paths, "ROOT", paths.home())  # where a user's paths are looked up besides
     for name in (run.folder.name, f"runs/{run.folder.name}", f"~/runs/{run.folder.name}"):
-        assert colorize.find_run(name).resolve() == paths.runs_dir() / run.folder.name
+        assert artefacts.find(name).resolve() == paths.runs_dir() / run.folder.name
     with pytest.raises(KoalaError, match="no finished run 'nothing'"):
         colorize.load("nothing")
 
