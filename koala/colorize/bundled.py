@@ -111,6 +111,7 @@ def _write_card(folder, painter, sets, tables, sizes, others, seed) -> Path:
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     text = environment.from_string(template).render(
         run=paths.read_json(packed.FOLDER / "result.json"),
+        stages=_stages(painter, paths.read_json(packed.FOLDER / "result.json")),
         env=paths.read_json(packed.FOLDER / "env.json"),
         painter=painter,
         parameters=sum(p.numel() for p in painter.model.parameters()),
@@ -125,6 +126,18 @@ def _write_card(folder, painter, sets, tables, sizes, others, seed) -> Path:
     path = paths.ROOT / "MODEL.md"
     paths.write_text(path, text)
     return path
+
+
+def _stages(painter, result: dict) -> list[dict]:
+    """What the network was trained on, first to last: run, dataset, image_size, epochs, photographs, and the run it starts from."""
+    stages, before = [], painter.env.get("start")
+    own = {"run": result["run_id"], "photographs": result["photographs"]["train"], "start": before}
+    own |= {name: getattr(painter.config, name) for name in ("dataset", "image_size", "epochs", "rehearse")}
+    stages.append(own)
+    while before:
+        stages.append(before)
+        before = before.get("start")
+    return stages[::-1]
 
 
 def _summary(name: str, held: judged.HeldOut, table: pd.DataFrame) -> dict:

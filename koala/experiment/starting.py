@@ -62,8 +62,10 @@ def described(config: configs.RunConfig) -> dict:
     run = _run(config)
     if not run:
         return {}
-    names = ("dataset", "image_size", "epochs", "seed")
-    learned = {name: run.config[name] for name in names} | {"photographs": run.result["photographs"]["train"]}
+    names = ("dataset", "image_size", "epochs", "seed", "rehearse")
+    learned = {name: run.config[name] for name in names if name in run.config} | {
+        "photographs": run.result["photographs"]["train"]
+    }
     before = {"start": run.env["start"]} if "start" in run.env else {}
     return {"start": {"run": run.folder.name, "sha256": identity(config), **learned, **before}}
 

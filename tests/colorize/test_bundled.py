@@ -8,6 +8,7 @@ import pytest
 import safetensors.torch
 import torch
 from PIL import Image
+from small_runs import small, train
 
 from koala import colorize, losses
 from koala.colorize import bundled, judged, packed
@@ -58,7 +59,8 @@ def test_the_command_packs_judges_and_writes_the_card(run, photo_folder, tmp_pat
     monkeypatch.setattr(paths, "ROOT", tmp_path)
     monkeypatch.setenv("KOALA_REPORTS", str(tmp_path / "reports"))
     sizes = (f"{photo_folder}:72", str(photo_folder))
-    assert bundled.main([run.folder.name, "--data", *sizes, "--beside", run.folder.name]) == 0
+    further = train(small(photo_folder, lr=0.0001, start_from=run.folder.name, rehearse=True))
+    assert bundled.main([further.folder.name, "--data", *sizes, "--beside", run.folder.name]) == 0
     card = (tmp_path / "MODEL.md").read_text()
     painter = colorize.load()
     assert f"| {painter.size} (chosen) |" in card and painter.size in bundled.SIZES
@@ -68,6 +70,11 @@ def test_the_command_packs_judges_and_writes_the_card(run, photo_folder, tmp_pat
         assert f"| {label} | {mean:.2f} |" in card
     photographs = paths.read_json(run.folder / "result.json")["photographs"]["train"]
     assert f"| mse | {photographs}, {run.config['epochs']} | " in card
+    assert f"\n2. {photographs} photographs" in card and "as many photographs of what it had learned" in card
+    assert (
+        f"colorizer-larger.yaml -p dataset {photo_folder} -p start_from {run.folder.name} -p rehearse true"
+        in card
+    )
     held = judged.held_out(painter, sizes[1], 1000, 0)
     seen = held.photos.files.iloc[held.photos.rows("train")]["sha256"]
     assert not held.photos.files.iloc[held.rows["test"]]["sha256"].isin(set(seen)).any()
