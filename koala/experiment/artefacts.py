@@ -51,6 +51,11 @@ class Run:
         return remark(self.config["backbone"], self.env["weights"])
 
     @property
+    def own_features(self) -> bool:
+        """Whether its network got what its extractor says of the photograph itself, in all dimensions (or has no extractor)."""
+        return self.config["feature_source"] == "image" and not self.config["feature_dims"]
+
+    @property
     def parameters(self) -> int:
         """Trained parameters of the network: those in model.safetensors, or what result.json says of an exported run."""
         path = Path(self.folder) / "model.safetensors"

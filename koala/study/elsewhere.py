@@ -38,9 +38,8 @@ def judge(study: FinishedStudy, photos: data.Photos, device, progress=None) -> F
     for (name, seed), run in study.runs.items():
         if run.config["feature_source"] in ("image", "zero") and (run.folder / "model.safetensors").exists():
             lines = [_lines(run, photos, device, progress)]
-            extractor = (run.config["backbone"], run.config["layer"], run.env["weights"].get("sha256"))
-            plain = run.config["feature_source"] == "image" and not run.config["feature_dims"]
-            if extractor not in seen and plain:
+            extractor = study.extractor(name)
+            if extractor not in seen and run.own_features:
                 seen.add(extractor)
                 lines.append(_without_network(run, photos, device, progress))
             runs[name, seed] = dataclasses.replace(

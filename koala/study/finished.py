@@ -66,13 +66,12 @@ class FinishedStudy:
         those of features for each extractor, from the first run that has them."""
         rows, seen = [], set()
         for (name, seed), run in self.runs.items():
-            config, extractor = run.config, self.extractor(name)
-            plain = config["feature_source"] == "image" and not config["feature_dims"]
+            extractor = self.extractor(name)
             for method in baselines.METHODS:
                 of_features = method in baselines.OF_FEATURES
                 count = len(self.lines(name, seed, method))
                 key = (method, extractor if of_features else "", count)
-                if key not in seen and (plain or not of_features) and count:
+                if key not in seen and (run.own_features or not of_features) and count:
                     seen.add(key)
                     rows.append((name, seed, method))
         return rows
