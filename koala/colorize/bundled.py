@@ -17,7 +17,7 @@ from koala.experiment import artefacts
 from koala.system import paths
 from koala.system.errors import KoalaError
 
-SIZES = (64, 80, 96, 112, 128)  # working sizes that are tried
+SIZES = (64, 96, 128, 160, 192)  # working sizes that are tried
 DRAWN, ACROSS, TILE = 24, 3, 128  # photographs of the sheet, next to each other, and pixels of each
 TEMPERATURES = (0.38, 0.7, 1.0)  # that classes are decoded at: Zhang et al.'s, and towards the mean
 KEPT = ("ciede2000", "ab_rmse", "psnr", "colourfulness", "colourfulness_true", "chroma_ratio")

@@ -10,6 +10,7 @@ import torch
 from koala import config as configs
 from koala import data, lab, metrics
 from koala.colorize.painter import Painter, colour
+from koala.data.dataset import prepared
 from koala.experiment import baselines, load_inputs, starting
 from koala.system.errors import KoalaError
 from koala.training.batches import make_batches
@@ -40,7 +41,8 @@ def held_out(painter: Painter, name: str, most: int, fit: int) -> HeldOut:
     stand in a random order, so that the first ones are a draw. A file is known by its sha256. Raises KoalaError where the
     set has no test photograph that the network has not seen."""
     name, _, size = name.partition(":")
-    photos = data.find(name, int(size) if size else painter.config.image_size)
+    stored = data.load(name).images.shape[1] if name in prepared() else painter.config.image_size
+    photos = data.find(name, int(size or stored))
     known = starting.seen(dataclasses.asdict(painter.config), painter.env)
     new = ~photos.files["sha256"].isin(known).to_numpy()
     rows = {split: photos.rows(split, fit or None) for split in data.SPLITS}
