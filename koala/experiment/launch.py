@@ -80,8 +80,11 @@ def _follow(lines, on_epoch, progress) -> str:
 
 
 def tell(what: str, values) -> None:
-    """In a process of the team: one line for `start`. what: progress, history or failure."""
-    print(MARK + json.dumps([what, values]), flush=True)
+    """In a process of the team: one line for `start`. what: progress, history or failure.
+
+    It is written at once with its end: the processes share the pipe, and print may write the end apart."""
+    sys.stdout.write(f"{MARK}{json.dumps([what, values])}\n")
+    sys.stdout.flush()
 
 
 def tell_progress():
