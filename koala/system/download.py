@@ -142,10 +142,13 @@ def _stream(transfer: Transfer) -> None:
                 while not transfer.stop and (block := answer.read1(1 << 18)):
                     if transfer.stop:  # another one may be at work by now
                         return
-                    if transfer.done + len(block) > transfer.most:
+                    wanted = block[: transfer.most - transfer.done]
+                    if wanted != block and not transfer.sha256:
                         raise OSError(f"it sends more than {transfer.most:,} bytes")
-                    file.write(block)
-                    transfer.done += len(block)
+                    file.write(wanted)
+                    transfer.done += len(wanted)
+                    if wanted != block:  # what comes behind is not read: the hash will show
+                        break
         if transfer.done < transfer.total:
             transfer.error = f"it sent {transfer.done} of {transfer.total} bytes"
     except Exception as error:  # of urllib, ssl, socket and http: the reader needs the reason, not the kind
