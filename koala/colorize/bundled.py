@@ -2,6 +2,7 @@
 held-out photographs, and write its card, MODEL.md, with a sheet of photographs drawn by seed."""
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from PIL import Image
 from koala import losses, metrics
 from koala.colorize import judged, packed
 from koala.colorize.painter import load
-from koala.experiment import artefacts
+from koala.experiment import artefacts, starting
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -109,10 +110,11 @@ def _keep(tables: dict[str, pd.DataFrame], path: Path) -> None:
 def _write_card(folder, painter, sets, tables, sizes, others, seed) -> Path:
     template = (Path(__file__).parent / "card.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    result = paths.read_json(packed.FOLDER / "result.json")
     text = environment.from_string(template).render(
-        run=paths.read_json(packed.FOLDER / "result.json"),
-        stages=_stages(painter, paths.read_json(packed.FOLDER / "result.json")),
-        env=paths.read_json(packed.FOLDER / "env.json"),
+        run=result,
+        stages=_stages(painter, result),
+        env=painter.env,
         painter=painter,
         parameters=sum(p.numel() for p in painter.model.parameters()),
         megabytes=sum(file.stat().st_size for file in packed.FOLDER.iterdir()) / 1e6,
@@ -129,14 +131,10 @@ def _write_card(folder, painter, sets, tables, sizes, others, seed) -> Path:
 
 
 def _stages(painter, result: dict) -> list[dict]:
-    """What the network was trained on, first to last: run, dataset, image_size, epochs, photographs, and the run it starts from."""
-    stages, before = [], painter.env.get("start")
-    own = {"run": result["run_id"], "photographs": result["photographs"]["train"], "start": before}
-    own |= {name: getattr(painter.config, name) for name in ("dataset", "image_size", "epochs", "rehearse")}
-    stages.append(own)
-    while before:
-        stages.append(before)
-        before = before.get("start")
+    """What the network was trained on, first to last, as koala.experiment.starting.learned has it."""
+    stages = [starting.learned(result, dataclasses.asdict(painter.config), painter.env)]
+    while "start" in stages[-1]:
+        stages.append(stages[-1]["start"])
     return stages[::-1]
 
 

@@ -41,8 +41,8 @@ def held_out(painter: Painter, name: str, most: int, fit: int) -> HeldOut:
     stand in a random order, so that the first ones are a draw. A file is known by its sha256. Raises KoalaError where the
     set has no test photograph that the network has not seen."""
     name, _, size = name.partition(":")
-    stored = data.load(name).images.shape[1] if name in prepared() else painter.config.image_size
-    photos = data.find(name, int(size or stored))
+    as_prepared = not size and name in prepared()
+    photos = data.load(name) if as_prepared else data.find(name, int(size or painter.config.image_size))
     known = starting.seen(dataclasses.asdict(painter.config), painter.env)
     new = ~photos.files["sha256"].isin(known).to_numpy()
     rows = {split: photos.rows(split, fit or None) for split in data.SPLITS}

@@ -76,9 +76,7 @@ def remark(backbone: str, weights: dict) -> str:
 
 def run_id(config, fingerprint: str, weights_sha256: str, dataset: str, start_sha256: str = "") -> str:
     """Readable prefix + hash of the configuration, of the data, of the extractor's weights actually used, and of those that
-    the network starts from.
-
-    Their contents count, not the paths that they come from."""
+    the network starts from: their contents count, not the paths that they come from."""
     identity = {k: v for k, v in config.identity().items() if k not in ("dataset", "weights", "start_from")}
     identity |= {"start_from": start_sha256} if start_sha256 else {}
     text = json.dumps([identity, fingerprint, weights_sha256], sort_keys=True)
@@ -152,8 +150,8 @@ def find(run: str) -> Path:
     for folder in folders:
         if is_finished(folder):
             return folder
-    known = sorted(path.parent.name for path in paths.runs_dir().glob("*/result.json"))
-    raise KoalaError(f"there is no finished run '{run}' (finished are: {', '.join(known) or 'none'}).")
+    known = ", ".join(sorted(path.parent.name for path in paths.runs_dir().glob("*/result.json")))
+    raise KoalaError(f"there is no finished run '{run}' (finished are: {known or 'none'}).")
 
 
 def is_finished(folder) -> bool:

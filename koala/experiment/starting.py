@@ -62,12 +62,17 @@ def described(config: configs.RunConfig) -> dict:
     run = _run(config)
     if not run:
         return {}
+    weights = {"sha256": run.result["sha256"]["model.safetensors"]}
+    return {"start": learned(run.result, run.config, run.env) | weights}
+
+
+def learned(result: dict, config: dict, env: dict) -> dict:
+    """What a run was trained on, from its own result, config and env: run, dataset, image_size, epochs, seed, rehearse,
+    photographs, and as "start" the same of the run that it started from."""
     names = ("dataset", "image_size", "epochs", "seed", "rehearse")
-    learned = {name: run.config[name] for name in names if name in run.config} | {
-        "photographs": run.result["photographs"]["train"]
-    }
-    before = {"start": run.env["start"]} if "start" in run.env else {}
-    return {"start": {"run": run.folder.name, "sha256": identity(config), **learned, **before}}
+    own = {name: config[name] for name in names if name in config}
+    own |= {"run": result["run_id"], "photographs": result["photographs"]["train"]}
+    return own | ({"start": env["start"]} if "start" in env else {})
 
 
 def before(config: configs.RunConfig) -> configs.RunConfig:

@@ -50,11 +50,9 @@ def test_what_any_of_the_runs_has_learned_from_is_not_held_out(photo_folder, tmp
         train(small("other-split", start_from=first.folder.name))
     second = train(small(photo_folder, start_from=first.folder.name))
     held = judged.held_out(painter.load(second.folder.name), "other-split:32", 100, 100)
-    learned = set(
-        second_files := prepare(small(photo_folder)).photos.files.query("split == 'train'")["sha256"]
-    )
+    learned = set(prepare(small(photo_folder)).photos.files.query("split == 'train'")["sha256"])
     assert held.dropped and not set(other.files.iloc[held.rows["test"]]["sha256"]) & learned
-    assert starting.seen(second.config, second.env) == set(second_files)
+    assert starting.seen(second.config, second.env) == learned
 
 
 @pytest.mark.parametrize(
