@@ -147,9 +147,8 @@ def find(run: str) -> Path:
     folders = [paths.runs_dir() / run]
     with contextlib.suppress(KoalaError):
         folders.append(paths.resolve(run))
-    for folder in folders:
-        if is_finished(folder):
-            return folder
+    if found := next(filter(is_finished, folders), None):
+        return found
     known = ", ".join(sorted(path.parent.name for path in paths.runs_dir().glob("*/result.json")))
     raise KoalaError(f"there is no finished run '{run}' (finished are: {known or 'none'}).")
 
