@@ -5,6 +5,7 @@ What is judged is what a viewer sees: lightness of the truth with the predicted 
 has no meaning (the chroma ratio of a gray photograph, the error of a hue that it does not have).
 """
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import torch
 
 from koala import lab
 from koala.difference import ciede2000
+from koala.ssim import Moments, ssim
 from koala.system.errors import KoalaError
 
 BASELINES = {"gray": "gray (no colour)", "mean": "mean colour", "lightness": "colour by lightness"}
@@ -24,20 +26,43 @@ MIN_CHROMA = 10  # below it a hue angle is noise
 AUC_THRESHOLDS = 151  # t = 0, 1, ..., 150 (Zhang, Isola & Efros 2016)
 
 
-def judged(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """rgb_true (N,3,H,W) uint8, ab_pred (N,2,H,W) in units of a*b* -> (rgb_pred uint8, lab_true, lab_pred), all
-    (N,3,H,W): the photograph as a viewer sees it, and both in Lab. KoalaError where the shapes or types do not fit."""
-    if not isinstance(rgb_true, torch.Tensor) or rgb_true.dtype != torch.uint8:
+class Truth:
+    """Photographs, and what judging a prediction needs of them alone: computed when first asked for, once for all the
+    predictions that are compared with them."""
+
+    def __init__(self, rgb: torch.Tensor):
+        """rgb (N,3,H,W) uint8. KoalaError on another type or shape."""
+        if not isinstance(rgb, torch.Tensor) or rgb.dtype != torch.uint8:
+            kind = getattr(rgb, "dtype", type(rgb).__name__)
+            raise KoalaError(f"rgb_true must be a uint8 tensor, got {kind}.")
+        self.rgb, self.lab = rgb, lab.rgb_to_lab(rgb)  # (N, 3, H, W)
+
+    @functools.cached_property
+    def chroma(self):  # (N,)
+        return _chroma(self.lab)
+
+    @functools.cached_property
+    def colourfulness(self):  # (N,)
+        return colourfulness(self.rgb)
+
+    @functools.cached_property
+    def sector(self):  # (N, H, W)
+        return _sector(self.lab)
+
+    @functools.cached_property
+    def moments(self) -> Moments | None:
+        return Moments.of(self.rgb)
+
+
+def judged(truth: Truth, ab_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """ab_pred (N,2,H,W) in units of a*b* -> (rgb_pred uint8, lab_pred), both (N,3,H,W): the photographs as a viewer sees
+    them, with the truth's lightness. KoalaError where the shape does not fit."""
+    if ab_pred.shape != truth.lab[:, 1:].shape:
         raise KoalaError(
-            f"rgb_true must be a uint8 tensor, got {getattr(rgb_true, 'dtype', type(rgb_true).__name__)}."
+            f"ab_pred must have the shape {tuple(truth.lab[:, 1:].shape)}, got {tuple(ab_pred.shape)}."
         )
-    lab_true = lab.rgb_to_lab(rgb_true)
-    if ab_pred.shape != lab_true[:, 1:].shape:
-        raise KoalaError(
-            f"ab_pred must have the shape {tuple(lab_true[:, 1:].shape)}, got {tuple(ab_pred.shape)}."
-        )
-    rgb_pred = lab.lab_to_rgb(torch.cat([lab_true[:, :1], ab_pred.float()], 1))
-    return rgb_pred, lab_true, lab.rgb_to_lab(rgb_pred)
+    rgb_pred = lab.lab_to_rgb(torch.cat([truth.lab[:, :1], ab_pred.float()], 1))
+    return rgb_pred, lab.rgb_to_lab(rgb_pred)
 
 
 def evaluate(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -47,42 +72,45 @@ def evaluate(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.T
     colourfulness (of the prediction), colourfulness_true · chroma, chroma_true mean chroma of the prediction and of
     the truth · chroma_ratio the first over the second, NaN for a truth below 1 · a_shift, b_shift mean a*, b* of the
     prediction minus the truth's (b < 0: too blue, a < 0: too green)."""
-    rgb_pred, lab_true, lab_pred = judged(rgb_true, ab_pred)
-    return _of_photographs(rgb_true, rgb_pred, lab_true, lab_pred, ciede2000(lab_true, lab_pred))
+    truth = Truth(rgb_true)
+    rgb_pred, lab_pred = judged(truth, ab_pred)
+    return _of_photographs(truth, rgb_pred, lab_pred, ciede2000(truth.lab, lab_pred))
 
 
-def measure(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
+def measure(truth: Truth, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
     """What `evaluate` returns, and the same by the true colour's hue. For each name in HUES, over its pixels (true chroma
     above MIN_CHROMA):
 
     NAME_share of the photograph's pixels · NAME_painted share of the photograph's pixels that are predicted in this hue,
     with chroma above MIN_CHROMA · NAME_ciede2000 the mean over its pixels · NAME_recall the share of them that got the
     same hue, with chroma above MIN_CHROMA. The last two are NaN where a photograph has no such pixel."""
-    rgb_pred, lab_true, lab_pred = judged(rgb_true, ab_pred)
-    error = ciede2000(lab_true, lab_pred)
-    return _of_photographs(rgb_true, rgb_pred, lab_true, lab_pred, error) | _of_hues(
-        lab_true, lab_pred, error
-    )
+    rgb_pred, lab_pred = judged(truth, ab_pred)
+    error = ciede2000(truth.lab, lab_pred)
+    return _of_photographs(truth, rgb_pred, lab_pred, error) | _of_hues(truth, lab_pred, error)
 
 
-def _of_photographs(rgb_true, rgb_pred, lab_true, lab_pred, error) -> dict[str, torch.Tensor]:
-    difference = lab_pred[:, 1:] - lab_true[:, 1:]  # (N, 2, H, W)
-    chroma_true, chroma_pred = (torch.hypot(x[:, 1], x[:, 2]).mean((1, 2)) for x in (lab_true, lab_pred))
+def _of_photographs(truth, rgb_pred, lab_pred, error) -> dict[str, torch.Tensor]:
+    difference = lab_pred[:, 1:] - truth.lab[:, 1:]  # (N, 2, H, W)
+    chroma = _chroma(lab_pred)
     a_shift, b_shift = difference.mean((2, 3)).unbind(1)
     return {
         "ciede2000": error.mean((1, 2)),
-        "psnr": psnr(rgb_true, rgb_pred),
-        "ssim": ssim(rgb_true, rgb_pred),
+        "psnr": psnr(truth.rgb, rgb_pred),
+        "ssim": ssim(truth.rgb, rgb_pred, truth.moments),
         "ab_rmse": difference.square().mean((1, 2, 3)).sqrt(),
-        "auc": auc(lab_true[:, 1:], lab_pred[:, 1:]),
+        "auc": auc(truth.lab[:, 1:], lab_pred[:, 1:]),
         "colourfulness": colourfulness(rgb_pred),
-        "colourfulness_true": colourfulness(rgb_true),
-        "chroma": chroma_pred,
-        "chroma_true": chroma_true,
-        "chroma_ratio": torch.where(chroma_true < 1, math.nan, chroma_pred / chroma_true.clamp_min(1e-3)),
+        "colourfulness_true": truth.colourfulness,
+        "chroma": chroma,
+        "chroma_true": truth.chroma,
+        "chroma_ratio": torch.where(truth.chroma < 1, math.nan, chroma / truth.chroma.clamp_min(1e-3)),
         "a_shift": a_shift,
         "b_shift": b_shift,
     }
+
+
+def _chroma(pixels):
+    return torch.hypot(pixels[:, 1], pixels[:, 2]).mean((1, 2))
 
 
 def psnr(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
@@ -90,34 +118,6 @@ def psnr(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
     least 1/12, the noise of rounding to uint8. Else one gray photograph (infinite PSNR) would decide the mean."""
     squared = (rgb1.float() - rgb2.float()).square().mean((1, 2, 3))
     return 10 * torch.log10(255**2 / squared.clamp_min(1 / 12))
-
-
-def ssim(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
-    """uint8 (N,3,H,W) twice -> mean SSIM over channels (N,), Wang et al. 2004: Gaussian window of 11 with sigma 1.5,
-    population covariance, range 255, only where the window fits. NaN for photographs smaller than the window.
-
-    The same as skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)."""
-    if min(rgb1.shape[-2:]) < 11:
-        return torch.full((len(rgb1),), math.nan, device=rgb1.device)
-    x, y = rgb1.float() - 127.5, rgb2.float() - 127.5  # centred: E[x^2] - E[x]^2 loses fewer digits
-    mx, my, mxx, myy, mxy = (_blur(z) for z in (x, y, x * x, y * y, x * y))  # (N, 3, H-10, W-10)
-    vx, vy, vxy = mxx - mx * mx, myy - my * my, mxy - mx * my
-    mx, my = mx + 127.5, my + 127.5
-    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-    similarity = (2 * mx * my + c1) * (2 * vxy + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2))
-    return similarity.mean((1, 2, 3))
-
-
-def _blur(x):
-    # Sums of shifted views: quicker than a convolution with one channel, and never in TF32.
-    weights = [math.exp(-(i * i) / (2 * 1.5**2)) for i in range(-5, 6)]
-    for axis in (2, 3):
-        size = x.shape[axis] - 10
-        total = torch.zeros_like(x.narrow(axis, 0, size))
-        for i, weight in enumerate(weights):
-            total.add_(x.narrow(axis, i, size), alpha=weight / sum(weights))
-        x = total
-    return x
 
 
 def auc(ab_true: torch.Tensor, ab_pred: torch.Tensor) -> torch.Tensor:
@@ -134,20 +134,23 @@ def colourfulness(rgb: torch.Tensor) -> torch.Tensor:
     and CT2's code takes absolute values first and gets other numbers)."""
     R, G, B = rgb.float().unbind(1)
     opponents = torch.stack([R - G, (R + G) / 2 - B], 1)  # (N, 2, H, W)
-    spread, mean = opponents.std((2, 3), correction=0), opponents.mean((2, 3))
+    spread, mean = torch.std_mean(opponents, (2, 3), correction=0)
     return spread.norm(dim=1) + 0.3 * mean.norm(dim=1)
 
 
-def _of_hues(lab_true, lab_pred, error) -> dict[str, torch.Tensor]:
-    sector_true, sector_pred = _sector(lab_true), _sector(lab_pred)
-    values = {}
+def _of_hues(truth, lab_pred, error) -> dict[str, torch.Tensor]:
+    n, kinds = len(error), len(HUES) + 1  # the last kind: no hue
+    true, painted = truth.sector, _sector(lab_pred)
+    place = (torch.arange(n, device=true.device).view(n, 1, 1) * kinds + true) * kinds + painted
+    counts = torch.bincount(place.flatten(), minlength=n * kinds**2).view(n, kinds, kinds)  # true, painted
+    of_true, of_painted = counts.sum(2), counts.sum(1)
+    pixels, values = error[0].numel(), {}
     for index, name in enumerate(HUES):
-        mask = sector_true == index  # (N, H, W)
-        count = mask.sum((1, 2))  # 0 / 0 below is the NaN that we want
-        values[f"{name}_share"] = mask.float().mean((1, 2))
-        values[f"{name}_painted"] = (sector_pred == index).float().mean((1, 2))
-        values[f"{name}_ciede2000"] = (error * mask).sum((1, 2)) / count
-        values[f"{name}_recall"] = (mask & (sector_pred == index)).sum((1, 2)) / count
+        count = of_true[:, index]  # 0 / 0 below is the NaN that we want
+        values[f"{name}_share"] = count / pixels
+        values[f"{name}_painted"] = of_painted[:, index] / pixels
+        values[f"{name}_ciede2000"] = (error * (true == index)).sum((1, 2)) / count
+        values[f"{name}_recall"] = counts[:, index, index] / count
     return values
 
 
@@ -161,7 +164,7 @@ def _sector(pixels):
     a, b = pixels[:, 1], pixels[:, 2]
     lower = torch.tensor(list(HUES.values()), dtype=a.dtype, device=a.device)
     sector = torch.bucketize(torch.rad2deg(torch.atan2(b, a)) % 360, lower, right=True) - 1
-    return torch.where(torch.hypot(a, b) > MIN_CHROMA, sector, -1)
+    return torch.where(torch.hypot(a, b) > MIN_CHROMA, sector, len(HUES))
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def judge(table, batches, rows, photos, colours, from_features) -> pd.DataFrame:
     def one_method():
         for part in chunks(some, at_a_time(batches.images)):
             rgb = batches(part)[0]
-            evaluate.measured(rgb, torch.zeros(len(rgb), 2, *rgb.shape[2:]))
+            evaluate.measured(part, rgb, {"model": torch.zeros(len(rgb), 2, *rgb.shape[2:])})
 
     lines = pd.concat([trivial(kind) for kind in makers], ignore_index=True)
     table.timed("judging a network", *judged, one_method)

@@ -84,7 +84,7 @@ def test_ciede2000_equals_skimage_on_random_colours():
 
 
 def test_psnr_and_ssim_equal_skimage(photos, guess):
-    shown, _, _ = metrics.judged(photos, guess)
+    shown, _ = metrics.judged(metrics.Truth(photos), guess)
     options = dict(
         gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2
     )
@@ -146,7 +146,7 @@ def test_evaluate_gives_each_image_its_own_values(photos, guess):
 
 
 def test_measure_gives_what_evaluate_gives_and_four_values_for_each_hue(photos, guess):
-    measured, evaluated = metrics.measure(photos, guess), metrics.evaluate(photos, guess)
+    measured, evaluated = metrics.measure(metrics.Truth(photos), guess), metrics.evaluate(photos, guess)
     hues = {f"{hue}_{kind}" for hue in metrics.HUES for kind in ("share", "painted", "ciede2000", "recall")}
     assert measured.keys() == evaluated.keys() | hues
     for name, values in evaluated.items():
@@ -179,7 +179,7 @@ def test_the_truth_scores_perfectly_and_shifts_have_their_sign(photos):
 
 
 def test_errors_by_hue_equal_the_literal_formula(photos, guess):
-    values = metrics.measure(photos, guess)
+    values = metrics.measure(metrics.Truth(photos), guess)
     shown = lab.lab_to_rgb(torch.cat([lab.rgb_to_lab(photos)[:, :1], guess], 1))
     true, pred = (color.rgb2lab(channels_last(x)) for x in (photos, shown))
     error = color.deltaE_ciede2000(true, pred)
@@ -216,7 +216,9 @@ def hue_and_chroma(picture):
 )
 def test_hues_have_their_everyday_names(rgb, name):
     picture = torch.tensor(rgb, dtype=torch.uint8).view(1, 3, 1, 1)
-    assert metrics.measure(picture, lab.rgb_to_lab(picture)[:, 1:])[f"{name}_share"].item() == 1
+    assert (
+        metrics.measure(metrics.Truth(picture), lab.rgb_to_lab(picture)[:, 1:])[f"{name}_share"].item() == 1
+    )
 
 
 def test_baselines_are_the_training_means(photos):

@@ -11,7 +11,7 @@ from koala import config as configs
 from koala import data, lab, metrics
 from koala.colorize.painter import Painter, colour
 from koala.data.dataset import prepared
-from koala.experiment import baselines, load_inputs, starting
+from koala.experiment import baselines, evaluate, load_inputs, starting
 from koala.system.errors import KoalaError
 from koala.training.batches import make_batches
 
@@ -60,7 +60,7 @@ def colour_rows(painter: Painter, photos: data.Photos, rows: np.ndarray) -> np.n
 
 
 def measure(painter: Painter, photos: data.Photos, rows: np.ndarray, size: int = 0) -> pd.DataFrame:
-    """One line per photograph: row, and what koala.metrics.measure returns."""
+    """One line per photograph: row, method ("model"), and what koala.metrics.measure returns."""
     parts = []
     for row in rows:
         rgb, coloured = (
@@ -68,7 +68,7 @@ def measure(painter: Painter, photos: data.Photos, rows: np.ndarray, size: int =
             for picture in (photos.images[row], colour(painter, photos.images[row], size))
         )
         ab = lab.rgb_to_lab(coloured)[:, 1:]
-        parts.append(pd.DataFrame({"row": [row], **baselines.measured(rgb, ab)}))
+        parts.append(evaluate.measured([row], rgb, {"model": ab}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -86,7 +86,7 @@ def beside_baselines(painter: Painter, held: HeldOut) -> pd.DataFrame:
     inputs = load_inputs(config, held.photos, held.rows, CPU)
     batches = make_batches(held.photos.images, inputs.features, CPU)
     table = baselines.table(batches, held.rows, held.photos.files, held.photos.fingerprint, inputs.features)
-    own = measure(painter, held.photos, held.rows["test"]).assign(method="model")
+    own = measure(painter, held.photos, held.rows["test"])
     lines = pd.concat([own, table[table["method"].isin(list(METHODS))]], ignore_index=True)
     return lines.drop(columns=["path", "category"])
 

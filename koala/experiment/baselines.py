@@ -190,8 +190,7 @@ def _judged(key, batches, rows, make_predictor, progress) -> pd.DataFrame:
         for part in chunks(rows, at_a_time(batches.images)):
             done += len(part)
             rgb = batches(part)[0]
-            for method, ab in predict(part, lab.rgb_to_lab(rgb)[:, :1]).items():
-                parts.append(pd.DataFrame({"row": part, "method": method, **measured(rgb, ab)}))
+            parts.append(measured(part, rgb, predict(part, lab.rgb_to_lab(rgb)[:, :1])))
             if progress:
                 progress(done, len(rows), "judging baselines")
         lines = pd.concat(parts)

@@ -20,7 +20,8 @@ def per_image(job: Job, rows: np.ndarray, files: pd.DataFrame, progress=None) ->
     koala.metrics.measure returns. koala.experiment.baselines.table has the same for what needs no network."""
     parts, done = [], 0
     for chunk in chunks(rows, at_a_time(job.batches.images, job.micro_batch)):
-        parts.append(pd.DataFrame({"row": chunk, "method": "model", **measured(*predict(job, chunk))}))
+        rgb, ab = predict(job, chunk)
+        parts.append(measured(chunk, rgb, {"model": ab}))
         done += len(chunk)
         if progress:
             progress(done, len(rows), "evaluating")
@@ -31,11 +32,29 @@ def per_image(job: Job, rows: np.ndarray, files: pd.DataFrame, progress=None) ->
     )
 
 
-def measured(rgb: torch.Tensor, ab: torch.Tensor) -> dict[str, np.ndarray]:
-    """All metrics of a prediction ab (n,2,S,S) in a*b* of rgb (n,3,S,S) uint8, one value per photograph, (n,)."""
-    size = together(rgb)
-    parts = [metrics.measure(*part) for part in zip(rgb.split(size), ab.split(size), strict=True)]
-    return {name: torch.cat([part[name] for part in parts]).cpu().numpy() for name in parts[0]}
+def measured(rows: np.ndarray, rgb: torch.Tensor, predictions: dict[str, torch.Tensor]) -> pd.DataFrame:
+    """One line per method and photograph: row, method, and what koala.metrics.measure returns. Arguments as in `judge`;
+    rows (n,): the photographs' row numbers."""
+    values = judge(metrics.measure, rgb, predictions)
+    return pd.concat(
+        [pd.DataFrame({"row": rows, "method": method, **values[method]}) for method in values],
+        ignore_index=True,
+    )
+
+
+def judge(how, rgb: torch.Tensor, predictions: dict[str, torch.Tensor]) -> dict[str, dict[str, np.ndarray]]:
+    """method -> name -> (n,) of what how(koala.metrics.Truth, a*b*) returns, a few photographs at a time.
+
+    rgb (n,3,S,S) uint8; predictions: method -> a*b* (n,2,S,S)."""
+    size, parts = together(rgb), {method: [] for method in predictions}
+    for start in range(0, len(rgb), size):
+        truth = metrics.Truth(rgb[start : start + size])
+        for method, ab in predictions.items():
+            parts[method].append(how(truth, ab[start : start + size]))
+    return {
+        method: {name: torch.cat([part[name] for part in pieces]).cpu().numpy() for name in pieces[0]}
+        for method, pieces in parts.items()
+    }
 
 
 def together(rgb: torch.Tensor) -> int:

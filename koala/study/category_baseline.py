@@ -31,9 +31,11 @@ def errors(
     for piece in chunks(np.arange(len(rows["test"])), at_a_time(batches.images)):
         rgb = batches(rows["test"][piece])[0]
         L = lab.rgb_to_lab(rgb)[:, :1]
-        parts["none"].append(_ciede2000(rgb, colours.everyone.predict("lightness", L)))
+        predictions = {"none": colours.everyone.predict("lightness", L)}
         for name, names in categories.items():
-            parts[name].append(_ciede2000(rgb, baselines.by_category(colours, names[piece], L)))
+            predictions[name] = baselines.by_category(colours, names[piece], L)
+        for name, values in evaluate.judge(_difference, rgb, predictions).items():
+            parts[name].append(values["ciede2000"])
     return {name: np.concatenate(part) for name, part in parts.items()}
 
 
@@ -62,9 +64,6 @@ def table(
     return rows
 
 
-def _ciede2000(rgb: torch.Tensor, ab: torch.Tensor) -> np.ndarray:
-    size, parts = evaluate.together(rgb), []
-    for true, predicted in zip(rgb.split(size), ab.split(size), strict=True):
-        _, lab_true, lab_pred = metrics.judged(true, predicted)
-        parts.append(metrics.ciede2000(lab_true, lab_pred).mean((1, 2)))
-    return torch.cat(parts).cpu().numpy()
+def _difference(truth: metrics.Truth, ab: torch.Tensor) -> dict[str, torch.Tensor]:
+    _, lab_pred = metrics.judged(truth, ab)
+    return {"ciede2000": metrics.ciede2000(truth.lab, lab_pred).mean((1, 2))}

@@ -174,7 +174,6 @@ def _judged(colours, moved, batches) -> dict[str, np.ndarray]:
         predictions = {name: colours.everyone.predict(name, L) for name in metrics.BASELINES}
         if moved is not None:
             predictions["linear"] = baselines.shifted(colours, L, moved(part))
-        for method, ab in predictions.items():
-            parts.append(pd.DataFrame({"row": part, "method": method, **evaluate.measured(rgb, ab)}))
+        parts.append(evaluate.measured(part, rgb, predictions))
     lines = pd.concat(parts)
     return {name: lines[name].to_numpy(str if name == "method" else None) for name in lines}

@@ -156,6 +156,9 @@ def test_photographs_judged_a_few_at_a_time_are_those_judged_together(monkeypatc
     ab = torch.from_numpy(RNG.normal(0, 20, (N, 2, S, S))).float()
     monkeypatch.setattr(evaluate, "TOGETHER", 7 * S * S / torch.get_num_threads())
     assert evaluate.together(rgb) == 7 and evaluate.together(rgb.to("meta")) == N
-    pieces = evaluate.measured(rgb, ab)
-    for name, whole in metrics.measure(rgb, ab).items():
-        np.testing.assert_allclose(pieces[name], whole.numpy(), rtol=1e-5, atol=1e-5, err_msg=name)
+    pieces = evaluate.measured(np.arange(N) + 5, rgb, {"guess": ab, "gray": torch.zeros_like(ab)})
+    assert pieces["row"].tolist() == [*range(5, N + 5)] * 2
+    for method, one in {"guess": ab, "gray": torch.zeros_like(ab)}.items():
+        own = pieces[pieces.method == method]
+        for name, whole in metrics.measure(metrics.Truth(rgb), one).items():
+            np.testing.assert_allclose(own[name], whole.numpy(), rtol=1e-5, atol=1e-5, err_msg=name)
