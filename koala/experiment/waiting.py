@@ -25,27 +25,38 @@ WAYS = {  # settings of the environment; without any of them koala sets the last
     "spin 1,000 times, then sleep": {"GOMP_SPINCOUNT": "1000"},
 }
 SECONDS = 5  # of one measurement at most; a step that is under way is finished
+MEASUREMENTS = {
+    "idle": 1,
+    "busy": 3,
+}  # a round: beside other work the rate varies twofold from process to process
 BUSY = "while True: pass"
 
 
 def measure(
     dataset: str, image_size: int, batch_size: int, rounds: int, steps: int, progress=None
 ) -> list[dict]:
-    """One dict per way: way, and photographs a second (median over the rounds) of the engine's step, idle and busy.
+    """One dict per way: way, and photographs a second of the engine's step, idle and busy, as median over all measurements
+    and with the lowest and the highest of them.
 
     idle: nothing else is started here. busy: beside it, one process per core computes without end. steps: of one
     measurement, fewer where SECONDS have passed. The ways take turns, round by round."""
-    rates = {(way, busy): [] for busy in (False, True) for way in WAYS}
-    for number in range(rounds):
-        for at, (way, busy) in enumerate(rates):
-            with _others(processes.cores() if busy else 0):
-                rates[way, busy].append(_rate(WAYS[way], dataset, image_size, batch_size, steps))
-            if progress:
-                progress(number * len(rates) + at + 1, rounds * len(rates), "threads that wait")
+    turns = [
+        (kind, way) for kind, count in MEASUREMENTS.items() for _ in range(count) for way in WAYS
+    ] * rounds
+    rates = {turn: [] for turn in turns}
+    for number, (kind, way) in enumerate(turns, 1):
+        with _others(processes.cores() if kind == "busy" else 0):
+            rates[kind, way].append(_rate(WAYS[way], dataset, image_size, batch_size, steps))
+        if progress:
+            progress(number, len(turns), "threads that wait")
     return [
-        {"way": way} | {name: float(np.median(rates[way, name == "busy"])) for name in ("idle", "busy")}
+        {"way": way} | _spread("idle", rates["idle", way]) | _spread("busy", rates["busy", way])
         for way in WAYS
     ]
+
+
+def _spread(kind: str, rates: list[float]) -> dict[str, float]:
+    return {kind: float(np.median(rates)), f"{kind}, lowest": min(rates), f"{kind}, highest": max(rates)}
 
 
 @contextlib.contextmanager

@@ -1,5 +1,6 @@
 """The benchmark's literal step computes what the engine computes, and its notebook runs."""
 
+import itertools
 import re
 
 import numpy as np
@@ -86,7 +87,12 @@ def test_each_way_of_waiting_is_measured_in_a_process_with_its_settings(monkeypa
     )
     rows = waiting.measure("photos", 16, 2, rounds=1, steps=1)
     assert [row["way"] for row in rows] == list(waiting.WAYS)
-    assert all(row["idle"] > 0 and row["busy"] > 0 for row in rows)
+    for row, kind in itertools.product(rows, waiting.MEASUREMENTS):
+        assert 0 < row[f"{kind}, lowest"] <= row[kind] <= row[f"{kind}, highest"]
     seen = [re.findall(r"(GOMP_SPINCOUNT|OMP_WAIT_POLICY) = '(\w+)'", done.stderr) for done in commands]
-    assert [dict(found)["GOMP_SPINCOUNT"] for found in seen] == 2 * ["300000", "0", "1000"]
+    assert [dict(found)["GOMP_SPINCOUNT"] for found in seen] == sum(waiting.MEASUREMENTS.values()) * [
+        "300000",
+        "0",
+        "1000",
+    ]
     assert "ACTIVE" not in str(seen)
