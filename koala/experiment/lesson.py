@@ -11,9 +11,8 @@ from koala import extractors, lab
 from koala.config import PretrainConfig
 from koala.system import device as devices
 from koala.system.errors import KoalaError
-from koala.training import checkpoint
+from koala.training import checkpoint, loop
 from koala.training.batches import Batches, chunks
-from koala.training.loop import cosine, epoch_order, stop_signals
 from koala.training.step import make_optimizer
 
 LEAST = 0.7  # a training crop shows at least this share of a photograph: the teacher saw all of it
@@ -86,7 +85,7 @@ class Lesson:
         """One step of the optimizer; the mean loss. Its random numbers follow from (seed, number)."""
         torch.manual_seed(int(np.random.SeedSequence([self.config.seed, number]).generate_state(1)[0]))
         for group in self.optimizer.param_groups:
-            group["lr"] = cosine(self.config.lr, number, steps)
+            group["lr"] = loop.cosine(self.config.lr, number, steps)
         gray = lab.luma(batch.rgb)  # (n, 1, S, S)
         shown = self.extractor.prepare(augment(gray, max(gray.shape[-1], self.extractor.row.size)))
         self.optimizer.zero_grad(set_to_none=True)
@@ -100,36 +99,32 @@ def fit(lesson: Lesson, rows: dict, folder, on_epoch=None, progress=None) -> lis
     """Train to config.epochs; the history: epoch, train_loss, val_loss and what `agreement` measures, one row per epoch.
 
     Checkpoints, SIGTERM and resuming work as in koala.training.fit."""
-    config, device = lesson.config, lesson.batches.device
-    count, per_epoch = len(rows["train"]), -(-len(rows["train"]) // config.batch_size)
-    state = (_restore(lesson, folder) if config.resume else None) or _fresh()
-    saved = time.monotonic()
-    with stop_signals() as stopped, torch.random.fork_rng([device] if device.type == "cuda" else []):
-        while state["epoch"] < config.epochs:
-            order = list(chunks(epoch_order(rows["train"], config.seed, state["epoch"]), config.batch_size))
-            lesson.net.train()
-            for batch in lesson.batches.load(order[state["step"] :]):
-                number = state["epoch"] * per_epoch + state["step"]
-                loss = lesson.step(batch, number, config.epochs * per_epoch)
-                state["sum"] += loss.double().cpu() * len(batch.rgb)
-                state["step"] += 1
-                if progress:
-                    seen = state["epoch"] * count + min(state["step"] * config.batch_size, count)
-                    progress(seen, config.epochs * count, f"epoch {state['epoch'] + 1} of {config.epochs}")
-                if stopped() or time.monotonic() - saved > 60 * config.checkpoint_minutes:
-                    _save(lesson, folder, state)
-                    saved = time.monotonic()
-                if stopped():
-                    epoch = state["epoch"] + 1
-                    raise KoalaError(
-                        f"stopped in epoch {epoch}; the state is kept: run the same command to go on."
-                    )
-            state["history"].append(_record(lesson, rows, state))
-            state |= {"epoch": state["epoch"] + 1, "step": 0, "sum": torch.zeros((), dtype=torch.float64)}
-            _save(lesson, folder, state)
-            if on_epoch:
-                on_epoch(state["history"])
-    return state["history"]
+    device = lesson.batches.device
+    state = (_restore(lesson, folder) if lesson.config.resume else None) or loop.fresh()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        return loop.epochs(
+            lesson.config,
+            state,
+            steps=lambda: _steps(lesson, rows["train"], state, progress),
+            record=lambda: _record(lesson, rows, state),
+            save=lambda: _save(lesson, folder, state),
+            on_epoch=on_epoch,
+        )
+
+
+def _steps(lesson, rows, state, progress):
+    """The rest of this epoch, one step per iteration; `state` holds the position and the sum of the losses so far."""
+    config, epoch, count = lesson.config, state["epoch"], len(rows)
+    lesson.net.train()
+    order = list(chunks(loop.epoch_order(rows, config.seed, epoch), config.batch_size))
+    for batch in lesson.batches.load(order[state["step"] :]):
+        loss = lesson.step(batch, epoch * len(order) + state["step"], config.epochs * len(order))
+        state["sum"] += loss.double().cpu() * len(batch.rgb)
+        state["step"] += 1
+        if progress:
+            seen = epoch * count + min(state["step"] * config.batch_size, count)
+            progress(seen, config.epochs * count, f"epoch {epoch + 1} of {config.epochs}")
+        yield
 
 
 def _record(lesson, rows, state) -> dict:
@@ -165,13 +160,10 @@ def agreement(lesson: Lesson, rows: np.ndarray) -> dict[str, float]:
     return {name: value / len(rows) for name, value in sums.items()}
 
 
-def _fresh() -> dict:
-    return {"epoch": 0, "step": 0, "sum": torch.zeros((), dtype=torch.float64), "history": []}
-
-
 def _save(lesson, folder, state) -> None:
     weights = {"model": lesson.net.state_dict(), "optimizer": lesson.optimizer.state_dict()}
-    checkpoint.save(folder, {**state, **weights})
+    state["saved"] = time.monotonic()
+    checkpoint.save(folder, state | weights)
 
 
 def _restore(lesson, folder) -> dict | None:
@@ -181,4 +173,4 @@ def _restore(lesson, folder) -> dict | None:
     lesson.net.load_state_dict(state.pop("model"))
     lesson.optimizer.load_state_dict(state.pop("optimizer"))
     print(f"going on from a checkpoint: epoch {state['epoch'] + 1}, step {state['step']} done.")
-    return state
+    return {**state, "saved": time.monotonic()}

@@ -60,26 +60,48 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
     SIGTERM or an interrupt writes a checkpoint and raises KoalaError: the same call goes on from there.
     """
     config, trainer = job.config, Trainer(job)
-    state = (_restore(trainer, folder) if config.resume else None) or _fresh()
+    state = (_restore(trainer, folder) if config.resume else None) or fresh()
     if state["epoch"] < config.epochs and (distributed.active() or job.compiled != "off"):
         mine, _ = distributed.share(rows["train"][: config.batch_size])
         trainer.warm_up(job.batches(mine))
+    return epochs(
+        config,
+        state,
+        steps=lambda: _steps(trainer, rows["train"], state, progress),
+        record=lambda: _record(job, rows, state),
+        save=lambda: _save(trainer, folder, state),
+        on_epoch=on_epoch,
+    )
+
+
+def epochs(config, state: dict, steps, record, save, on_epoch=None) -> list[dict]:
+    """Go on from `state` (`fresh`, or a checkpoint's) to config.epochs; returns the history.
+
+    steps() takes one step of the epoch per iteration and counts it in state; record() -> the history's line of an epoch that
+    has ended; save() writes a checkpoint: every config.checkpoint_minutes, after each epoch, and when a signal asks to stop."""
     with stop_signals() as stopped:
         while state["epoch"] < config.epochs:
-            epoch = state["epoch"]
-            for _ in _steps(trainer, rows["train"], state, progress):
+            number = state["epoch"] + 1
+            for _ in steps():
                 if stopped() or time.monotonic() - state["saved"] > 60 * config.checkpoint_minutes:
-                    _save(trainer, folder, state)
+                    save()
                 if stopped():
                     raise KoalaError(
-                        f"stopped in epoch {epoch + 1}; the state is kept: run the same command to go on."
+                        f"stopped in epoch {number}; the state is kept: run the same command to go on."
                     )
-            state["history"].append(_record(job, rows, state))
-            state.update(epoch=epoch + 1, step=0, sum=torch.zeros((), dtype=torch.float64))
-            _save(trainer, folder, state)
+            state["history"].append(record())
+            state.update(epoch=number, step=0, sum=torch.zeros((), dtype=torch.float64))
+            save()
             if on_epoch:
                 on_epoch(state["history"])
     return state["history"]
+
+
+def fresh() -> dict:
+    """Where training begins: no epoch, no step of the next one, no sum of its losses; saved: when a checkpoint was last
+    written, by time.monotonic()."""
+    zero = torch.zeros((), dtype=torch.float64)
+    return {"epoch": 0, "step": 0, "sum": zero, "history": [], "saved": time.monotonic()}
 
 
 def _record(job, rows, state) -> dict:
@@ -128,16 +150,6 @@ def _steps(trainer, rows, state, progress):
             seen = min(state["step"] * config.batch_size, len(order))
             progress(seen, len(order), f"epoch {epoch + 1} of {config.epochs}")
         yield
-
-
-def _fresh() -> dict:
-    return {
-        "epoch": 0,
-        "step": 0,
-        "sum": torch.zeros((), dtype=torch.float64),
-        "history": [],
-        "saved": time.monotonic(),
-    }
 
 
 def _save(trainer, folder, state) -> None:

@@ -268,7 +268,7 @@ def test_fp16_scales_its_loss_leaves_out_what_overflows_and_goes_on(config, monk
     before = weight.detach().clone()
     trainer.take(batch)
     assert torch.equal(before, weight) and trainer.scaler.get_scale() == 2.0**39
-    loop._save(trainer, folder, loop._fresh())
+    loop._save(trainer, folder, loop.fresh())
     again = loop.Trainer(pipeline.make_job(config, inputs, CPU))
     loop._restore(again, folder)
     assert again.scaler.get_scale() == 2.0**39
