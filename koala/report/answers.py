@@ -29,6 +29,7 @@ def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[s
         _earned(study),
         _category(study, methods),
         _content(rows),
+        _encoder(study),
         _controls(rows),
         *_elsewhere(study),
         _untrained(study),
@@ -138,11 +139,34 @@ def _category(study, methods) -> str:
 
 
 def _content(rows) -> str:
-    worse = [row for row in _of(rows, "content") if row["high"] < 0]
-    if not worse:
+    """Each experiment with the controls that it is better than."""
+    worse = {}
+    for row in _of(rows, "content"):
+        if row["high"] < 0:
+            worse.setdefault(row["experiment"], []).append(f"{row['minus']} ({difference(row)})")
+    told = [f"{name} is better than {' and '.join(controls[:4])}" for name, controls in worse.items()]
+    return f"It is what the extractor knows that helps: {'; '.join(told)}." if told else ""
+
+
+def _encoder(study) -> str:
+    rows = [row for row in compare.encoders(study) if row["minus"] in _with_features(study)]
+    if not rows:
         return ""
-    told = "; ".join(f"{row['minus']} ({difference(row)})" for row in worse[:4])
-    return f"It is what the features say that helps: {worse[0]['experiment']} is better than {told}."
+    best = min(rows, key=lambda row: row["difference"])
+    more = "more than" if best["high"] < 0 else "less than" if best["low"] > 0 else "no more than"
+    return (
+        f"As an encoder, by its maps at every scale, the same extractor is worth {more} as one vector: "
+        f"{best['experiment']} minus {best['minus']}: {difference(best)}."
+    )
+
+
+def _with_features(study) -> set[str]:
+    """Labels of the networks that get a trained extractor's features."""
+    return {
+        study.label(name)
+        for name in study.experiments
+        if study.config(name)["backbone"] != "none" and not study.untrained(name)
+    }
 
 
 def _controls(rows) -> str:

@@ -91,6 +91,14 @@ def contrasts(study: compare.FinishedStudy) -> HTML:
     return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
 
 
+def encoders(study: compare.FinishedStudy) -> HTML:
+    """The extractor as an encoder beside one vector of it, and beside none (see koala.study.compare.encoders)."""
+    rows = compare.encoders(study)
+    if not rows:
+        return HTML("<p>This study has no pyramid beside the report's network.</p>")
+    return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
+
+
 def differences(study: compare.FinishedStudy):
     """The same as a figure: trained extractors minus none first, controls below."""
     rows = sorted(answers.compared(study), key=lambda row: row["kind"] != "extractor")

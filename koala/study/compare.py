@@ -12,6 +12,7 @@ from koala.study.loading import load
 __all__ = ["FinishedStudy", "find_run", "load"]
 
 FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  # what the extractor is
+ARCHITECTURE = {"network", "init", "layer"}  # what is not the same, or has no meaning, in a pyramid
 
 
 RATIOS = {"chroma_ratio": ("chroma", "chroma_true")}  # a mean of ratios is lifted by nearly gray photographs
@@ -95,10 +96,33 @@ def contrasts(study: FinishedStudy) -> list[dict]:
     for name in study.experiments:
         for other in study.experiments:
             if _comparable(study.config(name), study.config(other)):
-                mean, low, high = difference(study, name, other)
-                row = {"experiment": study.label(name), "minus": study.label(other), "difference": mean}
-                seeds = len(common_seeds(study, name, other))
-                rows.append(row | {"low": low, "high": high, "reads": reads(low, high, seeds)})
+                rows.append(_row(study, name, other))
+    return rows
+
+
+def _row(study, name, other) -> dict:
+    mean, low, high = difference(study, name, other)
+    row = {"experiment": study.label(name), "minus": study.label(other), "difference": mean}
+    seeds = len(common_seeds(study, name, other))
+    return row | {"low": low, "high": high, "reads": reads(low, high, seeds)}
+
+
+def encoders(study: FinishedStudy) -> list[dict]:
+    """Each pyramid minus Deep Koalarization's network that gets one vector of the same extractor, trained as it is, and minus
+    that without an extractor, as `contrasts` has its rows. Photographs, loss, optimizer and schedule are the same; the
+    architecture is not."""
+    rows = []
+    for name in study.experiments:
+        for other in study.experiments:
+            own, theirs = study.config(name), study.config(other)
+            alike = theirs["backbone"] == "none" or (
+                theirs["backbone"] == own["backbone"]
+                and theirs["feature_source"] == "image"
+                and study.untrained(name) == study.untrained(other)
+            )
+            same_budget = differing(own, theirs) <= ARCHITECTURE | {"weights", "backbone"}
+            if (own["network"], theirs["network"]) == ("pyramid", "koala") and alike and same_budget:
+                rows.append(_row(study, name, other))
     return rows
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from synthetic import NOISE, TRUTH, make_run, make_study
 
+from koala.report import answers
 from koala.study import claims_colour, compare
 from koala.study.intervals import interval
 
@@ -106,3 +107,34 @@ def test_seeds_spread_enters_the_interval():
     runs = [make_run(seed, 0.0, noise=1.0) for seed in range(3)]
     study = make_study(a=runs, b=[make_run(seed, 1.0) for seed in range(3)])
     assert compare.difference(study, "a", "b") == pytest.approx(interval(NOISE[:3] - 1), abs=1e-6)
+
+
+def test_an_encoder_is_compared_with_one_vector_of_the_same_extractor_and_with_none():
+    pyramid = {"network": "pyramid", "init": "torch"}
+    untrained = {"trained": False, "weights": "untrained"}
+    found = make_study(
+        vector=[make_run(0, 0.0, init="he", layer="features")],
+        none=[make_run(0, 2.0, init="he", backbone="none")],
+        shuffled=[make_run(0, 3.0, init="he", layer="features", feature_source="shuffled")],
+        unlearnt=[make_run(0, 2.5, init="he", layer="features", **untrained)],
+        maps=[make_run(0, -1.0, **pyramid)],
+        unlearnt_maps=[make_run(0, 2.25, **pyramid, **untrained)],
+        longer=[make_run(0, -1.0, **pyramid, epochs=9)],
+        other_extractor=[make_run(0, 1.0, **pyramid, backbone="convnext")],
+    )
+    rows = {(row["experiment"], row["minus"]): row["difference"] for row in compare.encoders(found)}
+    assert rows == pytest.approx(
+        {
+            ("maps", "vector"): -1.0,
+            ("maps", "none"): -3.0,
+            ("unlearnt_maps (untrained)", "unlearnt (untrained)"): -0.25,
+            ("unlearnt_maps (untrained)", "none"): 0.25,
+            ("other_extractor", "none"): -1.0,
+        }
+    )
+    told = answers.sentences(found, answers.compared(found), compare.summary(found, ["ciede2000"]))
+    (encoder,) = (text for text in told if text.startswith("As an encoder"))
+    assert "more than as one vector: maps minus vector: \N{MINUS SIGN}1.00" in encoder
+    (knows,) = (text for text in told if text.startswith("It is what the extractor knows"))
+    assert "vector is better than shuffled (" in knows and " and unlearnt (untrained) (" in knows
+    assert "maps is better than unlearnt_maps (untrained) (" in knows
