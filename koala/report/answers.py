@@ -149,24 +149,25 @@ def _content(rows) -> str:
 
 
 def _encoder(study) -> str:
-    rows = [row for row in compare.encoders(study) if row["minus"] in _with_features(study)]
-    if not rows:
+    """The extractor as an encoder beside one vector of it, and what the architecture does without its training."""
+    names, rows = {study.label(name): name for name in study.experiments}, {}
+    for row in sorted(compare.encoders(study), key=lambda row: row["difference"]):
+        none = study.config(names[row["minus"]])["backbone"] == "none"
+        rows.setdefault((study.untrained(names[row["experiment"]]), none), row)  # the best of each kind
+    best, alone = rows.get((False, False)), rows.get((True, True))
+    if not best:
         return ""
-    best = min(rows, key=lambda row: row["difference"])
     more = "more than" if best["high"] < 0 else "less than" if best["low"] > 0 else "no more than"
-    return (
+    told = (
         f"As an encoder, by its maps at every scale, the same extractor is worth {more} as one vector: "
         f"{best['experiment']} minus {best['minus']}: {difference(best)}."
     )
-
-
-def _with_features(study) -> set[str]:
-    """Labels of the networks that get a trained extractor's features."""
-    return {
-        study.label(name)
-        for name in study.experiments
-        if study.config(name)["backbone"] != "none" and not study.untrained(name)
-    }
+    if not alone:
+        return told
+    return (
+        f"{told} Some of that may be the architecture's: {alone['experiment']} minus {alone['minus']}: "
+        f"{difference(alone)}."
+    )
 
 
 def _controls(rows) -> str:
