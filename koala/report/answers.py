@@ -164,10 +164,8 @@ def _encoder(study) -> str:
     )
     if not alone:
         return told
-    return (
-        f"{told} Some of that may be the architecture's: {alone['experiment']} minus {alone['minus']}: "
-        f"{difference(alone)}."
-    )
+    share = "Some of that is" if alone["high"] < 0 else "None of that is shown to be"
+    return f"{told} {share} the architecture's: {alone['experiment']} minus {alone['minus']}: {difference(alone)}."
 
 
 def _controls(rows) -> str:
