@@ -102,7 +102,7 @@ def fit(lesson: Lesson, rows: dict, folder, on_epoch=None, progress=None) -> lis
     device = lesson.batches.device
     state = (_restore(lesson, folder) if lesson.config.resume else None) or loop.fresh()
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        return loop.epochs(
+        return loop.run_epochs(
             lesson.config,
             state,
             steps=lambda: _steps(lesson, rows["train"], state, progress),

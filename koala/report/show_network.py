@@ -78,8 +78,8 @@ def batch_table(config, inputs, network) -> list[dict]:
         block_means(stored, config.image_size),
         torch.from_numpy(np.asarray(inputs.features[chosen])),
     )
-    (L_norm, luma), (_, ab_norm) = lab.network_inputs(rgb), lab.training_pair(rgb)
-    known = features if isinstance(network, Koala) else lab.luma(stored)
+    (L_norm, ab_norm), luma = lab.training_pair(rgb), lab.luma(stored)
+    known = features if isinstance(network, Koala) else luma
     with torch.no_grad():
         output = network.half(L_norm, known)
     tensors = {
@@ -98,9 +98,10 @@ def batch_table(config, inputs, network) -> list[dict]:
     ]
 
 
-def source(function) -> HTML:
-    """A function's own source, as it runs."""
-    return HTML(highlight(inspect.getsource(function), PythonLexer(), HtmlFormatter()))
+def source(*functions) -> HTML:
+    """The functions' own source, as it runs."""
+    text = "\n\n".join(map(inspect.getsource, functions))
+    return HTML(highlight(text, PythonLexer(), HtmlFormatter()))
 
 
 def _noting(seen: list, part: str):

@@ -64,7 +64,7 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
     if state["epoch"] < config.epochs and (distributed.active() or job.compiled != "off"):
         mine, _ = distributed.share(rows["train"][: config.batch_size])
         trainer.warm_up(job.batches(mine))
-    return epochs(
+    return run_epochs(
         config,
         state,
         steps=lambda: _steps(trainer, rows["train"], state, progress),
@@ -74,7 +74,7 @@ def fit(job: Job, rows: dict, folder, on_epoch=None, progress=None) -> list[dict
     )
 
 
-def epochs(config, state: dict, steps, record, save, on_epoch=None) -> list[dict]:
+def run_epochs(config, state: dict, steps, record, save, on_epoch=None) -> list[dict]:
     """Go on from `state` (`fresh`, or a checkpoint's) to config.epochs; returns the history.
 
     steps() takes one step of the epoch per iteration and counts it in state; record() -> the history's line of an epoch that
