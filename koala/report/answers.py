@@ -157,15 +157,20 @@ def _encoder(study) -> str:
     best, alone = rows.get((False, False)), rows.get((True, True))
     if not best:
         return ""
-    more = "more than" if best["high"] < 0 else "less than" if best["low"] > 0 else "no more than"
+    worth = (
+        "worth more"
+        if best["high"] < 0
+        else "worth less"
+        if best["low"] > 0
+        else "not shown to be worth more"
+    )
     told = (
-        f"As an encoder, by its maps at every scale, the same extractor is worth {more} as one vector: "
+        f"As an encoder, by its maps at every scale, the same extractor is {worth} than as one vector: "
         f"{best['experiment']} minus {best['minus']}: {difference(best)}."
     )
     if not alone:
         return told
-    share = "Some of that is" if alone["high"] < 0 else "None of that is shown to be"
-    return f"{told} {share} the architecture's: {alone['experiment']} minus {alone['minus']}: {difference(alone)}."
+    return f"{told} The architecture by itself: {alone['experiment']} minus {alone['minus']}: {difference(alone)}."
 
 
 def _controls(rows) -> str:
