@@ -150,11 +150,7 @@ def _content(rows) -> str:
 
 def _encoder(study) -> str:
     """The extractor as an encoder beside one vector of it, and what the architecture does without its training."""
-    names, rows = {study.label(name): name for name in study.experiments}, {}
-    for row in sorted(compare.encoders(study), key=lambda row: row["difference"]):
-        none = study.config(names[row["minus"]])["backbone"] == "none"
-        rows.setdefault((study.untrained(names[row["experiment"]]), none), row)  # the best of each kind
-    best, alone = rows.get((False, False)), rows.get((True, True))
+    best, alone = _pyramids(study)
     if not best:
         return ""
     worth = (
@@ -171,6 +167,15 @@ def _encoder(study) -> str:
     if not alone:
         return told
     return f"{told} The architecture by itself: {alone['experiment']} minus {alone['minus']}: {difference(alone)}."
+
+
+def _pyramids(study) -> tuple[dict | None, dict | None]:
+    """Of koala.study.compare.encoders: the best that is trained beside a vector, the best that is untrained beside none."""
+    names, rows = {study.label(name): name for name in study.experiments}, {}
+    for row in sorted(compare.encoders(study), key=lambda row: row["difference"]):
+        none = study.config(names[row["minus"]])["backbone"] == "none"
+        rows.setdefault((study.untrained(names[row["experiment"]]), none), row)
+    return rows.get((False, False)), rows.get((True, True))
 
 
 def _controls(rows) -> str:
@@ -193,10 +198,16 @@ def _elsewhere(study) -> list[str]:
         gains = _of(compared(judged), "extractor")
         methods = {row["label"]: row for row in compare.summary(judged, ["ciede2000"]).to_dict("records")}
         if gains:
+            encoder, _ = _pyramids(judged)
+            more = (
+                f" {encoder['experiment']} minus {encoder['minus']}: {difference(encoder)}."
+                if encoder
+                else ""
+            )
             told.append(
                 f"On {judged.tested(judged.experiments[0]):,} photographs of another data set ({name}), "
                 f"{gains[0]['experiment']} reaches {methods[gains[0]['experiment']]['ciede2000']:.2f}, leaving them gray "
-                f"{methods[GRAY]['ciede2000']:.2f}; {gains[0]['label']}: {difference(gains[0])}."
+                f"{methods[GRAY]['ciede2000']:.2f}; {gains[0]['label']}: {difference(gains[0])}." + more
             )
     return told
 

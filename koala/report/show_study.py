@@ -157,6 +157,8 @@ def elsewhere(study: compare.FinishedStudy) -> HTML:
             + summary(compare.summary(judged, list(tables.METRICS))).data
         )
         parts.append(contrasts(judged).data)
+        if compare.encoders(judged):
+            parts.append(encoders(judged).data)
         parts.append(
             "<p>The share of all pixels that is painted in each hue, minus the share that has it:</p>"
         )
