@@ -55,7 +55,7 @@ def render(template: str, **values) -> str:
 
 def table(rows, formats: dict | None = None, best: dict | None = None) -> HTML:
     """Rows (a DataFrame or a list of dicts) as a table. formats: column -> "{:.2f}"-like text. best: column -> "low"
-    or "high", whose best number is bold. Columns of words stand left and wrap, columns of numbers do not."""
+    or "high", whose best number is bold. Columns of names stand left, those of longer words wrap, too; columns of numbers do neither."""
     frame = pd.DataFrame(rows).astype(object)
     texts = {name: (formats or {}).get(name, "{}") for name in frame}
     bold = {name: _best(frame[name], side) for name, side in (best or {}).items() if name in frame}
@@ -67,7 +67,8 @@ def table(rows, formats: dict | None = None, best: dict | None = None) -> HTML:
         for i, values in enumerate(frame.itertuples(index=False, name=None))
     ]
     words = [any(len(line[i][0]) > WORDS for line in lines) for i in range(frame.shape[1])]
-    return HTML(render("table.html.j2", heads=list(frame.columns), lines=lines, words=words))
+    names = [any(isinstance(value, str) and value[:1].isalpha() for value in frame[name]) for name in frame]
+    return HTML(render("table.html.j2", heads=list(frame.columns), lines=lines, words=words, names=names))
 
 
 def banner(text: str, kind: str = "untrained") -> HTML:
