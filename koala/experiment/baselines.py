@@ -186,17 +186,22 @@ def _judged(key, batches, rows, make_predictor, progress) -> pd.DataFrame:
     """Metrics of the predictor's methods on `rows`, computed or read back: row, method, and the metrics."""
 
     def compute():
-        predict, parts, done = make_predictor(), [], 0
-        for part in chunks(rows, at_a_time(batches.images)):
-            done += len(part)
-            rgb = batches(part)[0]
-            parts.append(measured(part, rgb, predict(part, lab.rgb_to_lab(rgb)[:, :1])))
-            if progress:
-                progress(done, len(rows), "judging baselines")
-        lines = pd.concat(parts)
-        return {name: lines[name].to_numpy(str if name == "method" else None) for name in lines}
+        return judged(batches, rows, make_predictor(), progress)
 
     return pd.DataFrame(memoized(key, compute))
+
+
+def judged(batches, rows: np.ndarray, predict, progress=None) -> dict[str, np.ndarray]:
+    """Columns row, method and the metrics, of predict(row numbers (n,), L (n,1,S,S)) -> {method: a*b* (n,2,S,S)} on `rows`."""
+    parts, done = [], 0
+    for part in chunks(rows, at_a_time(batches.images)):
+        done += len(part)
+        rgb = batches(part)[0]
+        parts.append(measured(part, rgb, predict(part, lab.rgb_to_lab(rgb)[:, :1])))
+        if progress:
+            progress(done, len(rows), "judging baselines")
+    lines = pd.concat(parts)
+    return {name: lines[name].to_numpy(str if name == "method" else None) for name in lines}
 
 
 def _hash(*parts) -> str:

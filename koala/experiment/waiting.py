@@ -25,10 +25,8 @@ WAYS = {  # settings of the environment; without any of them koala sets the last
     "spin 1,000 times, then sleep": {"GOMP_SPINCOUNT": "1000"},
 }
 SECONDS = 5  # of one measurement at most; a step that is under way is finished
-MEASUREMENTS = {
-    "idle": 1,
-    "busy": 3,
-}  # a round: beside other work the rate varies twofold from process to process
+# A round: beside other work the rate varies twofold from process to process.
+MEASUREMENTS = {"idle": 1, "busy": 3}
 BUSY = "while True: pass"
 
 

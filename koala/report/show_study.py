@@ -85,17 +85,17 @@ def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def contrasts(study: compare.FinishedStudy) -> HTML:
     """Every experiment with an extractor against its controls, in CIEDE2000 (see koala.study.compare.contrasts)."""
-    rows = compare.contrasts(study)
-    if not rows:
-        return HTML("<p>This study has no pair of runs that differ in nothing else.</p>")
-    return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
+    return _compared(compare.contrasts(study), "pair of runs that differ in nothing else")
 
 
 def encoders(study: compare.FinishedStudy) -> HTML:
     """The extractor as an encoder beside one vector of it, and beside none (see koala.study.compare.encoders)."""
-    rows = compare.encoders(study)
+    return _compared(compare.encoders(study), "pyramid beside the report's network")
+
+
+def _compared(rows: list[dict], what: str) -> HTML:
     if not rows:
-        return HTML("<p>This study has no pyramid beside the report's network.</p>")
+        return HTML(f"<p>This study has no {what}.</p>")
     return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
 
 

@@ -55,7 +55,8 @@ def render(template: str, **values) -> str:
 
 def table(rows, formats: dict | None = None, best: dict | None = None) -> HTML:
     """Rows (a DataFrame or a list of dicts) as a table. formats: column -> "{:.2f}"-like text. best: column -> "low"
-    or "high", whose best number is bold. Columns of names stand left, those of longer words wrap, too; columns of numbers do neither."""
+    or "high", whose best number is bold. Columns of names stand left, those of longer words wrap, too; columns of
+    numbers do neither."""
     frame = pd.DataFrame(rows).astype(object)
     texts = {name: (formats or {}).get(name, "{}") for name in frame}
     bold = {name: _best(frame[name], side) for name, side in (best or {}).items() if name in frame}

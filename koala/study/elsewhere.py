@@ -13,14 +13,14 @@ import pandas as pd
 import safetensors.torch
 
 from koala import config as configs
-from koala import data, extractors, lab, losses, metrics
+from koala import data, extractors, losses, metrics
 from koala.experiment import baselines, evaluate, inputs, pipeline
 from koala.experiment.memo import memoized
 from koala.extractors import controls
 from koala.study import export, packing
 from koala.study.finished import FinishedStudy
 from koala.system.errors import KoalaError
-from koala.training.batches import at_a_time, chunks, make_batches
+from koala.training.batches import make_batches
 from koala.training.step import Job
 
 METHODS = ("gray", "mean", "lightness", "linear")
@@ -167,13 +167,8 @@ def _without_network(run, photos, device, progress) -> pd.DataFrame:
 
 
 def _judged(colours, moved, batches) -> dict[str, np.ndarray]:
-    parts = []
-    for part in chunks(np.arange(len(batches.images)), at_a_time(batches.images)):
-        rgb = batches(part)[0]
-        L = lab.rgb_to_lab(rgb)[:, :1]
+    def predict(rows, L):
         predictions = {name: colours.everyone.predict(name, L) for name in metrics.BASELINES}
-        if moved is not None:
-            predictions["linear"] = baselines.shifted(colours, L, moved(part))
-        parts.append(evaluate.measured(part, rgb, predictions))
-    lines = pd.concat(parts)
-    return {name: lines[name].to_numpy(str if name == "method" else None) for name in lines}
+        return predictions | ({"linear": baselines.shifted(colours, L, moved(rows))} if moved else {})
+
+    return baselines.judged(batches, np.arange(len(batches.images)), predict)
