@@ -43,7 +43,7 @@ def make_run(
     history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.02, 0.01], "val_loss": [0.02, 0.015]})
     env = {
         "commit": "0",
-        "weights": {"trained": trained, "weights": origin, "sha256": config.get("backbone", "efficientnet")},
+        "weights": {"trained": trained, "weights": origin, "sha256": config.get("backbone", "efficientnet"), "width": 1000},
         "data": {"name": "scenes", "fingerprint": "f", "photographs": 3000},
         "machine": {"precision": "fp32", "device": "CPU"},
     }

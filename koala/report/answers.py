@@ -10,9 +10,9 @@ GRAY = metrics.BASELINES["gray"]
 
 def compared(study: compare.FinishedStudy) -> list[dict]:
     """koala.study.compare.contrasts with `label` and `kind`: "extractor" (a trained extractor minus none), "content"
-    (a trained extractor minus the same with controlled features), "control" (a control minus none), "precision"."""
-    names = {study.label(name): name for name in study.experiments}
-    rows = []
+    (a trained extractor minus the same with controlled features), "control" (a control minus none), "told" (of these, where
+    either gets the true category's features, which no photograph tells), "precision"."""
+    names, rows = _names(study), []
     for row in compare.contrasts(study):
         first, second = names[row["experiment"]], names[row["minus"]]
         label = f"{row['experiment']} minus {row['minus']}"
@@ -20,16 +20,29 @@ def compared(study: compare.FinishedStudy) -> list[dict]:
     return rows
 
 
+def encoders(study: compare.FinishedStudy) -> list[dict]:
+    """koala.study.compare.encoders with `label` and `kind`: "extractor" where the pyramid's is trained, else "control"."""
+    names = _names(study)
+    return [
+        {
+            **row,
+            "label": f"{row['experiment']} minus {row['minus']}",
+            "kind": "control" if study.untrained(names[row["experiment"]]) else "extractor",
+        }
+        for row in compare.encoders(study)
+    ]
+
+
 def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[str]:
     """The study's question answered: rows as `compared` gives them, summary as koala.study.compare.summary does."""
     methods = {row["label"]: row for row in summary.to_dict("records")}
     told = [
-        _helps(rows, methods),
+        _helps(study, rows, methods),
         _best(methods),
-        _earned(study),
-        _category(study, methods),
+        _earned(study, methods),
+        _category(study, rows, methods),
         _content(rows),
-        _encoder(study),
+        _encoder(study, methods),
         _controls(rows),
         *_elsewhere(study),
         _untrained(study),
@@ -41,10 +54,10 @@ def beside(study: compare.FinishedStudy, first: str, second: str) -> str:
     """How one experiment does beside another, in two sentences: in colour, and in the validation loss."""
     mean, low, high = compare.difference(study, first, second)
     seeds = len(compare.common_seeds(study, first, second))
-    row = {"difference": mean, "low": low, "high": high}
+    row = {"difference": mean, "low": low, "high": high, "seeds": 0}
     told = (
         f"{study.label(first)} minus {study.label(second)}: {difference(row)} in CIEDE2000, "
-        f"{compare.reads(low, high, seeds)}, over {seeds} seed{'s' * (seeds > 1)}."
+        f"{compare.reads(low, high)}, over {seeds} seed{'s' * (seeds > 1)}."
     )
     if study.config(first)["loss"] != study.config(second)["loss"]:
         return told
@@ -52,7 +65,10 @@ def beside(study: compare.FinishedStudy, first: str, second: str) -> str:
     if epochs is None:
         return told
     needs, against = (f"{count:.1f}" for count in epochs.mean(0))
-    return f"{told} To the lowest validation loss that both reach: {needs} epochs against {against}."
+    return (
+        f"{told} To within {curves.WITHIN:.0%} of the lowest validation loss that both reach: {needs} epochs against "
+        f"{against}, counted from the first."
+    )
 
 
 def is_demo(plan) -> bool:
@@ -62,7 +78,8 @@ def is_demo(plan) -> bool:
 
 def difference(row: dict) -> str:
     """A difference with its interval, in words."""
-    return f"{signed(row['difference'])}, 95 % interval {signed(row['low'])} to {signed(row['high'])}"
+    words = f"{signed(row['difference'])}, 95 % interval {signed(row['low'])} to {signed(row['high'])}"
+    return words + ", one seed" * (row["seeds"] == 1)
 
 
 def signed(value: float) -> str:
@@ -73,31 +90,60 @@ def _kind(study, first: str, second: str) -> str:
     own, other = study.config(first), study.config(second)
     if own["precision"] != other["precision"] and own["backbone"] == other["backbone"]:
         return "precision"
+    if "category" in (own["feature_source"], other["feature_source"]):
+        return "told"
     if study.untrained(first) or own["feature_source"] != "image":
         return "control"
     return "extractor" if other["backbone"] == "none" else "content"
 
 
 def _of(rows, kind):
-    return sorted((row for row in rows if row["kind"] == kind), key=lambda row: row["difference"])
+    return [row for row in rows if row["kind"] == kind]
 
 
-def _helps(rows, methods) -> str:
-    gains = _of(rows, "extractor")
+def _names(study) -> dict[str, str]:
+    """label -> experiment."""
+    return {study.label(name): name for name in study.experiments}
+
+
+def _leading(study, rows, mean) -> list[dict]:
+    """One row for each extractor, with all of its dimensions and the most seeds; where that leaves several, the one that is
+    against the better network. The lowest `mean` (of a row) first among those of most seeds.
+
+    Never chosen by the difference, which would pick the pair whose second fails."""
+    names, leading = _names(study), {}
+    for row in sorted(rows, key=lambda row: (-row["seeds"], mean(row["minus"]))):
+        name = names[row["experiment"]]
+        reduced = study.config(name)["feature_dims"] > 0
+        key = study.extractor(name)
+        if key not in leading or leading[key][0] > reduced:
+            leading[key] = (reduced, row)
+    chosen = [row for _, row in leading.values()]
+    return sorted(chosen, key=lambda row: (-row["seeds"], mean(row["experiment"])))
+
+
+def _means(methods):
+    return lambda label: methods[label]["ciede2000"]
+
+
+def _helps(study, rows, methods) -> str:
+    gains, mean = _of(rows, "extractor"), _means(methods)
     if not gains:
         return (
             "This study has no trained extractor beside the same network without one: it does not say whether "
             "an extractor helps."
         )
-    best, better = gains[0], [row for row in gains if row["high"] < 0]
-    verdict = (
-        ("A trained extractor helps" if better else "No trained extractor is shown to help")
-        + f": {best['experiment']} reaches CIEDE2000 {methods[best['experiment']]['ciede2000']:.2f} on held-out photographs"
+    leading = _leading(study, gains, mean)
+    best, better = leading[0], [row for row in leading if row["high"] < 0]
+    verdict = "A trained extractor helps" if better else "No trained extractor is shown to help"
+    told = (
+        f"{verdict}: {best['experiment']} reaches CIEDE2000 {mean(best['experiment']):.2f} on held-out photographs, the same "
+        f"network without an extractor {mean(best['minus']):.2f} (difference {difference(best)})."
     )
-    none = methods[best["minus"]]["ciede2000"]
-    rest = f", the same network without an extractor {none:.2f} (difference {difference(best)})."
-    several = f" {len(better)} of {len(gains)} trained extractors are better than none." * (len(gains) > 1)
-    return verdict + rest + several
+    if len(leading) > 1:
+        told += f" {len(better)} of {len(leading)} trained extractors are better than none."
+    others = [f"{row['label']} {difference(row)}" for row in gains if row not in leading]
+    return told + f" Beside it: {'; '.join(others)}." * bool(others)
 
 
 def _best(methods) -> str:
@@ -112,74 +158,95 @@ def _best(methods) -> str:
     )
 
 
-def _earned(study) -> str:
-    rows = compare.earned(study, ("linear",))
+def _earned(study, methods) -> str:
+    """The networks that share loss and features with a regression, beside it."""
+    names = _names(study)
+    rows = [
+        row
+        for row in compare.earned(study, ("linear",))
+        if study.config(names[row["experiment"]])["loss"] == "mse"
+        and not study.config(names[row["experiment"]])["feature_dims"]
+    ]
     if not rows:
         return ""
-    best = min(rows, key=lambda row: row["difference"])
-    better = sum(row["high"] < 0 for row in rows)
+    leading = _leading(study, rows, _means(methods))
+    best, better = leading[0], sum(row["high"] < 0 for row in leading)
     return (
-        f"Beside {best['minus']}, a regression that knows the same features and needs no network, {best['experiment']} "
-        f"is {difference(best)}: {best['reads']}"
-        + f"; {better} of {len(rows)} such networks are better" * (len(rows) > 1)
+        f"A ridge regression from the same features, without a network ({best['minus']}), reaches "
+        f"{methods[best['minus']]['ciede2000']:.2f}: {best['experiment']} minus that {difference(best)}, {best['verdict']}"
+        + f"; so for {better} of {len(leading)} extractors" * (len(leading) > 1)
         + "."
     )
 
 
-def _category(study, methods) -> str:
-    """The strongest objection: how far the photograph's category alone goes, without any network."""
-    rows = compare.earned(study, ("category",))
-    if not rows:
+def _category(study, rows, methods) -> str:
+    """The strongest objection: how far the photograph's category alone goes, by a table of colours and as a network's input."""
+    earned = compare.earned(study, ("category",))
+    if not earned:
         return ""
-    best = min(rows, key=lambda row: row["difference"])
+    best = min(earned, key=lambda row: (-row["seeds"], methods[row["experiment"]]["ciede2000"]))
+    told = [row for row in _of(rows, "told") if row["experiment"] in {one["experiment"] for one in earned}]
     return (
-        f"The objection: who is told a photograph's category needs no network. {best['minus'].capitalize()} has "
-        f"{methods[best['minus']]['ciede2000']:.2f}; {best['experiment']} minus that is {difference(best)}: {best['reads']}."
+        "An objection: where the category is known, a table of colours needs no network. "
+        f"{best['minus'].capitalize()} reaches {methods[best['minus']]['ciede2000']:.2f}: {best['experiment']} minus that "
+        f"{difference(best)}, {best['verdict']}."
+        + "".join(
+            f" A network that gets the mean features of the true category ({row['minus']}) reaches "
+            f"{methods[row['minus']]['ciede2000']:.2f}: {row['label']} {difference(row)}."
+            for row in told
+        )
     )
 
 
 def _content(rows) -> str:
-    """Each experiment with the controls that it is better than."""
-    worse = {}
-    for row in _of(rows, "content"):
-        if row["high"] < 0:
-            worse.setdefault(row["experiment"], []).append(f"{row['minus']} ({difference(row)})")
-    told = [f"{name} is better than {' and '.join(controls[:4])}" for name, controls in worse.items()]
-    return f"It is what the extractor knows that helps: {'; '.join(told)}." if told else ""
+    """Each experiment with an extractor beside its controls, won or not."""
+    content = _of(rows, "content")
+    if not content:
+        return ""
+    start = (
+        "It is what the extractor knows of the photograph that helps, since no control does as well"
+        if all(row["high"] < 0 for row in content)
+        else "Not every control is shown to do worse"
+    )
+    return start + ": " + "; ".join(f"{row['label']} {difference(row)}" for row in content) + "."
 
 
-def _encoder(study) -> str:
-    """The extractor as an encoder beside one vector of it, and what the architecture does without its training."""
-    best, alone = _pyramids(study)
+def _encoder(study, methods) -> str:
+    """The extractor by its maps at every scale beside one vector of it, and what the architecture does without its training."""
+    best, alone = _pyramids(study, methods)
     if not best:
         return ""
     worth = (
-        "worth more"
-        if best["high"] < 0
-        else "worth less"
-        if best["low"] > 0
-        else "not shown to be worth more"
+        "does better" if best["high"] < 0 else "does worse" if best["low"] > 0 else "is not shown to do better"
     )
     told = (
-        f"As an encoder, by its maps at every scale, the same extractor is {worth} than as one vector: "
-        f"{best['experiment']} minus {best['minus']}: {difference(best)}."
+        f"By its maps at several scales ({best['experiment']}) the same extractor {worth} than as one vector: minus "
+        f"{best['minus']} {difference(best)}."
     )
     if not alone:
         return told
-    return f"{told} The architecture by itself: {alone['experiment']} minus {alone['minus']}: {difference(alone)}."
+    return (
+        f"{told} What that architecture and its input, the photograph as stored, give without a trained extractor (one draw "
+        f"of weights): {alone['experiment']} minus {alone['minus']} {difference(alone)}."
+    )
 
 
-def _pyramids(study) -> tuple[dict | None, dict | None]:
-    """Of koala.study.compare.encoders: the best that is trained beside a vector, the best that is untrained beside none."""
-    names, rows = {study.label(name): name for name in study.experiments}, {}
-    for row in sorted(compare.encoders(study), key=lambda row: row["difference"]):
+def _pyramids(study, methods) -> tuple[dict | None, dict | None]:
+    """Of koala.study.compare.encoders: a trained one beside a vector, an untrained one beside none; of the most seeds, the best,
+    and against the best."""
+    names, rows, mean = _names(study), {}, _means(methods)
+    order = sorted(
+        compare.encoders(study),
+        key=lambda row: (-row["seeds"], mean(row["experiment"]), mean(row["minus"])),
+    )
+    for row in order:
         none = study.config(names[row["minus"]])["backbone"] == "none"
         rows.setdefault((study.untrained(names[row["experiment"]]), none), row)
     return rows.get((False, False)), rows.get((True, True))
 
 
 def _controls(rows) -> str:
-    controls = _of(rows, "control")
+    controls = sorted(_of(rows, "control"), key=lambda row: row["difference"])
     if not controls:
         return ""
     better = [row["experiment"] for row in controls if row["high"] < 0]
@@ -187,7 +254,7 @@ def _controls(rows) -> str:
     none = [row["experiment"] for row in controls if row["low"] <= 0 <= row["high"]]
     kinds = (("better than", better), ("worse than", worse), ("not shown to differ from", none))
     told = "; ".join(f"{', '.join(names)}: {words} no extractor" for words, names in kinds if names)
-    return f"Extractors that cannot know the photograph: {told}."
+    return f"Controls by themselves: {told}."
 
 
 def _elsewhere(study) -> list[str]:
@@ -196,19 +263,19 @@ def _elsewhere(study) -> list[str]:
     for name in elsewhere.names(study):
         judged = elsewhere.read(study, name)
         gains = _of(compared(judged), "extractor")
+        if not gains:
+            continue
         methods = {row["label"]: row for row in compare.summary(judged, ["ciede2000"]).to_dict("records")}
-        if gains:
-            encoder, _ = _pyramids(judged)
-            more = (
-                f" {encoder['experiment']} minus {encoder['minus']}: {difference(encoder)}."
-                if encoder
-                else ""
-            )
-            told.append(
-                f"On {judged.tested(judged.experiments[0]):,} photographs of another data set ({name}), "
-                f"{gains[0]['experiment']} reaches {methods[gains[0]['experiment']]['ciede2000']:.2f}, leaving them gray "
-                f"{methods[GRAY]['ciede2000']:.2f}; {gains[0]['label']}: {difference(gains[0])}." + more
-            )
+        mean = _means(methods)
+        best = _leading(judged, gains, mean)[0]
+        encoder, _ = _pyramids(judged, methods)
+        parts = [f"{best['label']} {difference(best)}"]
+        if encoder:
+            parts.append(f"{encoder['experiment']} minus {encoder['minus']} {difference(encoder)}")
+        told.append(
+            f"On {judged.tested(judged.experiments[0]):,} photographs of another data set ({name}), where gray ones have "
+            f"{mean(GRAY):.2f}, {best['experiment']} reaches {mean(best['experiment']):.2f}: {'; '.join(parts)}."
+        )
     return told
 
 
@@ -230,7 +297,10 @@ def _how_sure(study) -> str:
     seeds = sorted({len(study.seeds(name)) for name in study.experiments})
     many = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     chance = (
-        "over photographs alone" if seeds[-1] == 1 else "over photographs and, where there are several, seeds"
+        "over photographs alone"
+        if seeds[-1] == 1
+        else "over photographs and seeds"
+        + ", where there is one seed by those of the other networks" * (seeds[0] == 1)
     )
     return (
         f"Trained on {count['train']:,} photographs, judged on {count['test']:,} others, {many} "

@@ -40,6 +40,7 @@ def gather(study: compare.FinishedStudy) -> dict:
         "experiments": [_experiment(study, row) for row in summary.to_dict("records")],
         "truth": float(study.values(study.experiments[0], "colourfulness_true").mean()),
         "differences": compared,
+        "encoders": answers.encoders(study),
         "claims": [] if demo else claims.table(study),
         "runs": [_run(study, name, seed) for name, seed in study.runs],
         "failed": [

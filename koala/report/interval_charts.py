@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from koala.report.style import MARKERS, TRAIN, TRIVIAL, WIDTH, finished, style, wrapped
 
 ENDS = ("low", "difference", "high")
+# Of a difference (koala.report.answers.compared): its colour and marker; a control's is gray and square
+KINDS = {"extractor": (TRAIN, "o"), "content": (TRAIN, "D")}
 
 
 def bars(table, metric: str, title: str = "") -> Figure:
@@ -21,11 +23,13 @@ def bars(table, metric: str, title: str = "") -> Figure:
     limit = 1.5 * table["mean"][trivial].max() if trivial.any() else np.inf
     y = np.arange(len(table)) + 0.6 * ~trivial
     with style():
-        figure = Figure(figsize=(WIDTH, 1.4 + 0.42 * len(table)), layout="constrained")
+        names = [wrapped(text, 38) for text in table["method"]]
+        tall = max(0.42, 0.19 * max(name.count("\n") + 1 for name in names))
+        figure = Figure(figsize=(WIDTH, 1.4 + tall * len(table)), layout="constrained")
         axis = figure.subplots()
         for height, (_, row), gray in zip(y, table.iterrows(), trivial, strict=True):
             _point(axis, height, row, TRIVIAL if gray else TRAIN, "s" if gray else "o", "{:.2f}", limit)
-        axis.set_yticks(y, [wrapped(text, 38) for text in table["method"]])
+        axis.set_yticks(y, names)
         axis.set(ylim=(y[-1] + 0.7, -0.7), xlabel=metric)
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.12)
@@ -38,8 +42,7 @@ def bars(table, metric: str, title: str = "") -> Figure:
 def forest(groups: dict, metric: str) -> Figure:
     """Paired differences with their intervals about a line at zero, group by group.
 
-    groups: heading -> list of dicts label, difference, low, high, and `kind`: "extractor" (drawn blue and round) or
-    anything else (a control: gray and square). Left of zero is better."""
+    groups: heading -> list of dicts label, difference, low, high, and kind. Left of zero is better."""
     heights, y = [], 0.0
     for rows in groups.values():
         heights.append(np.arange(len(rows)) + y + 0.9 * bool(len(groups) > 1))
@@ -62,8 +65,7 @@ def forest(groups: dict, metric: str) -> Figure:
                 place = (0.005, places[0] - 0.85)
                 axis.annotate(heading, place, xycoords=("axes fraction", "data"), va="center", weight="bold")
             for height, row in zip(places, rows, strict=True):
-                blue = row["kind"] == "extractor"
-                look = (TRAIN, "o") if blue else (TRIVIAL, "s")
+                look = KINDS.get(row["kind"], (TRIVIAL, "s"))
                 _point(axis, height, {**row, "mean": row["difference"]}, *look, "{:+.2f}", limit)
                 names.append((height, wrapped(row["label"], 44)))
         axis.set_yticks(*zip(*names, strict=True))

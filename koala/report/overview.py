@@ -25,10 +25,7 @@ def overview_body(folder: Path, studies: list[dict], others: list[str]) -> str:
     """The page's content. studies: summaries, or name, title and about alone. others: folders of no study."""
     judged = sorted((facts for facts in studies if facts.get("answers")), key=_weight, reverse=True)
     main = judged[0] if judged else None
-    groups = {
-        facts["title"]: [row for row in facts["differences"] if row["kind"] in ("extractor", "control")]
-        for facts in judged
-    }
+    groups = {facts["title"]: against_none(facts) for facts in judged}
     return tables.render(
         "overview.html.j2",
         main=main,
@@ -40,12 +37,19 @@ def overview_body(folder: Path, studies: list[dict], others: list[str]) -> str:
     )
 
 
+def against_none(facts: dict) -> list[dict]:
+    """A study's differences between an experiment and a network without an extractor, pyramids' with the same budget too."""
+    none = {name for name, settings in facts["settings"].items() if settings["backbone"] == "none"}
+    rows = [row for row in facts["differences"] if row["kind"] in ("extractor", "control", "told")]
+    return [row for row in rows + facts.get("encoders", []) if row["minus"] in none]
+
+
 def across(judged: list[dict]) -> str:
     """One sentence over all studies that compare a trained extractor, or its controls, with none."""
     words = []
     for kind, name in (
         ("extractor", "a trained extractor"),
-        ("control", "an extractor that cannot know the photograph"),
+        ("control", "a control"),
     ):
         rows = [row for facts in judged for row in facts["differences"] if row["kind"] == kind]
         better = sum(row["high"] < 0 for row in rows)

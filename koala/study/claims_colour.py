@@ -6,7 +6,7 @@ import pandas as pd
 from koala import metrics
 from koala.study import compare, hues, verdicts
 from koala.study.finished import plain
-from koala.study.intervals import interval
+from koala.study.intervals import interval, ratio_difference
 
 # Whole names of categories (of SUN, Places and ImageNet) whose photographs nearly always show sky or water, or grass
 WATER = set(
@@ -75,38 +75,57 @@ def _grass(study, whole, fewer):
 
 
 def _painted(study, number, hue, categories, name, other):
+    """By share of the coloured pixels and by share of all pixels: a pale network paints few pixels in any hue."""
     chosen = plain_categories(study, name).isin(categories).to_numpy()
     seeds = compare.common_seeds(study, name, other)
     if not chosen.any() or not seeds or not study.has(name, f"{hue}_painted"):
         return None
-    own = hues.painted(study, name, hue, chosen, seeds)
-    more = interval(own - hues.painted(study, other, hue, chosen, seeds))
-    excess = interval(own)
-    verdict = (
-        verdicts.HOLDS
-        if excess[1] > 0 and more[1] > 0
-        else verdicts.FAILS
-        if excess[2] < 0 or more[2] < 0
-        else verdicts.OPEN
+    own, true, others = (
+        hues.of_coloured(study, *which, hue, chosen, seeds)
+        for which in ((name, "painted"), (name, "share"), (other, "painted"))
     )
+    estimates = {
+        "the coloured pixels": (ratio_difference(*own, *true), ratio_difference(*own, *others)),
+        "all pixels": (interval(own[0] - true[0]), interval(own[0] - others[0])),
+    }
+    readings = [_too_much(*pair) for pair in estimates.values()]
+    verdict = readings[0]
+    if len(set(readings)) > 1:
+        verdict = f"{readings[0]} by share of the coloured pixels, {readings[1]} by share of all"
+    form = "{:+.1%} [{:+.1%}, {:+.1%}]"
+    parts = [
+        f"{hue} among {pixels}: painted minus true {form.format(*excess)}, minus the other's {form.format(*more)}"
+        for pixels, (excess, more) in estimates.items()
+    ]
     where = ", ".join(sorted(set(plain_categories(study, name)[chosen])))
-    text = (
-        "painted {} minus truly {}: {:+.1%} [{:+.1%}, {:+.1%}] of the pixels".format(hue, hue, *excess)
-        + "; minus the other's: {:+.1%} [{:+.1%}, {:+.1%}]".format(*more)
-        + f"; {chosen.sum()} photographs of {where}"
-    )
+    text = "; ".join([*parts, f"{chosen.sum()} photographs of {where}"])
     return verdicts.row((number, TITLES[number]), verdict, text, name, other)
 
 
+def _too_much(excess, more) -> str:
+    """Whether a hue is painted more than is true, and more than by the other network."""
+    if excess[1] > 0 and more[1] > 0:
+        return verdicts.HOLDS
+    return verdicts.FAILS if excess[2] < 0 or more[2] < 0 else verdicts.OPEN
+
+
 def _many_colours(study, name):
-    """Over categories: the entropy of the true hues against the share of the gray photograph's error that remains."""
-    categories = plain_categories(study, name)
-    kept, bits = remaining(study, name, categories), hue_entropy(study, name, categories)
-    if len(kept) < LEAST_CATEGORIES:
+    """Over categories, and their coloured pixels alone: the entropy of the true hues against the share of the gray photograph's
+    error that remains. Colourless pixels have no hue to be mistaken for, and hardly an error that could be taken away."""
+    if not study.has(name, *(f"{hue}_ciede2000" for hue in metrics.HUES)):
         return None
-    value, low, high = rank_correlation(bits.to_numpy(), kept[bits.index].to_numpy())
+    categories = plain_categories(study, name)
+    pairs = pd.DataFrame(
+        {"kept": remaining(study, name, categories), "bits": hue_entropy(study, name, categories)}
+    ).dropna()
+    if len(pairs) < LEAST_CATEGORIES or min(pairs.nunique()) == 1:
+        return None
+    value, low, high = rank_correlation(pairs.bits.to_numpy(), pairs.kept.to_numpy())
     verdict = verdicts.HOLDS if low > 0 else verdicts.FAILS if high < 0 else verdicts.OPEN
-    text = f"rank correlation over {len(kept)} categories {value:+.2f} [{low:+.2f}, {high:+.2f}]: entropy of the true hues against the share of the gray photograph's error that remains"
+    text = (
+        f"rank correlation over {len(pairs)} categories {value:+.2f} [{low:+.2f}, {high:+.2f}]: entropy of the true hues "
+        "against the share of the gray photograph's error that remains, both over coloured pixels"
+    )
     return verdicts.row((10, TITLES[10]), verdict, text, name)
 
 
@@ -116,19 +135,23 @@ def plain_categories(study, name) -> pd.Series:
 
 
 def remaining(study, name, categories: pd.Series) -> pd.Series:
-    """Share of the gray photograph's CIEDE2000 that the network leaves, by category, means over photographs and seeds."""
+    """Share of the gray photograph's CIEDE2000 over coloured pixels that the network leaves, by category, means over
+    photographs and seeds; without categories that have no coloured pixel."""
     size = study.tested(name)
     plain = next(own for own, _, method in study.methods() if method == "gray" and study.tested(own) == size)
-    error, gray = study.values(name, "ciede2000").mean(0), study.values(plain, "ciede2000", "gray").mean(0)
-    means = pd.DataFrame({"error": error, "gray": gray}).groupby(categories.to_numpy()).mean()
-    return means.error / means.gray
+    error = hues.coloured_error(study, name).mean(0)
+    gray = hues.coloured_error(study, plain, "gray").mean(0)
+    sums = pd.DataFrame({"error": error, "gray": gray}).groupby(categories.to_numpy()).sum()
+    sums = sums[sums.gray > 0]
+    return sums.error / sums.gray
 
 
 def hue_entropy(study, name, categories: pd.Series) -> pd.Series:
-    """Entropy in bits of the true hues of a category's pixels, those without a hue as one more, by category."""
+    """Entropy in bits of the true hues of a category's coloured pixels, by category; without those that have none."""
     shares = pd.DataFrame({hue: study.values(name, f"{hue}_share")[0] for hue in metrics.HUES})
-    means = shares.groupby(categories.to_numpy()).mean()
-    parts = means.assign(none=(1 - means.sum(axis=1)).clip(lower=0)).clip(lower=1e-12)
+    sums = shares.groupby(categories.to_numpy()).sum()
+    sums = sums[sums.sum(axis=1) > 0]
+    parts = sums.div(sums.sum(axis=1), axis=0).clip(lower=1e-12)
     return -(parts * np.log2(parts)).sum(axis=1)
 
 

@@ -6,25 +6,25 @@ import pandas as pd
 from koala.config import VOLATILE
 from koala.experiment import baselines
 from koala.study.finished import FinishedStudy, find_run
-from koala.study.intervals import interval, ratio
+from koala.study.intervals import Spread, interval, pooled, ratio
 from koala.study.loading import load
 
 __all__ = ["FinishedStudy", "find_run", "load"]
 
 FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  # what the extractor is
 ARCHITECTURE = {"network", "init", "layer"}  # what is not the same, or has no meaning, in a pyramid
-
-
 RATIOS = {"chroma_ratio": ("chroma", "chroma_true")}  # a mean of ratios is lifted by nearly gray photographs
 
 
 def difference(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
-    """CIEDE2000 of the first minus the second's, paired by photograph and by seed (the seeds that both have), with its interval."""
+    """CIEDE2000 of the first minus the second's, paired by photograph and by seed (the seeds that both have), with its interval.
+
+    Where they have a single seed in common, the chance between seeds is that of the study's other networks (`chance`)."""
     common = common_seeds(study, first, second)
     if not common:
         return (np.nan,) * 3
     own, other = (study.values(name, "ciede2000", seeds=common) for name in (first, second))
-    return interval(own - other)
+    return interval(own - other, _scaled(chance(study, "ciede2000"), np.sqrt(2)))
 
 
 def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
@@ -32,8 +32,31 @@ def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, 
     common = common_seeds(study, first, second)
     if not common:
         return (np.nan,) * 3
-    squared = [study.values(name, "ab_rmse", seeds=common) ** 2 for name in (first, second)]
-    return tuple(value - 1 for value in ratio(*squared))
+    own, other = (study.values(name, "ab_rmse", seeds=common) ** 2 for name in (first, second))
+    # of a quotient of two means that vary alike, by the delta method
+    factor = np.hypot(1, own.mean() / other.mean()) / other.mean()
+    return tuple(value - 1 for value in ratio(own, other, _scaled(chance(study, "mse"), factor)))
+
+
+def chance(study: FinishedStudy, metric: str) -> Spread | None:
+    """How far single seeds lie apart in a metric of `summary` or in "mse", pooled over the study's networks that have several:
+    what one seed alone cannot tell. None where none has."""
+    whole = study.among or study
+    several = [name for name in whole.experiments if len(whole.seeds(name)) > 1]
+    return pooled([_seed_means(whole, name, metric) for name in several])
+
+
+def _seed_means(study, experiment, metric) -> np.ndarray:  # (seeds,)
+    if metric == "mse":
+        return (study.values(experiment, "ab_rmse") ** 2).mean(1)
+    if metric in RATIOS and study.has(experiment, *RATIOS[metric]):
+        above, below = (study.values(experiment, key).mean(1) for key in RATIOS[metric])
+        return above / below
+    return np.nanmean(study.values(experiment, metric), 1)
+
+
+def _scaled(seeds: Spread | None, factor: float) -> Spread | None:
+    return seeds and Spread(seeds.deviation * factor, seeds.freedom)
 
 
 def common_seeds(study: FinishedStudy, first: str, second: str) -> list[int]:
@@ -63,27 +86,22 @@ def summary(study: FinishedStudy, names: list[str]) -> pd.DataFrame:
         seeds = study.seeds(experiment)
         row = {"label": label, "experiment": experiment, "seeds": len(seeds), "trivial": trivial}
         for name in names:
-            values, estimate = _estimate(study, experiment, name, method)
+            estimate = _estimate(study, experiment, name, method)
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
-            row[f"{name}_seeds"] = np.nan if trivial else spread(values)
+            several = not trivial and len(seeds) > 1
+            row[f"{name}_seeds"] = _seed_means(study, experiment, name).std(ddof=1) if several else np.nan
         rows.append(row)
     return pd.DataFrame(rows)
 
 
 def _estimate(study, experiment, name, method):
-    """A metric's values (seeds, photographs), and its mean with its interval. Without a network all seeds have the same."""
+    """A metric's mean with its interval. Without a network all seeds have the same."""
     with_lines = [seed for seed in study.seeds(experiment) if len(study.lines(experiment, seed, method))]
     seeds = with_lines if method == "model" else with_lines[:1]
+    spread = chance(study, name) if method == "model" else None
     if name in RATIOS and study.has(experiment, *RATIOS[name]):
-        above, below = (study.values(experiment, key, method, seeds) for key in RATIOS[name])
-        return above.mean(1, keepdims=True) / below.mean(1, keepdims=True), ratio(above, below)
-    values = study.values(experiment, name, method, seeds)
-    return values, interval(values)
-
-
-def spread(values: np.ndarray) -> float:
-    """Standard deviation between the seeds' means of (seeds, photographs); NaN for a single seed."""
-    return float(np.nanmean(values, 1).std(ddof=1)) if len(values) > 1 else np.nan
+        return ratio(*(study.values(experiment, key, method, seeds) for key in RATIOS[name]), spread)
+    return interval(study.values(experiment, name, method, seeds), spread)
 
 
 def contrasts(study: FinishedStudy) -> list[dict]:
@@ -101,10 +119,14 @@ def contrasts(study: FinishedStudy) -> list[dict]:
 
 
 def _row(study, name, other) -> dict:
-    mean, low, high = difference(study, name, other)
-    row = {"experiment": study.label(name), "minus": study.label(other), "difference": mean}
     seeds = len(common_seeds(study, name, other))
-    return row | {"low": low, "high": high, "reads": reads(low, high, seeds)}
+    return _line(study, study.label(name), study.label(other), difference(study, name, other), seeds)
+
+
+def _line(study, first: str, second: str, estimate, seeds: int) -> dict:
+    mean, low, high = estimate
+    row = {"experiment": first, "minus": second, "difference": mean, "low": low, "high": high}
+    return row | {"seeds": seeds, "verdict": reads(low, high) + one_seed(study, seeds)}
 
 
 def encoders(study: FinishedStudy) -> list[dict]:
@@ -144,9 +166,8 @@ def earned(study: FinishedStudy, methods: tuple[str, ...] = ("linear", "category
             if key in lines:
                 label, other = lines[key]
                 values = study.values(name, "ciede2000") - study.values(other, "ciede2000", key[1])[:1]
-                mean, low, high = interval(values)
-                row = {"experiment": study.label(name), "minus": label, "difference": mean}
-                rows.append(row | {"low": low, "high": high, "reads": reads(low, high, len(values))})
+                estimate = interval(values, chance(study, "ciede2000"))
+                rows.append(_line(study, study.label(name), label, estimate, len(values)))
     return rows
 
 
@@ -171,9 +192,15 @@ def _is_control(config: dict) -> bool:
     return config["feature_source"] != "image" or config["weights"] == "untrained"
 
 
-def reads(low: float, high: float, seeds: int) -> str:
+def reads(low: float, high: float) -> str:
     """What a difference's interval says, where lower is better."""
     if np.isnan(low):
         return "no value"
-    verdict = "better" if high < 0 else "worse" if low > 0 else "no difference shown"
-    return verdict + (" (one seed: photographs only)" if seeds == 1 else "")
+    return "better" if high < 0 else "worse" if low > 0 else "no difference shown"
+
+
+def one_seed(study: FinishedStudy, seeds: int) -> str:
+    """A remark on an interval of CIEDE2000 or MSE over one seed: on other networks' seeds, or on photographs alone."""
+    if seeds != 1:
+        return ""
+    return " (one seed)" if chance(study, "ciede2000") else " (one seed: photographs only)"

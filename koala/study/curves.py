@@ -7,7 +7,8 @@ from koala.study.compare import FinishedStudy, common_seeds
 from koala.study.intervals import interval
 
 GOALS = ("common", "own")
-WITHIN = 0.05  # of a goal: as near counts as reached
+WITHIN = 0.01  # of a goal: as near counts as reached; in `replica` training takes 5 to 10 % off
+# the first epoch's loss
 
 
 def histories(study: FinishedStudy, experiments: list[str]) -> dict[str, list[pd.DataFrame]]:

@@ -18,6 +18,7 @@ class FinishedStudy:
     plan: plans.Study
     runs: dict[tuple[str, int], artefacts.Run]
     failed: list[dict]
+    among: "FinishedStudy | None" = None  # the study that these runs are a part of
     _lines: dict = dataclasses.field(default_factory=dict, repr=False)
 
     @property
@@ -27,7 +28,7 @@ class FinishedStudy:
     def only(self, *experiments: str) -> "FinishedStudy":
         """The same study with these experiments alone, in this order."""
         runs = {(name, seed): self.runs[name, seed] for name in experiments for seed in self.seeds(name)}
-        return FinishedStudy(self.plan, runs, [])
+        return FinishedStudy(self.plan, runs, [], self)
 
     def seeds(self, experiment: str) -> list[int]:
         return [seed for name, seed in self.runs if name == experiment]

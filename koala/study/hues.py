@@ -51,10 +51,18 @@ def _sums(study, experiment, hue, metric, method="model") -> tuple[np.ndarray, n
     return np.where(share > 0, share * mean, 0), share
 
 
-def painted(study: FinishedStudy, experiment: str, hue: str, chosen: np.ndarray, seeds=None) -> np.ndarray:
-    """(seeds, chosen photographs): share of pixels painted in a hue minus the share that truly has it."""
-    shares = (study.values(experiment, f"{hue}_{kind}", seeds=seeds) for kind in ("painted", "share"))
-    return np.subtract(*shares)[:, chosen]
+def of_coloured(
+    study: FinishedStudy, experiment: str, kind: str, hue: str, chosen: np.ndarray, seeds
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of a photograph's pixels, (seeds, chosen photographs): that are of a hue, and that are of any. kind: "share", in
+    truth, or "painted"."""
+    shares = {one: study.values(experiment, f"{one}_{kind}", seeds=seeds)[:, chosen] for one in metrics.HUES}
+    return shares[hue], sum(shares.values())
+
+
+def coloured_error(study: FinishedStudy, experiment: str, method: str = "model") -> np.ndarray:
+    """(seeds, photographs): CIEDE2000 of a photograph's coloured pixels, summed as a mean over all its pixels."""
+    return sum(_sums(study, experiment, hue, "ciede2000", method)[0] for hue in metrics.HUES)
 
 
 def bias(study: FinishedStudy, experiment: str) -> pd.DataFrame:

@@ -4,23 +4,48 @@ Both are random: other seeds would train other networks, other photographs would
 bootstrap draws from three numbers and is much too narrow, so the part of the seeds follows Student's t.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import stats
 
 LEAST_SEEDS = 3  # with fewer, two experiments are never called equal
 
 
-def interval(values: np.ndarray) -> tuple[float, float, float]:
+class Spread(NamedTuple):
+    """How far the means of single seeds lie about their network's mean: standard deviation, degrees of freedom."""
+
+    deviation: float
+    freedom: int
+
+    @property
+    def half_width(self) -> float:
+        """Half the 95 % interval of what one more seed would give."""
+        return float(stats.t.ppf(0.975, self.freedom) * self.deviation)
+
+
+def pooled(networks: list[np.ndarray]) -> Spread | None:
+    """The spread within networks, each given as the means of its seeds, (n,); None where none has two seeds."""
+    freedom = sum(len(means) - 1 for means in networks)
+    if not freedom:
+        return None
+    squares = sum(np.square(means - means.mean()).sum() for means in networks)
+    return Spread(float(np.sqrt(squares / freedom)), freedom)
+
+
+def interval(values: np.ndarray, seeds: Spread | None = None) -> tuple[float, float, float]:
     """Mean of (seeds, photographs) with the lower and the upper end of its 95 % interval.
 
     The half widths of two t intervals, one over the seeds' means and one over the photographs' means, are added in
-    quadrature (Howe 1974, Journal of the American Statistical Association 69). With one seed the interval covers the choice of
-    photographs alone. A photograph that is NaN for any seed is left out; NaN three times where none remains."""
+    quadrature (Howe 1974, Journal of the American Statistical Association 69). A single seed tells nothing of the chance
+    between seeds: `seeds` stands in for it, what other networks say; without it the interval covers the choice of photographs
+    alone. A photograph that is NaN for any seed is left out; NaN three times where none remains."""
     values = values[:, ~np.isnan(values).any(0)]
     if not values.size:
         return (np.nan,) * 3
     mean = float(values.mean())
-    half = float(np.hypot(_half_width(values.mean(0)), _half_width(values.mean(1))))
+    chance = seeds.half_width if seeds and len(values) == 1 else _half_width(values.mean(1))
+    half = float(np.hypot(_half_width(values.mean(0)), chance))
     return mean, mean - half, mean + half
 
 
@@ -30,13 +55,15 @@ def _half_width(means: np.ndarray) -> float:
     return stats.t.ppf(0.975, count - 1) * means.std(ddof=1) / np.sqrt(count) if count > 1 else 0.0
 
 
-def ratio(numerator: np.ndarray, denominator: np.ndarray) -> tuple[float, float, float]:
+def ratio(
+    numerator: np.ndarray, denominator: np.ndarray, seeds: Spread | None = None
+) -> tuple[float, float, float]:
     """Mean of `numerator` over mean of `denominator`, both (seeds, photographs), with its 95 % interval.
 
     For shares and means over pixels, to which photographs contribute unequally, by the delta method. NaN three times where
-    the denominator is 0 everywhere."""
+    the denominator is 0 everywhere. seeds: as in `interval`, the spread of the ratio."""
     value, residuals = _linearized(numerator, denominator)
-    _, low, high = interval(residuals)
+    _, low, high = interval(residuals, seeds)
     return value, value + low, value + high
 
 

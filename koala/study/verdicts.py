@@ -7,15 +7,15 @@ import numpy as np
 from koala.study import compare, curves
 from koala.study.intervals import LEAST_SEEDS, interval
 
-EQUAL = 0.3  # CIEDE2000: two experiments are called equal where the whole interval lies within +-EQUAL
+EQUAL = 0.3  # CIEDE2000: two experiments are called equal where 0 and the whole interval lie within +-EQUAL
 FAR = 1.0  # CIEDE2000: one is far behind where the whole interval lies above
-HOLDS, FAILS, OPEN = "holds", "does not hold", "undecided"
+HOLDS, NEARLY, FAILS, OPEN = "holds", "nearly holds", "does not hold", "undecided"
 
 
 def row(claim: tuple[int, str], verdict: str, measured: str, *names: str) -> dict:
     """A claim, by its number and its words, with its verdict. names: the experiments that it is about."""
     number, words = claim
-    return {"number": number, "words": words, "reads": verdict, "measured": measured, "names": names}
+    return {"number": number, "words": words, "verdict": verdict, "measured": measured, "names": names}
 
 
 def equal(study, claim, first, second) -> dict:
@@ -25,21 +25,22 @@ def equal(study, claim, first, second) -> dict:
     if np.isnan(low):
         verdict = f"{OPEN}: no seed that both have"
     elif low > EQUAL or high < -EQUAL:
-        verdict = FAILS + _one_seed(study, first, second)
-    elif -EQUAL < low and high < EQUAL:
-        verdict = HOLDS if seeds >= LEAST_SEEDS else _too_few(seeds)
+        verdict = FAILS + compare.one_seed(study, seeds)
+    elif seeds < LEAST_SEEDS:
+        verdict = _too_few(seeds)
+    elif low > 0 or high < 0:
+        word = "worse" if low > 0 else "better"
+        small = -EQUAL < low and high < EQUAL
+        verdict = f"{NEARLY}: {word}, by less than {EQUAL}" if small else f"{OPEN}: {word}, perhaps by less than {EQUAL}"
     else:
-        verdict = (
-            f"{OPEN}: the interval reaches beyond {EQUAL}"
-            if low <= 0 <= high
-            else f"{OPEN}: they differ, perhaps by less than {EQUAL}"
-        )
+        verdict = HOLDS if -EQUAL < low and high < EQUAL else f"{OPEN}: the interval reaches beyond {EQUAL}"
     return row(claim, verdict, _measured(study, first, second), first, second)
 
 
 def worse(study, claim, first, second, least: float = 0) -> dict:
     """The claim is that the first is worse than the second, by more than `least`."""
     _, low, high = compare.difference(study, first, second)
+    remark = compare.one_seed(study, len(compare.common_seeds(study, first, second)))
     if np.isnan(low):
         verdict = f"{OPEN}: no seed that both have"
     elif low > least:
@@ -52,19 +53,12 @@ def worse(study, claim, first, second, least: float = 0) -> dict:
             if low > 0
             else f"{OPEN}: no difference shown"
         )
-    return row(
-        claim, verdict + _one_seed(study, first, second), _measured(study, first, second), first, second
-    )
+    return row(claim, verdict + remark, _measured(study, first, second), first, second)
 
 
 def _measured(study, first, second) -> str:
     by_mse = "; MSE {:+.1%} [{:+.1%}, {:+.1%}]".format(*compare.relative_mse(study, first, second))
     return "CIEDE2000 {:+.2f} [{:+.2f}, {:+.2f}]".format(*compare.difference(study, first, second)) + by_mse
-
-
-def _one_seed(study, *names) -> str:
-    seeds = min(len(study.seeds(name)) for name in names)
-    return " (one seed: photographs only)" if seeds == 1 else ""
 
 
 def _by_seeds(low: float, high: float, seeds: int) -> str:
@@ -84,13 +78,19 @@ def _too_few(seeds: int) -> str:
 
 
 def faster(study, claim, first, second) -> dict:
-    """Faster by both goals of koala.study.curves, over seeds."""
+    """Faster by both goals of koala.study.curves, over seeds; undecided where both are there after the first epoch."""
     epochs, seeds = curves.faster(study, first, second), len(compare.common_seeds(study, first, second))
     verdicts = {_by_seeds(low, high, seeds) for _, low, high in epochs.values()}
     verdict = (
         verdicts.pop() if len(verdicts) == 1 else OPEN if verdicts else f"{OPEN}: no seed that both have"
     )
-    goals = {"common": "the lowest loss that both reach", "own": "its own lowest loss"}
+    at_once = [(each == 1).all() for each in curves.epochs_to_converge(study, first, second).values()]
+    if any(at_once):
+        verdict = f"{OPEN}: both are there after the first epoch"
+    goals = {
+        "common": f"within {curves.WITHIN:.0%} of the lowest loss that both reach",
+        "own": f"within {curves.WITHIN:.0%} of its own lowest loss",
+    }
     text = "; ".join(
         f"{_estimate('+.1f', *estimate)} epochs to {goals[goal]}" for goal, estimate in epochs.items()
     )
@@ -110,7 +110,10 @@ def gap(study, claim, first, second) -> dict:
 
 def below_training(study, name) -> dict:
     mean, low, high = interval(curves.gaps(study, name))
-    text = f"validation is {_estimate('+.1%', mean, low, high)} of training; the training loss is a mean over the epoch"
+    text = (
+        f"validation loss over training loss, minus 1: {_estimate('+.1%', mean, low, high)}; the training loss is a mean over "
+        "the epoch"
+    )
     return row(
         (6, "validation loss is below training loss at the end"),
         _by_seeds(low, high, len(study.seeds(name))),
@@ -124,6 +127,9 @@ def still_falling(study, name) -> list[dict]:
     if np.isnan(mean):
         return []
     rate = curves.last_rate(study.config(name))
-    text = f"{_estimate('+.2%', mean, low, high)} in the last epoch, at {rate:.1%} of the first learning rate"
+    text = (
+        f"validation loss in the last epoch over the one before, minus 1: {_estimate('+.2%', mean, low, high)}, at {rate:.1%} "
+        "of the first learning rate"
+    )
     claim = (6, "validation loss is still falling, so more epochs would help")
     return [row(claim, _by_seeds(low, high, len(study.seeds(name))), text, name)]

@@ -132,7 +132,7 @@ def test_the_answer_follows_the_numbers():
     assert first(efficientnet=2.0, inception=1.0)[0].startswith("No trained extractor is shown to help")
     text = " ".join(first())
     assert "untrained: not shown to differ from no extractor" in text or "untrained: worse than" in text
-    assert "over photographs and, where there are several, seeds" in text
+    assert "intervals are over photographs and seeds." in text
 
 
 def test_how_far_the_category_goes_without_a_network_is_told():
@@ -141,9 +141,9 @@ def test_how_far_the_category_goes_without_a_network_is_told():
         gray = run.per_image[run.per_image.method == "gray"]
         told = gray.assign(method="category", ciede2000=gray.ciede2000 - 4.5)
         run.per_image = pd.concat([run.per_image, told], ignore_index=True)
-    (objection,) = [text for text in facts.gather(found)["answers"] if text.startswith("The objection")]
-    assert f"Colour by lightness of the true category has {TRUTH.mean() - 2.5:.2f}" in objection
-    assert "efficientnet minus that is +0.4" in objection and objection.endswith(": worse.")
+    (objection,) = [text for text in facts.gather(found)["answers"] if text.startswith("An objection")]
+    assert f"Colour by lightness of the true category reaches {TRUTH.mean() - 2.5:.2f}" in objection
+    assert "efficientnet minus that +0.4" in objection and objection.endswith(", worse.")
 
 
 def test_what_was_judged_elsewhere_is_told(tmp_path, monkeypatch):
@@ -153,8 +153,8 @@ def test_what_was_judged_elsewhere_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(elsewhere, "names", lambda _: ["beach"])
     monkeypatch.setattr(elsewhere, "read", lambda *_: made_study(efficientnet=-3.0))
     (told,) = [text for text in facts.gather(found)["answers"] if "another data set" in text]
-    assert told.startswith("On 300 photographs of another data set (beach), efficientnet reaches ")
-    assert "efficientnet minus no-extractor: \N{MINUS SIGN}3.00" in told
+    assert told.startswith("On 300 photographs of another data set (beach), where gray ones have ")
+    assert "efficientnet minus no-extractor \N{MINUS SIGN}3.00" in told
 
 
 def test_the_index_over_all_studies_is_made_from_their_summaries(tmp_path, monkeypatch):
@@ -199,7 +199,7 @@ def test_tables_wrap_words_and_not_numbers():
                 "name": "a < b",
                 "value": 1.234,
                 "none": float("nan"),
-                "reads": "words that go on for longer than a number does",
+                "verdict": "words that go on for longer than a number does",
             }
         ],
         {"value": "{:.2f}"},

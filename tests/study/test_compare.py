@@ -6,7 +6,7 @@ from synthetic import NOISE, TRUTH, make_run, make_study
 
 from koala.report import answers
 from koala.study import claims_colour, compare
-from koala.study.intervals import interval
+from koala.study.intervals import Spread, interval, pooled
 
 
 def test_differences_are_paired_by_photograph_and_by_common_seeds():
@@ -14,9 +14,73 @@ def test_differences_are_paired_by_photograph_and_by_common_seeds():
         a=[make_run(0, 1.0), make_run(1, 1.0)],
         b=[make_run(0, 3.0, init="glorot"), make_run(2, 9.0, init="glorot")],
     )
-    assert compare.difference(found, "a", "b") == pytest.approx((-2.0, -2.0, -2.0))
+    mean, low, high = compare.difference(found, "a", "b")
+    assert mean == pytest.approx(-2.0)
+    chance = pooled([np.array([1.0, 1.0]), np.array([3.0, 9.0])]).half_width  # seed 0 alone is in both
+    assert (low, high) == pytest.approx((mean - 2**0.5 * chance, mean + 2**0.5 * chance))
     alone = make_study(a=[make_run(0, 1.0)], b=[make_run(1, 1.0)])
     assert np.isnan(compare.difference(alone, "a", "b")).all()
+
+
+def test_one_seed_has_the_chance_of_the_studys_other_seeds():
+    several = [make_run(seed, seed / 10, loss="binned") for seed in range(3)]
+    one = {"a": [make_run(0, 0.0)], "none": [make_run(0, 0.1, backbone="none")]}
+    (row,) = [row for row in compare.contrasts(make_study(**one)) if row["minus"] == "none"]
+    assert row["verdict"] == "better (one seed: photographs only)"
+    found = make_study(**one, others=several)
+    (row,) = compare.contrasts(found)
+    assert row["verdict"] == "no difference shown (one seed)" and row["low"] < -0.1 - 0.4
+    assert compare.difference(found.only("a", "none"), "a", "none") == compare.difference(found, "a", "none")
+    line = compare.summary(found, ["ciede2000"]).set_index("label").loc["a"]
+    assert line.ciede2000_high - line.ciede2000 == pytest.approx(
+        np.hypot(Spread(0.1, 2).half_width, interval(TRUTH[None])[2] - TRUTH.mean()), rel=1e-6
+    )
+    value, low, high = compare.relative_mse(found, "a", "none")
+    wide = compare.relative_mse(make_study(**one), "a", "none")
+    assert low < wide[1] < value < wide[2] < high
+
+
+def test_a_pair_of_another_schedule_does_not_lead_the_answer():
+    def seeds(shift, count=3, **config):
+        return [make_run(seed, shift, noise=0.1, **config) for seed in range(count)]
+
+    found = make_study(
+        none__torch=seeds(3.0, 1, backbone="none", init="torch"),
+        vector__torch=seeds(-0.1, 1, init="torch"),
+        vector=seeds(0.0),
+        none=seeds(1.0, backbone="none"),
+        vector__256=seeds(-0.5, feature_dims=256),
+        maps=seeds(-1.0, network="pyramid", init="torch", layer="logits"),
+        unlearnt=seeds(0.5, network="pyramid", init="torch", weights="untrained", trained=False),
+    )
+    told = answers.sentences(found, answers.compared(found), compare.summary(found, ["ciede2000"]))
+    mean = {name: f"{found.values(name, 'ciede2000').mean():.2f}" for name in found.experiments}
+    assert told[0].startswith(
+        f"A trained extractor helps: vector reaches CIEDE2000 {mean['vector']} on held-out photographs, the same network "
+        f"without an extractor {mean['none']} "
+    )
+    assert "trained extractors are" not in told[0]  # one extractor, three times
+    assert "Beside it: " in told[0] and "vector-torch minus none-torch \N{MINUS SIGN}3.1" in told[0]
+    (encoder,) = (text for text in told if text.startswith("By its maps"))
+    assert "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.0" in encoder
+    assert "unlearnt (untrained) minus none \N{MINUS SIGN}0.5" in encoder
+
+
+def test_no_control_is_kept_silent_and_who_is_told_the_category_is_no_control():
+    found = make_study(
+        vector=[make_run(0, 0.0)],
+        none=[make_run(0, 2.0, backbone="none")],
+        shuffled=[make_run(0, 3.0, feature_source="shuffled")],
+        zero=[make_run(0, -1.0, feature_source="zero")],
+        told=[make_run(0, -2.0, feature_source="category")],
+    )
+    kinds = {row["label"]: row["kind"] for row in answers.compared(found)}
+    assert kinds["vector minus zero"] == "content" and kinds["zero minus none"] == "control"
+    assert kinds["vector minus told"] == kinds["told minus none"] == "told"
+    told = answers.sentences(found, answers.compared(found), compare.summary(found, ["ciede2000"]))
+    (content,) = (text for text in told if text.startswith("Not every control is shown to do worse"))
+    assert "vector minus shuffled" in content and "vector minus zero +1.00" in content
+    assert "zero: better than no extractor; shuffled: worse than no extractor" in " ".join(told)
 
 
 def test_only_controls_and_fp32_twins_are_compared():
@@ -43,7 +107,7 @@ def test_only_controls_and_fp32_twins_are_compared():
     assert not any("longer" in pair for pair in rows)  # another budget: not the features' doing alone
     assert {pair[1] for pair in rows if pair[0] == "of_256"} == {"none"}
     assert rows["real", "none"]["difference"] == pytest.approx(-2.0) and rows["real", "none"][
-        "reads"
+        "verdict"
     ].startswith("better")
     assert rows["real_bf16", "real_fp32"]["difference"] == pytest.approx(0.5)
     assert ("real_fp32", "real_bf16") not in rows and not any("other_loss" in pair for pair in rows)
@@ -75,7 +139,7 @@ def test_a_network_has_earned_what_it_is_better_than_linear_colour():
     (row,) = compare.earned(study)
     assert (
         row["difference"] == pytest.approx(-0.5)
-        and row["reads"] == "better"
+        and row["verdict"] == "better"
         and row["minus"].startswith("linear")
     )
     other = make_run(0, 0.0, trained=False, weights="untrained")
@@ -133,9 +197,9 @@ def test_an_encoder_is_compared_with_one_vector_of_the_same_extractor_and_with_n
         }
     )
     told = answers.sentences(found, answers.compared(found), compare.summary(found, ["ciede2000"]))
-    (encoder,) = (text for text in told if text.startswith("As an encoder"))
-    assert "worth more than as one vector: maps minus vector: \N{MINUS SIGN}1.00" in encoder
-    assert "The architecture by itself: unlearnt_maps (untrained) minus none: +0.25" in encoder
+    (encoder,) = (text for text in told if text.startswith("By its maps"))
+    assert "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.00" in encoder
+    assert "one draw of weights): unlearnt_maps (untrained) minus none +0.25" in encoder
     (knows,) = (text for text in told if text.startswith("It is what the extractor knows"))
-    assert "vector is better than shuffled (" in knows and " and unlearnt (untrained) (" in knows
-    assert "maps is better than unlearnt_maps (untrained) (" in knows
+    for pair in ("vector minus shuffled", "vector minus unlearnt (untrained)", "maps minus unlearnt_maps"):
+        assert pair in knows

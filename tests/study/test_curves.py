@@ -10,8 +10,9 @@ from koala.study import curves, gains
 def test_convergence_has_a_common_goal_and_each_runs_own():
     study = make_study(a=[with_losses(0, [9.0, 4.2, 2.0, 1.0])], b=[with_losses(0, [4.1, 4.0, 4.0, 4.0])])
     epochs = curves.epochs_to_converge(study, "a", "b")
-    assert epochs["common"].tolist() == [[2.0, 1.0]]
-    assert epochs["own"].tolist() == [[pytest.approx(3.95), 1.0]]  # 1.05 lies 95 % of the way from 2 to 1
+    # to 4.04: on the way from 4.2 to 2.0, and 60 % of the way from 4.1 to 4.0
+    assert epochs["common"].tolist() == [[pytest.approx(2 + 0.16 / 2.2), pytest.approx(1.6)]]
+    assert epochs["own"].tolist() == [[pytest.approx(3.99), pytest.approx(1.6)]]  # to 1.01: 99 % from 2 to 1
     assert curves.epochs_to_converge(make_study(a=[make_run(0, 0.0)], b=[make_run(1, 0.0)]), "a", "b") == {}
 
 

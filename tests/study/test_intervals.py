@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from koala.study.intervals import interval, ratio
+from koala.study.intervals import Spread, interval, pooled, ratio
 
 RNG = np.random.default_rng(0)
 # Standard deviations of a paired difference in CIEDE2000: over photographs, and of photograph and seed together, as
@@ -29,6 +29,26 @@ def coverage(
 @pytest.mark.parametrize("seeds", [3, 5])
 def test_at_least_93_of_100_intervals_hold_the_truth(seeds, between, pair):
     assert coverage(seeds, between, *pair) >= 0.93
+
+
+@pytest.mark.parametrize("between", [0.2, 0.4])
+def test_a_single_seed_is_covered_by_what_other_networks_seeds_say(between):
+    """The difference of two networks of one seed each; three others have three seeds."""
+    rng, held, n, studies = np.random.default_rng(1), 0, 163, 1500
+    for _ in range(studies):
+        known = pooled([rng.normal(0, between, 3) for _ in range(3)])
+        values = rng.normal(0, 1.5, (1, n)) + rng.normal(0, between) - rng.normal(0, between)
+        _, low, high = interval(values, Spread(known.deviation * np.sqrt(2), known.freedom))
+        held += low <= 0 <= high
+    assert 0.93 <= held / studies <= 0.99
+
+
+def test_seeds_of_a_network_are_pooled_about_its_own_mean():
+    known = pooled([np.array([1.0, 2.0, 3.0]), np.array([11.0, 13.0]), np.array([100.0])])
+    assert known == (pytest.approx(np.sqrt((2 + 2) / 3)), 3)
+    assert pooled([np.array([1.0]), np.array([2.0])]) is None
+    several = np.stack([np.zeros(9), np.ones(9)])
+    assert interval(several, known) == interval(several)  # its own seeds say more
 
 
 def test_they_are_not_wide_for_nothing():
