@@ -26,9 +26,8 @@ FOLDER, REPORTS = STUDY.folder, STUDY.reports
 RUNS = [f"{experiment}-s{seed}" for experiment, seed in STUDY.runs()]
 FEATURES = studies.extractors(STUDY)  # name -> parameters of features.ipynb
 NEEDS = {run: studies.features_of(STUDY, run[0]) for run in STUDY.runs()}  # -> the features that a run waits for
-DEMO = STUDY.data.get("source", "photos") == "photos"
-PARTS = [FOLDER / "analysis.json"] + [FOLDER / "probe.json"] * bool(STUDY.probe) + [FOLDER / "colorize.json"] * DEMO
-ASKED = [] if DEMO else [one.experiment for one in questions.asked(STUDY)]
+PARTS = [FOLDER / "analysis.json"] + [FOLDER / "probe.json"] * bool(STUDY.probe) + [FOLDER / "colorize.json"] * STUDY.demo
+ASKED = [] if STUDY.demo else [one.experiment for one in questions.asked(STUDY)]
 PARTS += [FOLDER / f"experiment-{name}.json" for name in ASKED]
 SETS = {"data": STUDY.data}
 if studies.is_here(STUDY.elsewhere):  # a study does without it elsewhere
@@ -52,6 +51,8 @@ rule all:
 
 
 for part, values in SETS.items():
+    # A study cannot do without its own photographs; where the others fail, that is what it says of them.
+    fails = "why {log:q} >&2; exit 1" if part == "data" else "failed {log:q} {output:q}"
 
     rule:
         name: part.replace("-", "_")
@@ -66,7 +67,7 @@ for part, values in SETS.items():
         shell:
             "echo 'Preparing the photographs ...'; "
             "{PAPERMILL} notebooks/data.ipynb {log:q} {params.arguments} 2>{log:q}.stderr "
-            "&& cp {params.meta:q} {output:q} || {{ {PYTHON} -m koala.study why {log:q} >&2; exit 1; }}"
+            "&& cp {params.meta:q} {output:q} || {{ {PYTHON} -m koala.study " + fails + "; }}"
 
 
 # One rule per extractor and per run, since a rule has one priority: the study's order decides what starts first, so that
@@ -150,12 +151,12 @@ rule elsewhere:
     output:
         FOLDER / "elsewhere.json",
     log:
-        FOLDER / "elsewhere.ipynb.stderr",
+        FOLDER / "elsewhere.log",
     params:
         dataset=studies.dataset(STUDY.elsewhere),
     shell:
         "echo 'Judging the networks on {params.dataset} ...'; "
-        "{PYTHON} -m koala.study elsewhere {NAME:q} {params.dataset:q} >/dev/null 2>{log:q} "
+        "{PYTHON} -m koala.study elsewhere {NAME:q} {params.dataset:q} >{log:q} 2>{log:q}.stderr "
         "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
 
 

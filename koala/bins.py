@@ -16,8 +16,13 @@ def count_bins(ab: torch.Tensor) -> torch.Tensor:
     which `rebalanced` leaves out, are not counted. The sum over all batches of the TRAINING set is a prior."""
     bins = lab.gamut_bins(GRID)
     ab = ab.float()[coloured(ab)]
-    index, _ = Finder(bins, 1)(ab.movedim(1, -1))
+    index, _ = _nearest()(ab.movedim(1, -1))
     return torch.bincount(index.flatten(), minlength=len(bins))
+
+
+@functools.cache
+def _nearest() -> "Finder":
+    return Finder(lab.gamut_bins(GRID), 1)
 
 
 def smooth_prior(counts, bins: torch.Tensor, sigma: float = 5.0) -> torch.Tensor:

@@ -130,7 +130,7 @@ class FeaturesConfig:
     backbone: str = "efficientnet"
     weights: Weights = "auto"
     layer: Literal["logits", "features"] = "logits"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Device = "auto"
 
 
@@ -194,7 +194,7 @@ class PretrainConfig(Identified):
     lr: PositiveFloat = 0.001
     weight_decay: Share = 0.05
     seed: Seed = 0
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: Device = "auto"
     compile: Literal["auto", "off", "on"] = "auto"
     resume: bool = True

@@ -57,7 +57,7 @@ def network_inputs(rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(N,3,H,W) sRGB -> L_norm (N,1,H,W) in [-1, 1] for the encoder, gray (N,1,H,W) in [0, 1] for the extractor.
 
     The encoder gets L* of the photograph, the extractor its luma (Baldassarre et al. 2017). These differ where it is
-    colourful: pure blue has L* 32.3, in a gray photograph only 10.8. Training, evaluation and use all call this.
+    colourful: pure blue has L* 32.3, in a gray photograph only 10.8. In training the luma is taken where batches are made.
     """
     return training_pair(rgb)[0], luma(rgb)
 

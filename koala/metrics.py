@@ -1,7 +1,7 @@
 """How good is a colorization? One value per photograph; averages, intervals and tables come later.
 
 What is judged is what a viewer sees: lightness of the truth with the predicted a*b*, clipped to sRGB and rounded to uint8
-(`judged`), so that every number covers the clipping. Means over photographs should skip NaN, which stands where a value
+(`rendered`), so that every number covers the clipping. Means over photographs should skip NaN, which stands where a value
 has no meaning (the chroma ratio of a gray photograph, the error of a hue that it does not have).
 """
 
@@ -54,7 +54,7 @@ class Truth:
         return Moments.of(self.rgb)
 
 
-def judged(truth: Truth, ab_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def rendered(truth: Truth, ab_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """ab_pred (N,2,H,W) in units of a*b* -> (rgb_pred uint8, lab_pred), both (N,3,H,W): the photographs as a viewer sees
     them, with the truth's lightness. KoalaError where the shape does not fit."""
     if ab_pred.shape != truth.lab[:, 1:].shape:
@@ -73,7 +73,7 @@ def evaluate(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.T
     the truth · chroma_ratio the first over the second, NaN for a truth below 1 · a_shift, b_shift mean a*, b* of the
     prediction minus the truth's (b < 0: too blue, a < 0: too green)."""
     truth = Truth(rgb_true)
-    rgb_pred, lab_pred = judged(truth, ab_pred)
+    rgb_pred, lab_pred = rendered(truth, ab_pred)
     return _of_photographs(truth, rgb_pred, lab_pred, ciede2000(truth.lab, lab_pred))
 
 
@@ -84,7 +84,7 @@ def measure(truth: Truth, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
     NAME_share of the photograph's pixels · NAME_painted share of the photograph's pixels that are predicted in this hue,
     with chroma above MIN_CHROMA · NAME_ciede2000 the mean over its pixels · NAME_recall the share of them that got the
     same hue, with chroma above MIN_CHROMA. The last two are NaN where a photograph has no such pixel."""
-    rgb_pred, lab_pred = judged(truth, ab_pred)
+    rgb_pred, lab_pred = rendered(truth, ab_pred)
     error = ciede2000(truth.lab, lab_pred)
     return _of_photographs(truth, rgb_pred, lab_pred, error) | _of_hues(truth, lab_pred, error)
 

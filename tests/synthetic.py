@@ -40,10 +40,17 @@ def make_run(
         table[f"{hue}_share"] = table[f"{hue}_painted"] = 0.1
         table[f"{hue}_ciede2000"] = table["ciede2000"] * (2 if hue == "red" else 1)
         table[f"{hue}_recall"] = 0.1 if hue == "red" else 0.5
-    history = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.02, 0.01], "val_loss": [0.02, 0.015]})
+    history = pd.DataFrame(
+        {"epoch": [1, 2], "lr": [0.001, 0.0005], "train_loss": [0.02, 0.01], "val_loss": [0.02, 0.015]}
+    )
     env = {
         "commit": "0",
-        "weights": {"trained": trained, "weights": origin, "sha256": config.get("backbone", "efficientnet"), "width": 1000},
+        "weights": {
+            "trained": trained,
+            "weights": origin,
+            "sha256": config.get("backbone", "efficientnet"),
+            "width": 1000,
+        },
         "data": {"name": "scenes", "fingerprint": "f", "photographs": 3000},
         "machine": {"precision": "fp32", "device": "CPU"},
     }
@@ -63,6 +70,6 @@ def with_losses(seed: int, losses, training=None, **config) -> Run:
     run = make_run(seed, 0.0, **config)
     training = losses if training is None else training
     run.history = pd.DataFrame(
-        {"epoch": range(1, len(losses) + 1), "train_loss": training, "val_loss": losses}
+        {"epoch": range(1, len(losses) + 1), "lr": 0.001, "train_loss": training, "val_loss": losses}
     )
     return run

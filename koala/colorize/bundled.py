@@ -27,7 +27,9 @@ KEPT = ("ciede2000", "ab_rmse", "psnr", "colourfulness", "colourfulness_true", "
 def make(run: str, names: list[str], beside: list[str], most: int, fit: int, seed: int) -> Path:
     """Pack, choose the working size, judge, draw, write; returns the card's path. Arguments as on the command line."""
     folder = artefacts.find(run)
-    unpacked = load(str(folder))  # a wrong name stops here, before anything is replaced
+    unpacked = load(str(folder))
+    for name in beside:  # a wrong name stops here, before anything is replaced
+        load(name)
     sets = {name: judged.held_out(unpacked, name, most, fit) for name in names}
     packed.pack(folder, packed.FOLDER)
     painter = load()
@@ -44,7 +46,10 @@ def make(run: str, names: list[str], beside: list[str], most: int, fit: int, see
     place = paths.reports_dir() / "colorizer"
     sheet(painter, sets, place / "photographs.jpg", seed)
     _keep(tables, place / "per_photograph.csv.gz")
-    return _write_card(folder, painter, sets, tables, sizes, others, seed)
+    command = ["python -m koala.colorize.bundled", folder.name, "--data", *names]
+    command += ["--beside", *beside] * bool(beside)
+    command += [f"--most {most} --fit {fit} --seed {seed}"]
+    return _write_card(folder, painter, sets, tables, sizes, others, seed, " ".join(command))
 
 
 def sheet(painter, sets: dict[str, judged.HeldOut], path: Path, seed: int) -> None:
@@ -107,7 +112,7 @@ def _keep(tables: dict[str, pd.DataFrame], path: Path) -> None:
         lines.to_csv(temporary, index=False, float_format="%.5g", compression={"method": "gzip", "mtime": 1})
 
 
-def _write_card(folder, painter, sets, tables, sizes, others, seed) -> Path:
+def _write_card(folder, painter, sets, tables, sizes, others, seed, command) -> Path:
     template = (Path(__file__).parent / "card.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     result = paths.read_json(packed.FOLDER / "result.json")
@@ -123,7 +128,7 @@ def _write_card(folder, painter, sets, tables, sizes, others, seed) -> Path:
         others=others,
         seed=seed,
         drawn=DRAWN,
-        command=" ".join(["python -m koala.colorize.bundled", folder.name, "--data", *sets]),
+        command=command,
     )
     path = paths.ROOT / "MODEL.md"
     paths.write_text(path, text)
@@ -143,7 +148,7 @@ def _summary(name: str, held: judged.HeldOut, table: pd.DataFrame) -> dict:
     lines = []
     for method in (m for m in judged.METHODS if (table["method"] == m).any()):
         mean = table[table["method"] == method][list(KEPT)].mean()
-        apart = None if method == "model" else judged.difference(table, method)
+        apart = judged.difference(table, method) if held.judged and method != "model" else None
         lines.append({"method": judged.METHODS[method], "apart": apart, **mean})
     own = table[table["method"] == "model"]
     hues = [
@@ -160,6 +165,7 @@ def _summary(name: str, held: judged.HeldOut, table: pd.DataFrame) -> dict:
         "pixels": held.photos.images.shape[1],
         "count": len(own),
         "judged": held.judged,
+        "sources": held.photos.files.loc[held.rows["test"], "group"].nunique(),
         "dropped": held.dropped,
         "lines": lines,
         "truth": own["colourfulness_true"].mean(),

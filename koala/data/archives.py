@@ -125,9 +125,16 @@ def _check_end(archive: tarfile.TarFile) -> None:
             raise tarfile.ReadError("more data after its end marker")
 
 
+def _stream(place: str):
+    """An archive opened as one stream of bytes, kept open while it is the same file and this is the same process: a forked
+    one must not share its parent's file position."""
+    status = os.stat(place)
+    return _open(place, os.getpid(), status.st_ino, status.st_mtime_ns)
+
+
 @functools.lru_cache(maxsize=4)
-def _open(place: str, process: int):
-    """An archive opened as one stream of bytes. Seeking in a compressed tar reads on (or starts again)."""
+def _open(place: str, process: int, inode: int, changed: int):
+    """Seeking in a compressed tar reads on (or starts again)."""
     with open(place, "rb") as file:
         magic = file.read(6)
     openers = {b"\x1f\x8b": gzip.open, b"BZ": bz2.open, b"\xfd7": lzma.open}
@@ -141,7 +148,7 @@ def read(entry: Entry) -> bytes:
             raise Unreadable(f"larger than {BIGGEST // 2**20} MiB")
         if entry.kind == "file":
             return Path(entry.place).read_bytes()
-        file = _open(entry.place, os.getpid())  # a forked process must not share its parent's file position
+        file = _stream(entry.place)
         if entry.kind == "zip":
             return _read_zip(file, entry)
         file.seek(entry.member.offset)
@@ -159,7 +166,7 @@ def _read_zip(file, entry: Entry) -> bytes:
     member = entry.member
     file.seek(member.offset)
     header = file.read(30)
-    if header[:4] != b"PK\x03\x04":
+    if len(header) < 30 or header[:4] != b"PK\x03\x04":
         raise Unreadable("the zip's local header is damaged")
     name, extra = struct.unpack("<HH", header[26:30])
     if zlib.crc32(file.read(name)) != member.name_crc:

@@ -7,13 +7,12 @@ that holds data_256_extra/, extra69_train.txt, extra69_test.txt and categories_e
 """
 
 import dataclasses
-import fcntl
 import hashlib
 from pathlib import Path
 
 from koala.system.download import fetch as download
 from koala.system.errors import KoalaError
-from koala.system.paths import data_dir, open_lock, write_text
+from koala.system.paths import data_dir, locked, write_text
 from koala.system.progress import Progress
 
 MB = 10**6  # bytes
@@ -81,8 +80,7 @@ def fetch(name: str, progress=None) -> Path:
     archive = SOURCES[name]
     path, size = archive.path, f"{archive.size / MB:,.0f} MB"
     stamp = path.with_name(path.name + ".sha256")
-    with open_lock(path.with_name(f".{path.name}.lock")) as lock:  # one process at a time
-        fcntl.lockf(lock, fcntl.LOCK_EX)
+    with locked(path.with_name(f".{path.name}.lock")):
         if path.exists() and stamp.exists() and stamp.stat().st_mtime_ns >= path.stat().st_mtime_ns:
             return path
         if not path.exists():
@@ -94,8 +92,7 @@ def fetch(name: str, progress=None) -> Path:
                     f"'{name}' ({archive.what}, {size}) is not here and cannot be fetched ({error}): start again, "
                     f"or put the file {archive.url} (MD5 {archive.md5}) at {path} first."
                 ) from error
-        sha256 = _sha256(path, in_megabytes(progress, f"checking {name}"))
-        if sha256 != archive.sha256:
+        elif (sha256 := _sha256(path, in_megabytes(progress, f"checking {name}"))) != archive.sha256:
             raise KoalaError(
                 f"{path} has the SHA-256 {sha256}, not {archive.sha256}: delete it and fetch {archive.url} again."
             )

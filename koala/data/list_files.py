@@ -11,7 +11,7 @@ A photograph that no list names is refused with that reason, and so is a line wi
 import re
 from pathlib import Path, PurePosixPath
 
-from koala.data.archives import read
+from koala.data.archives import Unreadable, read
 from koala.data.reasons import Reason, printable
 from koala.data.records import Entry
 from koala.system.errors import KoalaError
@@ -38,8 +38,13 @@ def beside(place: Path) -> list[tuple[str, Path]]:
 
 
 def texts(place: Path, inside: list[Entry]) -> dict[str, list[str]]:
-    """{name: its lines} of the list files inside the source, else beside it."""
-    raw = {entry.path: read(entry) for entry in inside}
+    """{name: its lines} of the list files inside the source, else beside it. KoalaError where one cannot be read."""
+    try:
+        raw = {entry.path: read(entry) for entry in inside}
+    except Unreadable as error:
+        raise KoalaError(
+            f"a list file in {place} cannot be read ({error}): mend it, or take it away."
+        ) from error
     if not any(PLACES.match(PurePosixPath(name).name) for name in raw):
         raw |= {name: path.read_bytes() for name, path in beside(place)}
     return {

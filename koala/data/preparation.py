@@ -1,7 +1,5 @@
 """Prepare a data set: list the files, decode them into shards, order, split, and write data/NAME/ as a whole."""
 
-import contextlib
-import fcntl
 import itertools
 import os
 import shutil
@@ -15,18 +13,15 @@ from koala.data.shards import FILES, Shards, Spoiled
 from koala.data.sources import entries, expand, signature
 from koala.data.table import read_table, used_rows
 from koala.system.errors import KoalaError
-from koala.system.paths import data_dir, open_lock, read_json, write_json
+from koala.system.paths import data_dir, locked, read_json, write_json
 
 OURS = {"images.npy", "files.csv", "meta.json"}  # all that a prepared data set's folder holds
 FORMAT = 4  # raise it when the same source and parameters would give other arrays
 
 
-@contextlib.contextmanager
 def only_one(name: str):
-    """Let one process at a time prepare `name`; the lock ends with the process, however it ends."""
-    with open_lock(data_dir() / f".{name}.lock") as file:
-        fcntl.lockf(file, fcntl.LOCK_EX)
-        yield
+    """Context: one process at a time prepares `name`."""
+    return locked(data_dir() / f".{name}.lock")
 
 
 def build(parameters: dict, name: str, progress=None, workers=None) -> Path:

@@ -7,6 +7,7 @@ order.
 
 import glob
 import hashlib
+import itertools
 import os
 from pathlib import Path
 
@@ -68,8 +69,8 @@ def signature(source: str) -> str:
         if place == "photos":
             digest.update("".join(f"{e.path} {e.size}\n" for e in list_photos(0)).encode())
             continue
-        lists = [*list_files.beside(place), (place.name, place)]
-        for name, path in walk(place) if place.is_dir() else lists:
+        files = walk(place) if place.is_dir() else [(place.name, place)]
+        for name, path in itertools.chain(list_files.beside(place), files):
             status = os.lstat(path)
             digest.update(
                 f"{place}\0{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape")
@@ -123,7 +124,7 @@ def _with_categories(place: Path):
     if not lists and not list_files.beside(place):
         return listing
     listing = list(listing)
-    inside = [entry for entry in listing if entry.path in lists]
+    inside = [entry for entry in listing if entry.path in lists and not entry.problem]
     return list_files.apply(listing, list_files.texts(place, inside))
 
 

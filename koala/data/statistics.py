@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from PIL import ImageOps
 
+from koala import metrics
 from koala.data.archives import read
 from koala.data.dataset import Photos, files
 from koala.data.decode import LARGEST, open_image
@@ -17,7 +18,6 @@ from koala.data.examine import examine
 from koala.data.reasons import label
 from koala.data.sources import entries
 from koala.lab import rgb_to_lab
-from koala.metrics import HUES, MIN_CHROMA
 from koala.system.errors import KoalaError
 
 MOST, PIXELS = 4000, 256  # photographs of a sample, and pixels of each
@@ -73,11 +73,11 @@ def by_category(photos: Photos) -> pd.DataFrame:
 def hue_shares(sample: Sample) -> pd.DataFrame:
     """Share of the pixels of each category (rows) in each hue sector of koala.metrics, and `gray` (chroma up to 10);
     the last row is for the whole sample."""
-    a, b = sample.lab[..., 1], sample.lab[..., 2]
-    sector = np.searchsorted(list(HUES.values()), np.degrees(np.arctan2(b, a)) % 360, side="right") - 1
-    sector[np.hypot(a, b) <= MIN_CHROMA] = len(HUES)
-    counts = np.stack([(sector == i).mean(1) for i in range(len(HUES) + 1)], 1)  # (M, hues + 1)
-    table = pd.DataFrame(counts, columns=[*HUES, "gray"])
+    pixels = torch.from_numpy(sample.lab).movedim(-1, 1)[..., None]  # (M, 3, pixels, 1)
+    table = pd.DataFrame(
+        {hue: share.numpy() for hue, share in metrics.hue_shares(pixels).items()}, dtype=float
+    )
+    table["gray"] = 1 - table.sum(axis=1)
     out = table.groupby(sample.categories).mean()
     return pd.concat([out, table.mean().rename("all").to_frame().T])
 

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 import safetensors.torch
 
+from koala import config as configs
 from koala.extractors.weights import DISTILLED
 from koala.system import device as devices
 from koala.system import paths
@@ -49,6 +50,24 @@ class Run:
     @property
     def remark(self) -> str:
         return remark(self.config["backbone"], self.env["weights"])
+
+    @property
+    def resolved(self) -> configs.RunConfig:
+        """Its configuration with what `auto` took: the precision, and untrained weights where there were no others (by now
+        there might be)."""
+        weights = "untrained" if self.untrained else self.config["weights"]
+        precision = self.env["machine"]["precision"]
+        return configs.from_dict(
+            configs.RunConfig, self.config | {"weights": weights, "precision": precision}
+        )
+
+    def check_extractor(self, info: dict) -> None:
+        """KoalaError where an extractor (koala.extractors.build's info) has other weights than the run's."""
+        if info["sha256"] != self.env["weights"]["sha256"]:
+            raise KoalaError(
+                f"{self.folder.name} was trained with an extractor with {self.env['weights']['weights']}, and here is one "
+                f"with {info['weights']}: get the weights that it was trained with, or train it again."
+            )
 
     @property
     def own_features(self) -> bool:
@@ -96,6 +115,17 @@ def workplace(folder, resume: bool) -> Path:
     folder = Path(folder)
     _settle(folder)
     return folder if resume or not (folder / "result.json").exists() else folder / AGAIN
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Context: two processes never train the same run; the second waits, and then reads the first one's back."""
+    folder = Path(folder)
+    text = f"run {folder.name} is being trained by another process: waiting for it."
+    with paths.locked(folder / ".lock", lambda: print(text, flush=True)):
+        for left in folder.glob(".*.tmp"):  # of a process that was killed while writing
+            left.unlink()
+        yield
 
 
 def start(config, env: dict, work: Path) -> None:

@@ -42,7 +42,7 @@ class Inputs:
 
 def check(config: configs.RunConfig) -> None:
     """Raises KoalaError for parameters that no run can have, before any photograph is read."""
-    width = extractors.width(config.backbone, config.layer)
+    width = _width(config)
     losses.build(config.loss, n_bins=config.bins)
     counts = COUNTS | {
         name: ("backbone", lambda config: False) for name in OF_EXTRACTOR if config.backbone == "none"
@@ -59,15 +59,20 @@ def check(config: configs.RunConfig) -> None:
             "network=pyramid has the extractor as its encoder: name a backbone, or use network=koala."
         )
     starting.check(config)
-    if config.backbone != "none" and config.feature_dims > width:
+    if config.feature_dims > width:
         raise KoalaError(
             f"parameter 'feature_dims' must be at most {width}, the width of {config.backbone}, not {config.feature_dims}."
         )
 
 
+def _width(config) -> int:
+    """Of the extractor's output; KoalaError on a backbone that is none. A pyramid takes maps, and no backbone lacks features."""
+    return extractors.width(config.backbone, "features" if config.network == "pyramid" else config.layer)
+
+
 def load_photos(config, progress=None) -> data.Photos:
     """The prepared data set that `config.dataset` names, prepared now if need be. A wrong backbone is refused first."""
-    extractors.width(config.backbone, config.layer)  # raises KoalaError
+    _width(config)  # raises KoalaError
     return data.find(config.dataset, config.image_size, progress=progress)
 
 

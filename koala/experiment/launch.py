@@ -51,15 +51,25 @@ def start(config, team: int, device: torch.device, on_epoch=None, progress=None)
                 reason = _follow(process.stdout, on_epoch, progress)
                 code = process.wait()
             finally:
-                if process.poll() is None:  # interrupted: let it write its checkpoint
-                    process.terminate()
-                    process.wait(PATIENCE)
+                _end(process)
             if code and not reason:
                 errors.seek(0)
                 print(errors.read(), file=sys.stderr)
                 reason = f"the processes of this run ended with exit code {code}, without a reason: were they killed?"
             if code:
                 raise KoalaError(reason)
+
+
+def _end(process) -> None:
+    """Of an interrupted team: let it write its checkpoint, for PATIENCE seconds."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+    process.stdout.close()
 
 
 def _follow(lines, on_epoch, progress) -> str:

@@ -34,7 +34,7 @@ def peak(device: torch.device, precision: str) -> float:
     """Operations per second of a large matrix product, the best of five: this machine's limit.
 
     The product is taken as such and as a 1x1 convolution, and the faster counts: on a CPU these are two libraries."""
-    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     size = 8192 if device.type == "cuda" else 2048
     matrix = torch.randn(size, size, device=device, dtype=kind)
     image = matrix.view(1, 32, -1, size).permute(0, 3, 1, 2)  # (1, size, 32, size / 32), channels last

@@ -1,6 +1,5 @@
 """Arrays that take minutes and depend on their inputs alone: computed once, stored in data/baselines with their hash."""
 
-import fcntl
 from collections.abc import Callable
 
 import numpy as np
@@ -14,8 +13,7 @@ def memoized(key: str, compute: Callable[[], dict[str, np.ndarray]]) -> dict[str
 
     One process computes and the others wait. A file that is cut short or damaged is computed again."""
     path = paths.data_dir() / "baselines" / f"{key}.npz"
-    with paths.open_lock(path.with_suffix(".lock")) as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel frees it with the process
+    with paths.locked(path.with_suffix(".lock")):
         if _sealed(path):
             return _read(path)
         arrays = compute()

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import fcntl
 import time
 from pathlib import Path
 
@@ -40,10 +39,13 @@ def make_model(config, width: int) -> torch.nn.Module:
         return Koala(width, n_logits, config.init)
 
 
-def make_job(config, inputs: Inputs, device) -> Job:
-    """Network, loss and data on the device. The seed decides the initial weights; global random numbers stay as they are."""
+def make_job(config, inputs: Inputs, device, trains: bool = True) -> Job:
+    """Network, loss and data on the device. The seed decides the initial weights; global random numbers stay as they are.
+
+    trains: else the loss can decode alone, and the training photographs are not read for its prior."""
     batches = _batches(config, inputs, device)
-    loss = losses.build(config.loss, lambda: count_colours(batches, inputs.rows["train"]), config.bins)
+    prior = (lambda: count_colours(batches, inputs.rows["train"])) if trains else None
+    loss = losses.build(config.loss, prior, config.bins)
     model = make_model(config, inputs.features.shape[1]).to(device, memory_format=torch.channels_last)
     steps = config.epochs * -(-len(inputs.rows["train"]) // config.batch_size)
     compiled = devices.pick_compile(config.compile, device, steps, config.image_size)
@@ -75,7 +77,7 @@ def run(config, inputs: Inputs, device, on_epoch=None, progress=None) -> artefac
     with _only_one(folder):
         if distributed.from_first(lambda: config.resume and artefacts.is_finished(folder)):
             print(f"run {name} is finished: reading it back (resume=false trains it again).")
-            return artefacts.load(folder)
+            return None if distributed.rank() else artefacts.load(folder)
         if not distributed.active() and (team := devices.pick_team(config.processes, device)) > 1:
             precision = devices.pick_precision(config.precision, device)
             launch.start(dataclasses.replace(config, precision=precision), team, device, on_epoch, progress)
@@ -133,27 +135,23 @@ def reopen(run: artefacts.Run, device) -> tuple[Inputs, Job]:
     """A finished run's inputs and its job with the trained network.
 
     Raises KoalaError where it has no extractor, or where its data or its extractor's weights are no longer the same."""
-    config = configs.from_dict(configs.RunConfig, run.config)
+    config = run.resolved
     if config.backbone == "none":
         raise KoalaError(f"{run.folder.name} has no extractor to look into: name an experiment that has one.")
-    config = dataclasses.replace(config, precision=run.env["machine"]["precision"])
-    if not run.env["weights"]["trained"]:
-        config = dataclasses.replace(
-            config, weights="untrained"
-        )  # though auto might find trained ones by now
     photos = load_photos(config)
     inputs = load_inputs(config, photos, split_rows(config, photos), device)
-    same_data = photos.fingerprint == run.env["data"]["fingerprint"]
-    if not same_data or inputs.extractor["sha256"] != run.env["weights"]["sha256"]:
+    if photos.fingerprint != run.env["data"]["fingerprint"]:
         raise KoalaError(
-            f"{run.folder.name}: its photographs or its extractor's weights are not those it was trained with; train it again."
+            f"{run.folder.name}: its photographs are not those it was trained with; train it again."
         )
+    run.check_extractor(inputs.extractor)
     return inputs, trained_job(run, inputs, device, config)
 
 
 def trained_job(run: artefacts.Run, inputs: Inputs, device, config=None) -> Job:
     """The job of a finished run with its trained network, on the same inputs. config: the run's own by default."""
-    job = make_job(config or configs.from_dict(configs.RunConfig, run.config), inputs, device)
+    config = config or configs.from_dict(configs.RunConfig, run.config)
+    job = make_job(config, inputs, device, trains=False)
     job.model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
     return job
 
@@ -193,19 +191,8 @@ def write_result(config, run: artefacts.Run) -> None:
         paths.write_json(config.result_file, {**run.result, "config": run.config, "weights": weights})
 
 
-@contextlib.contextmanager
 def _only_one(folder: Path):
-    """Two processes never train the same run: the second waits, and then reads the first one's back. Of a team
-    that trains together, the first process locks."""
-    if distributed.rank() or distributed.launched():
-        yield
-        return
-    with paths.open_lock(folder / ".lock") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            print(f"run {folder.name} is being trained by another process: waiting for it.", flush=True)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        for left in folder.glob(".*.tmp"):  # of a process that was killed while writing
-            left.unlink()
-        yield
+    """The run's lock; of a team that trains together, the first process holds it."""
+    return (
+        contextlib.nullcontext() if distributed.rank() or distributed.launched() else artefacts.locked(folder)
+    )

@@ -44,10 +44,21 @@ def teach(config, photos, rows, device, progress=None) -> extractors.Features:
             f"teacher '{config.teacher}' and backbone '{config.backbone}' have different logits."
         )
     count = 1 + max(members.max() for members in rows.values())
-    precision = devices.pick_precision(config.precision, device)
     return extractors.compute(
-        photos, config.teacher, "imagenet", count, device=device, progress=progress, precision=precision
+        photos,
+        config.teacher,
+        "imagenet",
+        count,
+        device=device,
+        progress=progress,
+        precision=_precision(config, device),
     )
+
+
+def _precision(config, device) -> str:
+    """fp32 where `auto` means fp16: a lesson's loss is not scaled."""
+    picked = devices.pick_precision(config.precision, device)
+    return "fp32" if picked == "fp16" else picked
 
 
 def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
@@ -56,26 +67,33 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
     weights.safetensors holds the network in 8 bits a weight; a copy goes where `-p weights distilled` looks for it."""
     taught = teach(config, photos, rows, device, progress)
     extractor = extractors.build(config.backbone, "untrained", size=config.size or None).to(device)
-    precision = devices.pick_precision(config.precision, device)
+    precision = _precision(config, device)
     resolved = dataclasses.replace(config, precision=precision)
     hashes = f"{extractor.info['sha256']} {taught.info['sha256']}"
     folder = paths.runs_dir() / artefacts.run_id(resolved, photos.fingerprint, hashes, photos.name)
-    if not (config.resume and artefacts.is_finished(folder)):
-        work = artefacts.workplace(folder, config.resume)
-        environment = artefacts.environment(extractor.info, photos, devices.describe(device), precision)
-        artefacts.start(config, environment | {"teacher": taught.info}, work)
-        lesson = _lesson(config, photos, taught, extractor, device, precision)
-        print(
-            f"{devices.describe(device)}; precision {precision}; compile {lesson.compiled}; {extractor.row.size} px"
-        )
-        with devices.repeatable(), processes.keep_freed_memory():
-            history = fit(lesson, rows, work, on_epoch, progress)
-            _finish(lesson, work, rows, history)
-    _publish(folder, config.backbone)
+    with artefacts.locked(folder):
+        if not (config.resume and artefacts.is_finished(folder)):
+            lesson = _lesson(config, photos, taught, extractor, device, precision)
+            _train(
+                lesson, photos, taught, rows, artefacts.workplace(folder, config.resume), on_epoch, progress
+            )
+        _publish(folder, config.backbone)
     return paths.read_json(folder / "result.json") | {
         "folder": folder,
         "history": pd.read_csv(folder / "history.csv"),
     }
+
+
+def _train(lesson, photos, taught, rows, work, on_epoch, progress) -> None:
+    info, device = lesson.extractor.info, devices.describe(lesson.batches.device)
+    environment = artefacts.environment(info, photos, device, lesson.precision)
+    artefacts.start(lesson.config, environment | {"teacher": taught.info}, work)
+    print(
+        f"{device}; precision {lesson.precision}; compile {lesson.compiled}; {lesson.extractor.row.size} px"
+    )
+    with devices.repeatable(), processes.keep_freed_memory():
+        history = fit(lesson, rows, work, on_epoch, progress)
+        _finish(lesson, work, rows, history)
 
 
 def _lesson(config, photos, taught, extractor, device, precision) -> Lesson:

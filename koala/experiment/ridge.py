@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from koala.training.batches import chunks
+
 PENALTIES = np.logspace(-1, 6, 15)
 PART = 4096  # photographs at a time
 LEAST = 1e-6  # a column whose standard deviation is smaller counts as constant
@@ -52,7 +54,7 @@ def fit(features, targets, rows: dict, weights=None, each: bool = False) -> Ridg
 def _moments(features, rows) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation (D,) of the features of `rows`; a column that is constant has the deviation 1."""
     total, squares = 0, 0
-    for part in _parts(rows):
+    for part in chunks(rows, PART):
         x = _tensor(features[part]).double()
         total, squares = total + x.sum(0), squares + x.square().sum(0)
     mean = total / len(rows)
@@ -63,7 +65,7 @@ def _moments(features, rows) -> tuple[torch.Tensor, torch.Tensor]:
 def _sums(features, targets, weights, rows, mean, scale):
     """Weighted Gram matrix (D,D) and cross products (D,K) around the weighted means, and these means (D,), (K,)."""
     gram, cross, x_sum, y_sum, total = 0, 0, 0, 0, 0
-    for part in _parts(rows):
+    for part in chunks(rows, PART):
         x = (_tensor(features[part]) - mean) / scale
         y, w = _tensor(targets[part]), _tensor(weights[part])[:, None]
         weighted = x * w
@@ -78,14 +80,10 @@ def _sums(features, targets, weights, rows, mean, scale):
 def _validation_losses(fitted, features, targets, weights, rows) -> np.ndarray:
     """(penalties, K)"""
     losses = np.zeros((len(fitted), targets.shape[1]))
-    for part in _parts(rows):
+    for part in chunks(rows, PART):
         y, w = _tensor(targets[part]), _tensor(weights[part])[:, None]
         losses += np.stack([(w * (model(features[part]) - y).square()).sum(0).numpy() for model in fitted])
     return losses
-
-
-def _parts(rows):
-    return (rows[start : start + PART] for start in range(0, len(rows), PART))
 
 
 def _tensor(array) -> torch.Tensor:

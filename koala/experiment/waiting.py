@@ -60,7 +60,8 @@ def _spread(kind: str, rates: list[float]) -> dict[str, float]:
 @contextlib.contextmanager
 def _others(count: int):
     """Context: `count` processes that keep a core busy each."""
-    started = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
+    command = [sys.executable, "-c", BUSY]
+    started = [subprocess.Popen(command, preexec_fn=processes.die_with_parent) for _ in range(count)]
     try:
         yield
     finally:

@@ -5,8 +5,6 @@ features.npy is float16 (N,D) in row order, index.json says what it is and holds
 one block; every block is verified when it is used again, and computed anew if its bytes have changed.
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -22,7 +20,7 @@ from koala import lab
 from koala.extractors.extractor import build
 from koala.system import device, processes
 from koala.system.errors import KoalaError
-from koala.system.paths import Damaged, atomic_path, features_dir, open_lock, read_json, write_json
+from koala.system.paths import Damaged, atomic_path, features_dir, locked, read_json, write_json
 
 BLOCK = 256  # rows
 BATCH = 64  # photographs at a time
@@ -65,7 +63,10 @@ def compute(
     extractor = build(backbone, weights, layer, progress, precision=precision)
     parts = key_parts(photos.fingerprint, extractor.info)
     folder = features_dir() / key_of(parts)
-    with _locked(folder, progress):
+    with locked(
+        folder / "lock",
+        lambda: progress and progress(0, 1, f"another process computes {folder.name}; waiting"),
+    ):
         index = _open(folder, parts, extractor.info, total)
         array = np.load(folder / "features.npy", mmap_mode="r+")
         with processes.keep_freed_memory():
@@ -165,16 +166,3 @@ def _halved(batch_size, backbone) -> int:
 
 def _sha256(array, i) -> str:
     return hashlib.sha256(np.ascontiguousarray(array[i * BLOCK : (i + 1) * BLOCK])).hexdigest()
-
-
-@contextlib.contextmanager
-def _locked(folder, progress):
-    """One process at a time per key; the kernel frees the lock of a process that dies."""
-    with open_lock(folder / "lock") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if progress:
-                progress(0, 1, f"another process computes {folder.name}; waiting")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

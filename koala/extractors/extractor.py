@@ -67,9 +67,10 @@ def build(
 
     weights: imagenet, untrained (seed 0), auto (imagenet, else untrained), distilled (the file that pretrain.ipynb made
     from another network's logits), or a .pth or .safetensors file.
+    precision: fp32 or bf16; for fp16, whose range an extractor's activations may exceed, fp32 is taken.
     size: pixels a side of the network's input, by default the row's own, or what a file of pretrain.ipynb states. Global
     random numbers stay as they are. KoalaError: unknown backbone or layer, no or unfit weights."""
-    row = find_row(backbone)
+    row, precision = find_row(backbone), "fp32" if precision == "fp16" else precision
     width(backbone, layer)
     row = _resized(row, backbone, size or _weights.stated_size(_weights.located(str(weights), backbone)))
     with torch.random.fork_rng(devices=[]):

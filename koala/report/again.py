@@ -3,7 +3,7 @@
 import papermill
 
 from koala import study
-from koala.report import answers, pages
+from koala.report import pages
 from koala.study import loading, questions
 from koala.system import paths
 
@@ -15,7 +15,7 @@ def render_again(name: str):
     plan = study.load(name)
     _execute("analysis", plan.folder / "analysis.ipynb", study=name)
     done = {experiment for experiment, _ in loading.finished(plan)}
-    for one in [] if answers.is_demo(plan) else questions.asked(plan):
+    for one in [] if plan.demo else questions.asked(plan):
         if {one.experiment, one.against} <= done:
             target = plan.folder / f"experiment-{one.experiment}.ipynb"
             _execute("experiment", target, study=name, experiment=one.experiment)

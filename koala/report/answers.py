@@ -71,11 +71,6 @@ def beside(study: compare.FinishedStudy, first: str, second: str) -> str:
     )
 
 
-def is_demo(plan) -> bool:
-    """Whether a study's photographs are the embedded ones, which are no evidence."""
-    return plan.data.get("source", "photos") == "photos"
-
-
 def difference(row: dict) -> str:
     """A difference with its interval, in words."""
     words = f"{signed(row['difference'])}, 95 % interval {signed(row['low'])} to {signed(row['high'])}"
@@ -217,7 +212,11 @@ def _encoder(study, methods) -> str:
     if not best:
         return ""
     worth = (
-        "does better" if best["high"] < 0 else "does worse" if best["low"] > 0 else "is not shown to do better"
+        "does better"
+        if best["high"] < 0
+        else "does worse"
+        if best["low"] > 0
+        else "is not shown to do better"
     )
     told = (
         f"By its maps at several scales ({best['experiment']}) the same extractor {worth} than as one vector: minus "
@@ -236,8 +235,7 @@ def _pyramids(study, methods) -> tuple[dict | None, dict | None]:
     and against the best."""
     names, rows, mean = _names(study), {}, _means(methods)
     order = sorted(
-        compare.encoders(study),
-        key=lambda row: (-row["seeds"], mean(row["experiment"]), mean(row["minus"])),
+        compare.encoders(study), key=lambda row: (-row["seeds"], mean(row["experiment"]), mean(row["minus"]))
     )
     for row in order:
         none = study.config(names[row["minus"]])["backbone"] == "none"

@@ -26,7 +26,7 @@ SETTINGS = (
 
 def gather(study: compare.FinishedStudy) -> dict:
     """Everything that the pages say about a study, in plain values."""
-    plan, demo = study.plan, answers.is_demo(study.plan)
+    plan, demo = study.plan, study.plan.demo
     summary = compare.summary(study, list(tables.METRICS))
     compared = answers.compared(study)
     first = next(iter(study.runs.values()))

@@ -47,10 +47,7 @@ def against_none(facts: dict) -> list[dict]:
 def across(judged: list[dict]) -> str:
     """One sentence over all studies that compare a trained extractor, or its controls, with none."""
     words = []
-    for kind, name in (
-        ("extractor", "a trained extractor"),
-        ("control", "a control"),
-    ):
+    for kind, name in (("extractor", "a trained extractor"), ("control", "a control")):
         rows = [row for facts in judged for row in facts["differences"] if row["kind"] == kind]
         better = sum(row["high"] < 0 for row in rows)
         if rows:

@@ -7,11 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from koala import study
-from koala.report import answers, facts, overview, render, tables
+from koala.report import facts, overview, render, tables
 from koala.report.pictures import MIME
 from koala.study import compare, questions
 from koala.system import paths
-from koala.system.errors import KoalaError
 from koala.system.progress import format_seconds
 
 INDEX = "index.html"
@@ -37,7 +36,7 @@ def render_study(name: str) -> Path:
         paths.write_json(plan.reports / "summary.json", known)
         paths.write_text(plan.reports / "results.md", results(known))
     write_index(plan, known)
-    if not answers.is_demo(plan):  # it is no part of the study, and its pages are not in git
+    if not plan.demo:  # it is no part of the study, and its pages are not in git
         overview.write()
     return plan.reports / INDEX
 
@@ -98,7 +97,7 @@ def study_body(plan: study.Study, known: dict) -> str:
         "study.html.j2",
         plan=plan,
         known=known,
-        demo=tables.DEMO if answers.is_demo(plan) else "",
+        demo=tables.DEMO if plan.demo else "",
         pages={source.stem for _, _, source in made(plan)},
         asked=questions.asked(plan),
         settings=facts.SETTINGS,
@@ -154,17 +153,20 @@ def _markdown(rows: list[dict]) -> str:
 
 
 def verdict(name: str) -> int:
-    """Say what to open and what failed; 1 where a run or the analysis failed."""
+    """Say what to open and what failed; 1 where anything did."""
     plan = study.load(name)
     failed = [
         f"{row['experiment']}, seed {row['seed']}: {row['error']}"
         for row in study.results(plan)
         if row["status"] != "finished"
     ]
+    asked = [] if plan.demo else [f"experiment-{one.experiment}" for one in questions.asked(plan)]
     for part in (
         "analysis",
         *(["probe"] if plan.probe else []),
-        *(["colorize"] if answers.is_demo(plan) else []),
+        *(["colorize"] if plan.demo else []),
+        *(["elsewhere"] if study.is_here(plan.elsewhere) else []),
+        *asked,
     ):
         outcome = study.outcome(plan, part)
         if outcome["status"] != "finished":
@@ -176,10 +178,10 @@ def verdict(name: str) -> int:
 
 
 def _numbers(name: str) -> dict:
-    """The study's numbers; {} where no run is finished."""
+    """The study's numbers; {} where no run is finished. KoalaError where one is damaged: what was rendered before stays."""
     try:
         return facts.gather(compare.load(name))
-    except KoalaError:
+    except compare.Unfinished:
         return {}
 
 

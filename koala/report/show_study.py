@@ -17,14 +17,14 @@ from koala.system.progress import format_seconds
 
 def answer(study: compare.FinishedStudy, summary: pd.DataFrame) -> HTML:
     """The study's question answered in a box. summary: of koala.study.compare."""
-    if answers.is_demo(study.plan):
+    if study.plan.demo:
         return tables.banner(tables.DEMO, "demo")
     return tables.box(answers.sentences(study, answers.compared(study), summary))
 
 
 def answered(study: compare.FinishedStudy, asked) -> HTML:
     """A question of koala.study.questions with what the report says and what is seen here."""
-    if answers.is_demo(study.plan):
+    if study.plan.demo:
         here = tables.DEMO
     else:
         here = answers.beside(study, asked.experiment, asked.against)
@@ -141,7 +141,7 @@ def costs(study: compare.FinishedStudy, summary: pd.DataFrame):
 
 def claims_table(study: compare.FinishedStudy) -> HTML:
     """The report's claims put to the test; the embedded photographs are no evidence for or against them."""
-    if answers.is_demo(study.plan):
+    if study.plan.demo:
         return HTML("<p>Not judged: the embedded photographs are a check of the chain, never evidence.</p>")
     return tables.table(claims.table(study))
 

@@ -84,7 +84,7 @@ def box(sentences: list[str]) -> HTML:
 
 def number(values, key: str) -> str:
     """A metric of a row with its digits; empty where there is none."""
-    value = values.get(key) if hasattr(values, "get") else None
+    value = values.get(key)
     return "" if value is None or not np.isfinite(value) else f"{value:.{METRICS[key].digits}f}"
 
 

@@ -21,13 +21,13 @@ from koala.study import plan as plans
 from koala.system import device as devices
 from koala.system import paths
 from koala.system.errors import KoalaError
-from koala.system.progress import format_seconds
 from koala.training.batches import make_batches
 from koala.training.step import Job, Trainer
 
 GB = 10**9
 TRAIN = 0.8  # share of the photographs
 LIBRARIES = 1.5 * GB  # host memory of a notebook's kernel with torch, and what it reads ahead
+PIXELS = 2**18  # of the photographs of a measured step on a CPU: 64 at 64 pixels, 5 at 224
 COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz")
 
 
@@ -55,7 +55,10 @@ class Budget:
             f"Memory: {self.memory / GB:.1f} GB a run, {self.memory_free / GB:.1f} GB are available."
         )
         if self.steps:
-            yield f"{self.steps:,} steps and the extractors: about {format_seconds(self.seconds)}, by a few photographs measured now."
+            yield (
+                f"{self.steps:,} steps and the extractors: {_roughly(self.seconds)} with all cores, by a few photographs "
+                "measured now; beside other work it is more."
+            )
 
     def check(self) -> None:
         """Raises KoalaError where the study does not fit this machine."""
@@ -74,7 +77,7 @@ def estimate(study: plans.Study, device: torch.device) -> Budget:
     runs = ready.configurations(study)
     ends = {(row["experiment"], row["seed"]): row["status"] for row in outcomes.results(study)}
     open_runs = [config for run, config in runs.items() if ends[run] != "finished"]
-    total, stored = count(study), study.data.get("image_size", 64)
+    total, stored = count(study), study.data["image_size"]
     steps, seconds, memory, weights = 0, 0.0, 0, 0
     measured = {}
     for config in open_runs:
@@ -125,7 +128,7 @@ def count(study: plans.Study) -> int:
 def _is_prepared(study) -> bool:
     name = plans.dataset(study.data)
     try:
-        return data.load(name).images.shape[1] == study.data.get("image_size", 64)
+        return data.load(name).images.shape[1] == study.data["image_size"]
     except KoalaError:
         return False
 
@@ -160,8 +163,10 @@ class Cost:
 
 
 def _step(config: configs.RunConfig, stored: int, device) -> Cost:
-    """A step on photographs of noise: as many as a batch on a GPU, where a small one would tell little; 4 on a CPU."""
-    n = config.batch_size if device.type == "cuda" else min(config.batch_size, 4)
+    """A step on photographs of noise: as many as a batch, or on a CPU, where large ones take long, as PIXELS holds."""
+    n = config.batch_size
+    if device.type == "cpu":
+        n = min(n, max(4, PIXELS // config.image_size**2))
     images = np.random.default_rng(0).integers(0, 256, (n, stored, stored, 3), dtype=np.uint8)
     width = (
         0
@@ -185,11 +190,15 @@ def _step(config: configs.RunConfig, stored: int, device) -> Cost:
 
 
 def _kept_for_backward(trainer, batch) -> int:
-    """Bytes that the forward pass keeps for the backward pass, each storage once; takes the step that warms up, too."""
+    """Bytes that the forward pass keeps for the backward pass beside the weights, each storage once; takes the step that warms
+    up, too."""
     kept = {}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in trainer.job.model.parameters()}
 
     def pack(tensor):
-        kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
@@ -199,17 +208,30 @@ def _kept_for_backward(trainer, batch) -> int:
 
 def _extracting(values: dict, total: int, device) -> float:
     """Seconds of one extractor over all photographs."""
-    n = 4 if device.type == "cpu" else 64
+    n = 8 if device.type == "cpu" else 64
     row = backbones.find_row(values["backbone"])
-    extractor = Extractor(row, backbones.create(row), values.get("layer", "logits")).to(device)
+    precision = devices.pick_precision(values.get("precision", "auto"), device)
+    extractor = Extractor(row, backbones.create(row), values.get("layer", "logits"), precision).to(device)
     gray = torch.rand(n, 1, row.size, row.size, device=device)
     extractor(gray)
     return _seconds(lambda: extractor(gray), device) * total / n
 
 
 def _seconds(call, device) -> float:
-    start = time.perf_counter()
-    call()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+    """The quickest of three: what else the machine does only adds."""
+    took = []
+    for _ in range(3):
+        start = time.perf_counter()
+        call()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        took.append(time.perf_counter() - start)
+    return min(took)
+
+
+def _roughly(seconds: float) -> str:
+    """ "about 26 hours": no more digits than a few photographs can tell."""
+    for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= 2 * size:
+            return f"about {float(f'{seconds / size:.2g}'):g} {unit}s"
+    return "a minute or two"

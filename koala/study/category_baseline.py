@@ -65,5 +65,5 @@ def table(
 
 
 def _difference(truth: metrics.Truth, ab: torch.Tensor) -> dict[str, torch.Tensor]:
-    _, lab_pred = metrics.judged(truth, ab)
+    _, lab_pred = metrics.rendered(truth, ab)
     return {"ciede2000": metrics.ciede2000(truth.lab, lab_pred).mean((1, 2))}

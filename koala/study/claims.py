@@ -185,7 +185,7 @@ def _line(study, row) -> dict:
     row = {"claim": f"C{row['number']}: {row['words']}{against}"} | {
         key: row[key] for key in ("verdict", "measured")
     }
-    if study.plan.data.get("source", "photos") == "photos":
+    if study.plan.demo:
         row["verdict"] = "not judged: the embedded photographs are a check of the chain, never evidence"
     elif untrained:
         row["verdict"] = (

@@ -7,9 +7,9 @@ from koala.config import VOLATILE
 from koala.experiment import baselines
 from koala.study.finished import FinishedStudy, find_run
 from koala.study.intervals import Spread, interval, pooled, ratio
-from koala.study.loading import load
+from koala.study.loading import Unfinished, load
 
-__all__ = ["FinishedStudy", "find_run", "load"]
+__all__ = ["FinishedStudy", "Unfinished", "find_run", "load"]
 
 FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  # what the extractor is
 ARCHITECTURE = {"network", "init", "layer"}  # what is not the same, or has no meaning, in a pyramid

@@ -84,6 +84,7 @@ def slope(study: FinishedStudy, experiment: str) -> tuple[float, float, float]:
     return interval((losses[:, -1:] - losses[:, -2:-1]) / np.abs(losses[:, -2:-1]))
 
 
-def last_rate(config: dict) -> float:
-    """Share of the first learning rate that the last epoch had, by the schedule of steps."""
-    return config["lr_decay"] ** ((config["epochs"] - 1) // config["lr_step"])
+def last_rate(study: FinishedStudy, experiment: str) -> float:
+    """The learning rate of the last epoch as a share of the first one's, as the history has them."""
+    rates = study.first(experiment).history["lr"]
+    return float(rates.iloc[-1] / rates.iloc[0])

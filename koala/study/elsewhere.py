@@ -7,14 +7,14 @@ read back it is a study like any other, with which everything else in this room 
 
 import dataclasses
 import hashlib
+import json
 
 import numpy as np
 import pandas as pd
 import safetensors.torch
 
-from koala import config as configs
 from koala import data, extractors, losses, metrics
-from koala.experiment import baselines, evaluate, inputs, pipeline
+from koala.experiment import baselines, evaluate, inputs, pipeline, starting
 from koala.experiment.memo import memoized
 from koala.extractors import controls
 from koala.study import export, packing
@@ -29,14 +29,11 @@ METHODS = ("gray", "mean", "lightness", "linear")
 def judge(study: FinishedStudy, photos: data.Photos, device, progress=None) -> FinishedStudy:
     """The study with per_image of all of `photos` instead of its test split, of the networks with their own features or with none.
 
-    Raises KoalaError where photos are the study's own, or where an extractor's weights are no longer the same."""
-    if photos.fingerprint in {run.env["data"]["fingerprint"] for run in study.runs.values()}:
-        raise KoalaError(
-            f"'{photos.name}' is what the study's networks were trained on: name another data set."
-        )
-    runs, seen = {}, set()
+    Raises KoalaError where a network was trained on one of photos, or where an extractor's weights are no longer the same."""
+    runs, seen, own = {}, set(), {}
     for (name, seed), run in study.runs.items():
         if run.config["feature_source"] in ("image", "zero") and (run.folder / "model.safetensors").exists():
+            _check_unseen(run, photos, own)
             lines = [_lines(run, photos, device, progress)]
             extractor = study.extractor(name)
             if extractor not in seen and run.own_features:
@@ -46,6 +43,17 @@ def judge(study: FinishedStudy, photos: data.Photos, device, progress=None) -> F
                 run, per_image=packing.rounded(pd.concat(lines, ignore_index=True))
             )
     return FinishedStudy(study.plan, runs, [])
+
+
+def _check_unseen(run, photos, known: dict) -> None:
+    """KoalaError where the run was trained on files of `photos`. known: what was read of other runs' data sets."""
+    trained_on = json.dumps([run.config["dataset"], run.config["image_size"], run.env.get("start")])
+    if trained_on not in known:
+        known[trained_on] = starting.seen(run.config, run.env)
+    if count := int(photos.files["sha256"].isin(known[trained_on]).sum()):
+        raise KoalaError(
+            f"'{photos.name}' holds {count:,} photographs that the study's networks were trained on: name another data set."
+        )
 
 
 def write(judged: FinishedStudy, name: str) -> None:
@@ -101,7 +109,7 @@ def _named(lines: pd.DataFrame, photos) -> pd.DataFrame:
 
 def _reopened(run, photos, device, progress) -> Job:
     """The run's network with the features that its extractor has for other photographs."""
-    config = _config(run)
+    config = run.resolved
     features = _features(config, run, photos, device, progress)
     size = pipeline.network_size(config, photos)
     features_in = (
@@ -111,20 +119,14 @@ def _reopened(run, photos, device, progress) -> Job:
     )
     batches = make_batches(photos.images, features_in, device, size)
     model = pipeline.make_model(config, 0 if features_in is None else features_in.shape[1]).to(device)
+    if config.network == "pyramid":
+        run.check_extractor(model.encoder.extractor.info)
     model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
-    return Job(
-        model, losses.build(config.loss, n_bins=config.bins), batches, config, run.env["machine"]["precision"]
-    )
+    return Job(model, losses.build(config.loss, n_bins=config.bins), batches, config, config.precision)
 
 
 def _source(config) -> dict:
     return {"feature_source": config.feature_source}
-
-
-def _config(run):
-    """The run's configuration, which takes untrained weights where it had to."""
-    config = configs.from_dict(configs.RunConfig, run.config)
-    return dataclasses.replace(config, weights="untrained") if run.untrained else config
 
 
 def _features(config, run, photos, device, progress) -> np.ndarray:
@@ -132,19 +134,22 @@ def _features(config, run, photos, device, progress) -> np.ndarray:
     if config.network == "pyramid":
         return np.zeros((len(photos.images), 0), np.float16)
     computed = extractors.compute(
-        photos, config.backbone, config.weights, None, config.layer, device, progress=progress,
-        precision=run.env["machine"]["precision"],
-    )  # fmt: skip
-    if computed.info["sha256"] != run.env["weights"]["sha256"]:
-        raise KoalaError(
-            f"{run.folder.name}: the extractor's weights are not those that it was trained with."
-        )
+        photos,
+        config.backbone,
+        config.weights,
+        None,
+        config.layer,
+        device,
+        progress=progress,
+        precision=config.precision,
+    )
+    run.check_extractor(computed.info)
     return computed.array
 
 
 def _without_network(run, photos, device, progress) -> pd.DataFrame:
     """Lines of METHODS, fitted on the photographs that the run was trained on."""
-    config = _config(run)
+    config = run.resolved
     source = inputs.load_photos(config)
     rows = inputs.split_rows(config, source)
     key = hashlib.sha256(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from koala import data
-from koala.experiment import artefacts
+from koala.experiment import artefacts, evaluate
 from koala.study import packing
 from koala.study.finished import FinishedStudy
 from koala.system import paths
@@ -42,13 +42,17 @@ def write(study: FinishedStudy) -> Path:
     return target
 
 
+def exists(plan, name: str, seed: int) -> bool:
+    return (folder(plan) / f"{name}-s{seed}" / "result.json").exists()
+
+
 def read(plan, name: str, seed: int) -> artefacts.Run | None:
     """One exported run; None where there is none. Its per_image has the lines of the network alone until `complete`.
 
     Raises KoalaError where a file is not what was written."""
-    place = folder(plan) / f"{name}-s{seed}"
-    if not (place / "result.json").exists():
+    if not exists(plan, name, seed):
         return None
+    place = folder(plan) / f"{name}-s{seed}"
     if changed := artefacts.damaged(place):
         raise KoalaError(
             f"{place}: {', '.join(changed)} missing or not what was written: take it from git again."
@@ -71,12 +75,12 @@ def complete(plan, runs: dict) -> None:
 
 def drawn(study: FinishedStudy) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Row numbers (n,) of the seeded draw and its photographs (n,S,S,3) uint8: "truth", and as each experiment's first seed
-    coloured them. Experiments on fewer or more photographs than the first, which drew others, are not among them."""
+    coloured them. Experiments that drew other photographs than the first, or see them at another size, are not among them."""
     shown, rows, truth = {}, None, None
-    split = study.first(study.experiments[0]).result["photographs"]
+    same = _of_draw(study.first(study.experiments[0]))
     for name in study.experiments:
         run = study.first(name)
-        if run.result["photographs"] != split:
+        if _of_draw(run) != same:
             continue
         if run.folder.parent == folder(study.plan):
             shown[name] = packing.strip(run.folder / "drawn.jpg")
@@ -90,6 +94,11 @@ def drawn(study: FinishedStudy) -> tuple[np.ndarray, dict[str, np.ndarray]]:
             rows = kept["drawn_rows"]
             truth = packing.as_kept(_truth(run, rows, kept["drawn"].shape[1]))
     return rows, {"truth": truth, **shown}
+
+
+def _of_draw(run: artefacts.Run) -> tuple:
+    """What decides which photographs are drawn, and how large: the first of the test split."""
+    return min(run.result["photographs"]["test"], evaluate.DRAWN), run.config["image_size"]
 
 
 def _write_run(target: Path, run: artefacts.Run, lines: pd.DataFrame) -> None:

@@ -10,8 +10,12 @@ from koala.system import paths
 from koala.system.errors import KoalaError
 
 
+class Unfinished(KoalaError):
+    """A study has no finished run."""
+
+
 def load(name: str) -> FinishedStudy:
-    """Every run of the study that is finished. Raises KoalaError where there is no such study, or no such run."""
+    """Every run of the study that is finished. Raises KoalaError where there is no such study, Unfinished where no run is."""
     plan, runs, failed = plans.load(name), {}, []
     for row in outcomes.results(plan):
         key = row["experiment"], row["seed"]
@@ -24,15 +28,19 @@ def load(name: str) -> FinishedStudy:
         else:
             runs[key] = run
     if not runs:
-        raise KoalaError(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")
+        raise Unfinished(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")
     export.complete(plan, runs)
     return FinishedStudy(plan, runs, failed)
 
 
 def finished(plan: plans.Study) -> set[tuple[str, int]]:
     """Experiment and seed of every run that is finished here, or was exported."""
-    done = {(row["experiment"], row["seed"]) for row in outcomes.results(plan) if row["status"] == "finished"}
-    return done | {key for key in plan.runs() if export.read(plan, *key)}
+    done = {
+        (row["experiment"], row["seed"])
+        for row in outcomes.results(plan)
+        if row["status"] == "finished" and artefacts.is_finished(paths.runs_dir() / row["run_id"])
+    }
+    return done | {key for key in plan.runs() if export.exists(plan, *key)}
 
 
 def _trained(row: dict) -> artefacts.Run | None:

@@ -43,17 +43,21 @@ def record_failure(notebook, result_file) -> None:
 
 
 def why(notebook) -> str:
-    """papermill's record of the exception that ended a notebook, else the last line of its stderr."""
+    """papermill's record of the exception that ended a notebook, else the last line of its stderr.
+
+    notebook: also another log, beside which NAME.stderr lies; killed, it may end anywhere."""
     error = "it ended without a result: its process was killed or papermill could not start"
     said = Path(f"{notebook}.stderr")
     lines = said.read_text(errors="replace").split("\n") if said.exists() else []
     if last := [line.strip() for line in lines if line.strip()]:
         error += f" ({last[-1][:200]})"
-    if Path(notebook).exists():
-        for cell in json.loads(Path(notebook).read_text(encoding="utf-8"))["cells"]:
-            for output in cell.get("outputs", []):
-                if output["output_type"] == "error":
-                    error = f"{output['ename']}: {output['evalue']}"
+    try:
+        cells = json.loads(Path(notebook).read_text(encoding="utf-8", errors="replace"))["cells"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return error
+    for output in (output for cell in cells for output in cell.get("outputs", [])):
+        if output["output_type"] == "error":
+            error = f"{output['ename']}: {output['evalue']}"
     return error
 
 

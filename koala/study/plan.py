@@ -69,6 +69,11 @@ class Study:
     elsewhere: dict = dataclasses.field(default_factory=dict)
 
     @property
+    def demo(self) -> bool:
+        """Whether its photographs are the embedded ones, which are no evidence."""
+        return self.data.get("source", "photos") == "photos"
+
+    @property
     def folder(self) -> Path:
         """Executed notebooks and one result file per run."""
         return paths.runs_dir() / "studies" / self.name
@@ -105,7 +110,8 @@ def load(name: str) -> Study:
     values = yaml_files.read(path)
     _check(path, values, KEYS, {"data"} | ({"parts"} if "parts" in values else {"experiments", "seeds"}))
     values = {"title": path.stem, "probe": ""} | values | {"scale": values.get("scale") or {}}
-    values["data"] = _chosen(values["data"], path.stem)
+    plain = config.DataConfig
+    values["data"] = _chosen({"name": plain.name, "image_size": plain.image_size} | values["data"], path.stem)
     study = Study(name=path.stem, **(_with_parts(path, values) if "parts" in values else values))
     if not study.experiments or not study.seeds:
         raise KoalaError(f"{path}: a study needs at least one experiment and one seed.")
@@ -113,7 +119,11 @@ def load(name: str) -> Study:
         config.from_dict(config.DataConfig, photographs)
     if study.elsewhere and dataset(study.elsewhere) == dataset(study.data):
         raise KoalaError(f"{path}: 'elsewhere' must have another name than 'data': they are two data sets.")
-    for backbone in study.distill:
+    for backbone, lesson in study.distill.items():
+        if not isinstance(lesson, dict):
+            raise KoalaError(
+                f"{path}: 'distill' must hold parameters of pretrain.ipynb for {backbone}, not {lesson!r}."
+            )
         config.from_dict(config.PretrainConfig, distillation(study, backbone))
     for seed in study.seeds:
         config.from_dict(config.RunConfig, {"seed": seed})
@@ -150,14 +160,10 @@ def parameters(study: Study, experiment: str, seed: int) -> dict:
 
     One process per run, unless the study says otherwise: several GPUs are used by several runs at a time."""
     part = study.part(experiment)
-    values = {"processes": 1} | yaml_files.read(_named("experiments", part.files()[experiment]))
-    shared = {"dataset": dataset(study.data), "image_size": _stored(study)}
+    values = {"processes": 1, "backbone": config.RunConfig.backbone}
+    values |= yaml_files.read(_named("experiments", part.files()[experiment]))
+    shared = {"dataset": dataset(study.data), "image_size": study.data["image_size"]}
     return values | shared | study.scale | part.scale | {"seed": seed}
-
-
-def _stored(study: Study) -> int:
-    """Pixels a side of the prepared photographs."""
-    return study.data.get("image_size", 64)
 
 
 def extractors(study: Study) -> dict[str, dict]:
@@ -167,7 +173,11 @@ def extractors(study: Study) -> dict[str, dict]:
     for experiment in study.experiments:
         if key := features_of(study, experiment):
             values = {k: v for k, v in parameters(study, experiment, 0).items() if k in names}
-            wanted[key] = values | {"image_size": _stored(study)}  # the extractor sees what is prepared
+            most = [one.get("max_images", 0) for one in (values, wanted.get(key, values))]
+            values["max_images"] = max(most) if all(most) else 0
+            wanted[key] = values | {
+                "image_size": study.data["image_size"]
+            }  # the extractor sees what is prepared
     return wanted
 
 
@@ -176,12 +186,14 @@ def features_of(study: Study, experiment: str) -> str:
     values = parameters(study, experiment, 0)
     if values.get("backbone") == "none" or values.get("network") == "pyramid":
         return ""
-    return "-".join(str(values.get(k, "auto")) for k in ("backbone", "weights", "layer")).replace("/", "_")
+    parts = [str(values.get(key, "auto")) for key in ("backbone", "weights", "layer")]
+    parts += [values["precision"]] if values.get("precision", "auto") != "auto" else []
+    return "-".join(parts).replace("/", "_")
 
 
 def distillation(study: Study, backbone: str) -> dict:
     """Parameters of pretrain.ipynb that make the distilled weights of a backbone on the study's photographs."""
-    shared = {"dataset": dataset(study.data), "image_size": _stored(study), "backbone": backbone}
+    shared = {"dataset": dataset(study.data), "image_size": study.data["image_size"], "backbone": backbone}
     return shared | study.distill[backbone]
 
 

@@ -31,7 +31,11 @@ def equal(study, claim, first, second) -> dict:
     elif low > 0 or high < 0:
         word = "worse" if low > 0 else "better"
         small = -EQUAL < low and high < EQUAL
-        verdict = f"{NEARLY}: {word}, by less than {EQUAL}" if small else f"{OPEN}: {word}, perhaps by less than {EQUAL}"
+        verdict = (
+            f"{NEARLY}: {word}, by less than {EQUAL}"
+            if small
+            else f"{OPEN}: {word}, perhaps by less than {EQUAL}"
+        )
     else:
         verdict = HOLDS if -EQUAL < low and high < EQUAL else f"{OPEN}: the interval reaches beyond {EQUAL}"
     return row(claim, verdict, _measured(study, first, second), first, second)
@@ -126,10 +130,10 @@ def still_falling(study, name) -> list[dict]:
     mean, low, high = curves.slope(study, name)
     if np.isnan(mean):
         return []
-    rate = curves.last_rate(study.config(name))
+    rate = curves.last_rate(study, name)
     text = (
         f"validation loss in the last epoch over the one before, minus 1: {_estimate('+.2%', mean, low, high)}, at {rate:.1%} "
-        "of the first learning rate"
+        "of the first epoch's learning rate"
     )
     claim = (6, "validation loss is still falling, so more epochs would help")
     return [row(claim, _by_seeds(low, high, len(study.seeds(name))), text, name)]

@@ -30,10 +30,21 @@ def pick(device: str = "auto") -> torch.device:
 
 
 def pick_team(processes: int, device: torch.device) -> int:
-    """How many processes train together: as many as asked; for 0 one, and one more for each further GPU that is free."""
-    if processes or device.type != "cuda" or not _leases:  # of a GPU that was named, no other one is used
+    """How many processes train together: as many as asked; for 0 one, and one more for each further GPU that is free.
+
+    Raises KoalaError where fewer GPUs are free than are asked for, and where a single one was named for several."""
+    if device.type != "cuda":
         return max(processes, 1)
-    return 1 + len(_lease())
+    if not _leases:  # of a GPU that was named, no other one is used
+        if processes > 1:
+            raise KoalaError(
+                f"processes={processes} need a GPU each, and device={device} names one: use device=auto."
+            )
+        return 1
+    team = 1 + len(_lease(most=processes - 1 if processes else None))
+    if team < processes:
+        raise KoalaError(f"processes={processes} need a GPU each, and {team} are free: use fewer, or wait.")
+    return team
 
 
 def leased() -> list[int]:

@@ -1,6 +1,7 @@
 """Where files are, and how they are written: atomically, so that a kill leaves the old or the new one, never a part."""
 
 import contextlib
+import fcntl
 import glob
 import hashlib
 import json
@@ -87,19 +88,29 @@ def atomic_path(path):
         ) from error
 
 
-def open_lock(path):
-    """The file at `path`, open for a lock with fcntl; it and its folder are created if they are missing.
+@contextlib.contextmanager
+def locked(path, on_wait=None):
+    """Context: this process alone holds the file at `path`, which is created if it is missing; the kernel frees it with the
+    process, however it ends. on_wait: called once where another process holds it.
 
-    Raises KoalaError where that is impossible."""
+    Raises KoalaError where the file cannot be made."""
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "a")
+        handle = open(path, "a")
     except OSError as error:
         raise KoalaError(
             f"could not write {path}: {error.strerror or error}; make its folder writable, "
             "or name another one in the environment variable KOALA_HOME."
         ) from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if on_wait:
+                on_wait()
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
 
 
 def write_bytes(path, content: bytes) -> None:

@@ -107,16 +107,15 @@ def fresh() -> dict:
 def _record(job, rows, state) -> dict:
     """The history's line for the epoch that has just ended."""
     epoch = state["epoch"]
-    train_loss = state["sum"].item() / len(rows["train"])
-    if not np.isfinite(train_loss):
-        raise KoalaError(
-            f"the training loss is {train_loss} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
-        )
-    losses = {"train_loss": train_loss, "val_loss": mean_loss(job, rows["validation"])}
-    if not np.isfinite(losses["val_loss"]):
-        raise KoalaError(
-            f"the validation loss is {losses['val_loss']} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
-        )
+    losses = {
+        "train_loss": state["sum"].item() / len(rows["train"]),
+        "val_loss": mean_loss(job, rows["validation"]),
+    }
+    for name, loss in zip(("training", "validation"), losses.values(), strict=True):
+        if not np.isfinite(loss):
+            raise KoalaError(
+                f"the {name} loss is {loss} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
+            )
     per_epoch = -(-len(rows["train"]) // job.config.batch_size)
     rate = learning_rate(job.config, epoch * per_epoch, per_epoch)  # of the epoch's first step
     return {"epoch": epoch + 1, "lr": rate, **losses, **first_terms(job, rows["validation"])}
@@ -128,7 +127,7 @@ def first_terms(job, rows) -> dict[str, float]:
     if not isinstance(job.model, model.Koala):
         return {}
     rgb, features = job.batches(rows[: at_a_time(job.batches.images, TERMS)])
-    return model.fusion_terms(job.model.eval(), lab.network_inputs(rgb)[0], features)
+    return model.fusion_terms(job.model.eval(), lab.training_pair(rgb)[0], features)
 
 
 def _steps(trainer, rows, state, progress):

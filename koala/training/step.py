@@ -154,14 +154,13 @@ class Trainer:
 
 def make_optimizer(model, lr: float, weight_decay: float = 0.0) -> torch.optim.Optimizer:
     """Adam, or AdamW where weights decay (biases and other vectors do not)."""
-    fused = next(model.parameters()).device.type in ("cuda", "cpu")
     if not weight_decay:
-        return torch.optim.Adam(model.parameters(), lr=lr, fused=fused)
+        return torch.optim.Adam(model.parameters(), lr=lr, fused=True)
     matrices, vectors = (
         [p for p in model.parameters() if (p.ndim > 1) == wanted] for wanted in (True, False)
     )
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=lr, fused=fused)
+    return torch.optim.AdamW(groups, lr=lr, fused=True)
 
 
 def deal(job: Job, pieces: list, mirror=None):
@@ -187,7 +186,7 @@ def predict(job: Job, rows) -> tuple[torch.Tensor, torch.Tensor]:
     """The photographs (n,3,S,S) uint8 and their predicted a*b* (n,2,S,S) in physical units, in eval mode."""
     job.model.eval()
     rgb, features = job.batches(rows)
-    L_norm, _ = lab.network_inputs(rgb)
+    L_norm, _ = lab.training_pair(rgb)
     with devices.autocast(job.batches.device, job.precision):
         output = job.model.half(L_norm, features)  # (n, C, S/2, S/2)
     ab_norm = F.interpolate(job.loss.decode(output.float()), scale_factor=2, mode="nearest")  # (n, 2, S, S)

@@ -187,7 +187,9 @@ def test_objects_of_many_colours_are_those_whose_coloured_pixels_have_many_hues(
     table = run.per_image
     table["category"] = [f"c{row % 12}" for row in table.row]
     many = table.row % 12 / 12
-    for hue in hues.metrics.HUES:  # from red alone to all hues alike, and the more hues, the fewer coloured pixels
+    for (
+        hue
+    ) in hues.metrics.HUES:  # from red alone to all hues alike, and the more hues, the fewer coloured pixels
         table[f"{hue}_share"] = (0.1 if hue == "red" else 0.1 * many) * (1 - 0.5 * many)
     model = table.method == "model"
 

@@ -62,7 +62,9 @@ def test_a_pair_of_another_schedule_does_not_lead_the_answer():
     assert "trained extractors are" not in told[0]  # one extractor, three times
     assert "Beside it: " in told[0] and "vector-torch minus none-torch \N{MINUS SIGN}3.1" in told[0]
     (encoder,) = (text for text in told if text.startswith("By its maps"))
-    assert "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.0" in encoder
+    assert (
+        "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.0" in encoder
+    )
     assert "unlearnt (untrained) minus none \N{MINUS SIGN}0.5" in encoder
 
 
@@ -198,7 +200,9 @@ def test_an_encoder_is_compared_with_one_vector_of_the_same_extractor_and_with_n
     )
     told = answers.sentences(found, answers.compared(found), compare.summary(found, ["ciede2000"]))
     (encoder,) = (text for text in told if text.startswith("By its maps"))
-    assert "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.00" in encoder
+    assert (
+        "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.00" in encoder
+    )
     assert "one draw of weights): unlearnt_maps (untrained) minus none +0.25" in encoder
     (knows,) = (text for text in told if text.startswith("It is what the extractor knows"))
     for pair in ("vector minus shuffled", "vector minus unlearnt (untrained)", "maps minus unlearnt_maps"):

@@ -35,8 +35,8 @@ def test_the_gain_is_a_curve():
     assert gains.by_epoch(study, "a", "b").gain.tolist() == [-0.5, 0.0]
 
 
-def test_the_last_learning_rate_follows_the_schedule():
-    assert curves.last_rate({"lr_decay": 0.5, "lr_step": 2, "epochs": 20}) == 0.5**9
+def test_the_last_learning_rate_is_the_historys():
+    assert curves.last_rate(make_study(a=[make_run(0, 0.0)]), "a") == 0.5
 
 
 def test_the_gain_over_photographs_is_that_of_each_pair():
