@@ -237,3 +237,15 @@ def test_a_picture_never_runs_a_program(tmp_path, monkeypatch):
     assert not (tmp_path / "started").exists()
     sources = [path for path in (paths.ROOT / "koala").rglob("*.py") if "Image.open(" in path.read_text()]
     assert [path.name for path in sources] == ["decode.py"]  # one place that opens a picture
+
+
+def test_a_zip_member_that_begins_at_the_end_of_its_file_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        for i in range(8):
+            archive.writestr(f"{i}.jpg", coded(picture(i)))
+    content = bytearray((tmp_path / "x.zip").read_bytes())
+    entry = content.index(b"1.jpg", content.index(b"PK\1\2")) - 46
+    content[entry + 42 : entry + 46] = (len(content) - 4).to_bytes(4, "little")  # where its local header is
+    (tmp_path / "x.zip").write_bytes(content)
+    data.prepare("x.zip", "x", 32)
+    assert "local header is damaged" in data.files("x").set_index("path").loc["1.jpg", "reason"]

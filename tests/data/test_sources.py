@@ -14,7 +14,7 @@ import pytest
 from kinds_of_files import coded, picture
 
 from koala import data
-from koala.data import catalog, sources, statistics
+from koala.data import catalog, list_files, sources, statistics
 from koala.data.samples import CROPS, photographs
 from koala.system import progress
 from koala.system.errors import KoalaError
@@ -293,7 +293,10 @@ def test_fetching_a_known_archive_shows_its_progress(tmp_path, monkeypatch):
     told = []
     assert len(data.find("imagenette", 32, progress=lambda *what: told.append(what))) == len(FILES)
     assert told[:2] == [(20, 30, "fetching imagenette"), (20, 21, "fetching imagenette")]
-    assert told[2] == (0, 0, "checking imagenette") and told[-1][2] == "reading photographs"
+    assert {text for *_, text in told[2:]} == {"reading photographs"}  # a download is checked as it comes
+    archive.path.with_name(archive.path.name + ".sha256").unlink()
+    catalog.fetch("imagenette", lambda *what: told.append(what))
+    assert told[-1][2] == "checking imagenette"  # one that lay there is not
     assert catalog.in_megabytes(None, "") is None
 
 
@@ -362,3 +365,46 @@ def test_odd_and_long_names_are_one_sentence(name):
     with pytest.raises(KoalaError) as caught:
         data.find(name, 32)
     assert "\n" not in str(caught.value) and "\0" not in str(caught.value)
+
+
+def test_an_archive_that_is_replaced_is_read_anew(tmp_path):
+    before = data.prepare(str(as_tar(tmp_path)), "set", 32)
+    others = {name: jpeg(1000 + i) for i, name in enumerate(FILES)}
+    (tmp_path / "new").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(globals(), "FILES", others)
+        os.replace(as_tar(tmp_path / "new"), tmp_path / "set.tar")
+    after = data.prepare(str(tmp_path / "set.tar"), "set", 32)
+    assert before.fingerprint != after.fingerprint and not np.array_equal(before.images, after.images)
+
+
+def test_a_list_beside_a_folder_that_changes_makes_another_source(tmp_path):
+    places_extra69(tmp_path)
+    folder = str(tmp_path / "data_256_extra")
+    before = sources.signature(folder)
+    lists = tmp_path / "extra69_train.txt"
+    lists.write_text(lists.read_text().replace(" 1\n", " 2\n"))
+    assert sources.signature(folder) != before
+
+
+def test_a_list_that_is_refused_is_not_read(tmp_path):
+    (tmp_path / "secret.txt").write_text("a\tsecret\n")
+    folder = tmp_path / "tiny-imagenet-200"
+    for i in range(12):
+        place = folder / "train" / "ab"[i % 2] / "images"
+        place.mkdir(parents=True, exist_ok=True)
+        (place / f"{i}.jpg").write_bytes(jpeg(i))
+    (folder / "val").mkdir()
+    (folder / "val" / "val_annotations.txt").write_text("")
+    os.symlink(tmp_path / "secret.txt", folder / "words.txt")
+    assert set(data.prepare(str(folder), "tiny", 32).files["category"]) == {"a", "b"}
+
+
+def test_a_list_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch):
+    def unreadable(entry):
+        raise list_files.Unreadable("Input/output error")
+
+    places_extra69(tmp_path)
+    monkeypatch.setattr(list_files, "read", unreadable)
+    with pytest.raises(KoalaError, match=r"a list file in .* cannot be read \(Input/output error\): mend it"):
+        data.prepare(str(tmp_path), "places", 32)

@@ -161,3 +161,11 @@ def test_notebook_and_a_run_with_its_weights(photo_folder, tmp_path):
     done = papermill(environment, "train", tmp_path / "train.ipynb", *command_line(values))
     assert done.returncode == 0, done.stderr[-3000:]
     assert "distilled here" in text_of(tmp_path / "train.ipynb")
+
+
+def test_a_lesson_is_never_taught_in_fp16(monkeypatch):
+    """Its loss is not scaled; on a GPU for which `auto` means fp16 it is fp32."""
+    monkeypatch.setattr(pretrain.devices, "pick_precision", lambda *_: "fp16")
+    assert pretrain._precision(config.PretrainConfig(), "cuda") == "fp32"
+    with pytest.raises(KoalaError, match="precision"):
+        config.from_dict(config.PretrainConfig, {"precision": "fp16"})

@@ -334,3 +334,8 @@ def test_the_rounding_of_bf16_is_measured_against_fp32():
     assert (
         (errors["bf16"] > 1e-3) & (errors["bf16"] < 0.3)
     ).all()  # eight bits of mantissa, over some 50 layers
+
+
+def test_an_extractor_never_computes_in_fp16():
+    """Its activations may exceed float16's range; a run in fp16 shares the outputs of one in fp32."""
+    assert extractors.build("resnet18", "untrained", precision="fp16").info["precision"] == "fp32"

@@ -14,7 +14,7 @@ from synthetic import TRUTH
 
 from koala import study
 from koala.report import answers, facts, overview, pages, render, tables
-from koala.study import compare, elsewhere
+from koala.study import compare, elsewhere, questions
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -180,11 +180,45 @@ def test_verdict_exits_with_one_where_a_run_failed(capsys):
     assert "FAILED 2-convnext, seed 0: KoalaError: <why>" in capsys.readouterr().out
 
 
+def test_verdict_exits_with_one_where_any_part_failed(monkeypatch, capsys):
+    plan = study.load("replica")
+    monkeypatch.setattr(study, "is_here", lambda photographs: True)
+    monkeypatch.setattr(study, "results", lambda plan: [])
+    parts = [
+        "analysis",
+        "probe",
+        "elsewhere",
+        *(f"experiment-{one.experiment}" for one in questions.asked(plan)),
+    ]
+    for part in parts:
+        paths.write_json(plan.folder / f"{part}.json", {"status": "finished"})
+    assert pages.verdict("replica") == 0
+    for part in parts:
+        paths.write_json(plan.folder / f"{part}.json", {"status": "failed", "error": "why"})
+        assert pages.verdict("replica") == 1 and f"FAILED {part}: why" in capsys.readouterr().out
+        paths.write_json(plan.folder / f"{part}.json", {"status": "finished"})
+
+
+def test_damaged_numbers_leave_a_studys_page_as_it_was(monkeypatch):
+    def damaged(name):
+        raise KoalaError("take it from git again")
+
+    monkeypatch.setattr(compare, "load", damaged)
+    with pytest.raises(KoalaError, match="take it from git again"):
+        pages._numbers("replica")
+
+
 def test_why_a_run_failed_is_read_from_its_notebook(executed, tmp_path, capsys):
     study.record_failure(executed, tmp_path / "result.json")
     assert paths.read_json(tmp_path / "result.json")["error"] == "KoalaError: one <sentence>"
-    study.record_failure(tmp_path / "none.ipynb", tmp_path / "result.json")
-    assert "without a result" in paths.read_json(tmp_path / "result.json")["error"]
+    for text in (None, "no notebook", '{"cells": [', "[]"):  # killed before, while and after it was written
+        log = tmp_path / "other.ipynb"
+        if text is not None:
+            log.write_text(text)
+        (tmp_path / "other.ipynb.stderr").write_text("first\nKoalaError: said last\n")
+        study.record_failure(log, tmp_path / "result.json")
+        error = paths.read_json(tmp_path / "result.json")["error"]
+        assert "without a result" in error and "said last" in error
 
 
 def test_unknown_study_names_the_nearest():

@@ -36,8 +36,16 @@ def test_networks_elsewhere(judged):
     photos, whole, others = judged
     has_its_own_numbers_on_its_own_photographs(photos, whole)
     is_a_study_that_is_exported_and_read_back(whole, others)
-    with pytest.raises(KoalaError, match="name another data set"):
+    with pytest.raises(KoalaError, match=r"holds \d+ photographs that the study's networks were trained on"):
         elsewhere.judge(whole, photos, CPU)
+
+
+def test_a_pyramid_is_judged_with_the_extractor_that_it_was_trained_with(photo_folder):
+    settings = {"network": "pyramid", "backbone": "efficientnet", "weights": "untrained"}
+    run = train(small(photo_folder, epochs=1, **settings))
+    run.env["weights"]["sha256"] = "of another one"
+    with pytest.raises(KoalaError, match="get the weights that it was trained with"):
+        elsewhere._reopened(run, data.find(str(photo_folder), 32), CPU, None)
 
 
 def has_its_own_numbers_on_its_own_photographs(photos, whole):

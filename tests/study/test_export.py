@@ -116,3 +116,18 @@ def test_nothing_is_written_over_by_an_export_of_what_was_read_back(again, train
     export.write(again())
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert not any(b"/machine" in content for content in before.values())
+
+
+def test_photographs_of_a_study_of_several_sizes_are_those_that_drew_alike(trained, again):
+    small = trained.runs["none", 0]
+    small.config["image_size"] = 32
+    export.write(trained)
+    assert set(export.drawn(again())[1]) == {"truth", "own"}
+
+
+def test_a_run_whose_folder_is_gone_is_not_finished(trained, monkeypatch):
+    rows = [{"experiment": "own", "seed": 0, "status": "finished", "run_id": "gone"}]
+    monkeypatch.setattr(outcomes, "results", lambda plan: rows)
+    assert loading.finished(trained.plan) == set()
+    export.write(trained)
+    assert loading.finished(trained.plan) == set(trained.plan.runs())

@@ -77,3 +77,21 @@ def test_other_photographs_are_a_second_data_set_that_may_be_missing(write, tmp_
 def test_wrong_parts_are_one_sentence(write, old, new, words):
     with pytest.raises(KoalaError, match=words):
         study.load(write(PARTS.replace(old, new)))
+
+
+def test_what_is_a_default_may_be_left_out(write, monkeypatch, tmp_path):
+    plain = "data: {source: photos}\nexperiments: [plain]\nseeds: [0]\n"
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "plain.yaml").write_text("epochs: 2\n")
+    monkeypatch.setattr(study.plan, "PARAMS", tmp_path)
+    plan = study.load(write(plain))
+    assert plan.demo and plan.data == {"source": "photos", "name": "photos", "image_size": 64}
+    assert list(study.extractors(plan)) == ["efficientnet-auto-auto"]
+    with pytest.raises(KoalaError, match="'distill' must hold parameters"):
+        study.load(write(plain + "distill: {resnet18: }\n"))
+
+
+def test_an_extractor_in_two_precisions_has_two_outputs():
+    plan = study.load("precision")
+    kinds = {values["precision"] for values in study.extractors(plan).values()}
+    assert kinds == {"bf16", "fp32"} and len(study.extractors(plan)) == 2

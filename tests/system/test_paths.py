@@ -1,6 +1,8 @@
 """Files that are written whole and read back whole: every single bit of a sealed file counts."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -54,3 +56,14 @@ def test_a_file_of_parameters_stays_one(tmp_path):
     (tmp_path / "config.json").write_text('{"epochs": 3')
     with pytest.raises(KoalaError, match="is not what was written"):
         paths.read_json(tmp_path / "config.json", seal=False)
+
+
+def test_a_lock_is_held_by_one_and_freed_with_its_process(tmp_path):
+    waited = []
+    with paths.locked(tmp_path / "deep" / "lock", lambda: waited.append(1)):
+        code = "import sys; from koala.system import paths\nwith paths.locked(sys.argv[1], lambda: print('waits', flush=True)): print('has it')"
+        other = subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "deep" / "lock")], stdout=subprocess.PIPE, text=True
+        )
+        assert other.stdout.readline() == "waits\n" and other.poll() is None
+    assert other.communicate()[0] == "has it\n" and not waited

@@ -253,6 +253,27 @@ def test_precision_on_gpus_follows_their_capability(monkeypatch):
         device.pick_precision("fp16", CPU)
 
 
+def test_a_team_on_gpus_takes_as_many_as_it_is_asked_for(monkeypatch):
+    """Three GPUs, of which another process holds the last."""
+    cuda, known = torch.device("cuda", 0), {0: None}
+    monkeypatch.setattr(device, "_leases", known)
+
+    def lease(most=None):
+        taken = [1][:most]
+        known.update(dict.fromkeys(taken))
+        return taken
+
+    monkeypatch.setattr(device, "_lease", lease)
+    assert device.pick_team(1, cuda) == 1 and device.leased() == [0]
+    assert device.pick_team(2, cuda) == 2 and device.leased() == [0, 1]
+    with pytest.raises(KoalaError, match="processes=3 need a GPU each, and 2 are free"):
+        device.pick_team(3, cuda)
+    monkeypatch.setattr(device, "_leases", {})  # device=cuda:1 leases none
+    assert device.pick_team(0, torch.device("cuda", 1)) == 1
+    with pytest.raises(KoalaError, match="device=cuda:1 names one: use device=auto"):
+        device.pick_team(2, torch.device("cuda", 1))
+
+
 def test_fp16_scales_its_loss_leaves_out_what_overflows_and_goes_on(config, monkeypatch):
     """On a CPU, whose autocast knows fp16, too: gradients are scaled back, and the scale is part of the state."""
     config = dataclasses.replace(config, lr=0.0001, epochs=1)
