@@ -17,7 +17,7 @@ from koala.data.folders import is_debris, list_folder, walk
 from koala.data.reasons import printable
 from koala.data.samples import list_photos
 from koala.system.errors import KoalaError
-from koala.system.paths import ROOT, exists, matches, resolve
+from koala.system.paths import ROOT, exists, looked_in, matches, resolve
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
 IMAGES = tuple(
@@ -39,7 +39,7 @@ def expand(source: str, progress=None) -> list:
         elif glob.has_magic(part) and not exists(part):
             hits = matches(part)
             if not hits:
-                raise KoalaError(f"no file or folder matches '{part}' (looked in {Path.cwd()} and {ROOT}).")
+                raise KoalaError(f"no file or folder matches '{part}' (looked in {looked_in()}).")
             places += [hit.resolve() for hit in hits]
         else:
             places.append(resolve(part))

@@ -9,19 +9,22 @@ from koala.system.errors import KoalaError
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="koala.report", description="Pages from executed notebooks.")
+    parser = argparse.ArgumentParser(
+        prog="python -m koala.report", description="Pages from executed notebooks."
+    )
     actions = parser.add_subparsers(dest="action", required=True)
     for action, words in (
         ("render", "every page of a study"),
         ("again", "the same, with its analysis made again from its runs or from what was exported of them"),
         ("verdict", "say what failed; exit 1 if anything did"),
     ):
-        actions.add_parser(action, help=words).add_argument("study")
+        actions.add_parser(action, help=words).add_argument("study", help="its name in params/studies")
     page = actions.add_parser("page", help="one executed notebook as reports/NAME/index.html")
-    for name in ("notebook", "name", "title"):
-        page.add_argument(name)
+    page.add_argument("notebook", help="an executed notebook")
+    page.add_argument("name", help="of the folder in reports")
+    page.add_argument("title", help="of the page")
     page = actions.add_parser("html", help="one executed notebook as a page beside it, to look at")
-    page.add_argument("notebook")
+    page.add_argument("notebook", help="an executed notebook")
     return _act(parser.parse_args())
 
 

@@ -2,6 +2,9 @@
 
 import hashlib
 
+from koala import config as configs
+from koala.data import catalog
+from koala.experiment import inputs
 from koala.report import answers, tables
 from koala.study import claims, compare
 from koala.system import paths
@@ -11,6 +14,7 @@ MAKERS = ("notebooks/analysis.ipynb", "notebooks/experiment.ipynb", "koala/repor
 SETTINGS = (
     "network",
     "backbone",
+    "weights",
     "layer",
     "feature_dims",
     "feature_source",
@@ -47,14 +51,32 @@ def gather(study: compare.FinishedStudy) -> dict:
             {key: row.get(key) for key in ("experiment", "seed", "status", "error")} for row in study.failed
         ],
         "settings": {
-            name: {key: study.config(name).get(key) for key in SETTINGS} for name in study.experiments
+            name: {key: _setting(study.config(name), key) for key in SETTINGS} for name in study.experiments
         },
         "photographs": first.result["photographs"],
         "machines": sorted(
             {f"{r.env['machine']['device']}, {r.env['machine']['precision']}" for r in study.runs.values()}
         ),
         "commits": sorted({run.env["commit"] for run in study.runs.values()}),
+        "repeat": repeat(plan),
     }
+
+
+def repeat(plan) -> str:
+    """The command that runs a study anew on another machine."""
+    source, name = plan.data.get("source", "photos"), plan.data["name"]
+    if "/" not in source:
+        return f"make study STUDY={plan.name}"
+    return f"make study STUDY={plan.name} DATA={name if name in catalog.SOURCES else '/path/to/photographs'}"
+
+
+def _setting(config: dict, key: str):
+    """A parameter of a run; empty where it does nothing."""
+    if key in inputs.COUNTS and not inputs.COUNTS[key][1](configs.from_dict(configs.RunConfig, config)):
+        return ""
+    if config["backbone"] == "none" and key in ("weights", *inputs.OF_EXTRACTOR):
+        return ""
+    return "all" if key == "feature_dims" and not config[key] else config.get(key)
 
 
 def made_from() -> str:

@@ -123,6 +123,8 @@ def run_label(run: artefacts.Run) -> str:
     """Readable name of a run that never hides what its extractor's weights are."""
     config = run.config
     parts = [config["backbone"] if config["backbone"] != "none" else "no extractor", config["loss"]]
+    if config["network"] == "pyramid":
+        parts[0] = f"pyramid of {parts[0]}"
     if config["feature_dims"]:
         parts.append(f"{config['feature_dims']} dimensions")
     if config["feature_source"] != "image":

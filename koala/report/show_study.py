@@ -146,6 +146,17 @@ def claims_table(study: compare.FinishedStudy) -> HTML:
     return tables.table(claims.table(study))
 
 
+def biases(study: compare.FinishedStudy) -> HTML:
+    """koala.study.hues.biases: the true shares, and below them signed differences."""
+    first, *others = hues.biases(study).to_dict("records")
+    rows = [
+        row | {hue: format(row[hue], form) for hue in metrics.HUES}
+        for form, members in ((".1%", [first]), ("+.1%", others))
+        for row in members
+    ]
+    return tables.table(rows)
+
+
 def elsewhere(study: compare.FinishedStudy) -> HTML:
     """The networks on other data sets, where they were judged there: means, differences, and the share painted in each hue."""
     parts = []
@@ -156,13 +167,15 @@ def elsewhere(study: compare.FinishedStudy) -> HTML:
             f"<h3>{name}: {count:,} photographs</h3>"
             + summary(compare.summary(judged, list(tables.METRICS))).data
         )
-        parts.append(contrasts(judged).data)
+        parts.append("<p>Runs that differ in one thing only:</p>" + contrasts(judged).data)
         if compare.encoders(judged):
-            parts.append(encoders(judged).data)
+            parts.append(
+                "<p>Maps at every scale beside one vector, and beside none:</p>" + encoders(judged).data
+            )
         parts.append(
             "<p>The share of all pixels that is painted in each hue, minus the share that has it:</p>"
         )
-        parts.append(tables.table(hues.biases(judged), dict.fromkeys(metrics.HUES, "{:+.1%}")).data)
+        parts.append(biases(judged).data)
     return HTML("".join(parts) or "<p>This study was judged on no other photographs.</p>")
 
 

@@ -8,26 +8,25 @@ from koala.system.errors import KoalaError
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="koala.study", description="What the graph of a study needs from the shell."
-    )
+    parser = argparse.ArgumentParser(prog="python -m koala.study", description="Commands for studies.")
     actions = parser.add_subparsers(dest="action", required=True)
-    check = actions.add_parser("check", help="refuse a study that cannot be run here, and say what it costs")
-    check.add_argument("name")
-    keep = actions.add_parser(
-        "export", help="write the study's numbers to reports/NAME/runs, to be kept in git"
-    )
-    keep.add_argument("name")
-    away = actions.add_parser("elsewhere", help="judge a study's networks on a prepared data set of others")
-    away.add_argument("name")
-    away.add_argument("dataset")
-    why = actions.add_parser("why", help="say why a notebook failed, in one line")
-    why.add_argument("notebook")
-    ended = actions.add_parser("ended", help="write down that a notebook ended well")
-    ended.add_argument("result_file")
-    failed = actions.add_parser("failed", help="write down why a notebook failed")
-    failed.add_argument("notebook")
-    failed.add_argument("result_file")
+    study_name = ("name", "a study's name in params/studies")
+    log, result = ("notebook", "the executed notebook"), ("result_file", "the JSON file to write")
+    for action, words, taken in (
+        ("check", "refuse a study that cannot be run here, and say what it costs", (study_name,)),
+        ("export", "write the study's numbers to reports/NAME/runs, to be kept in git", (study_name,)),
+        (
+            "elsewhere",
+            "judge a study's networks on other photographs",
+            (study_name, ("dataset", "the name of a prepared data set")),
+        ),
+        ("why", "say why a notebook failed, in one line", (log,)),
+        ("ended", "write down that a notebook ended well", (result,)),
+        ("failed", "write down why a notebook failed", (log, result)),
+    ):
+        one = actions.add_parser(action, help=words)
+        for name, meaning in taken:
+            one.add_argument(name, help=meaning)
     arguments = parser.parse_args()
     if arguments.action == "failed":
         study.record_failure(arguments.notebook, arguments.result_file)

@@ -55,7 +55,7 @@ def resolve(name: str) -> Path:
         if exists(candidate):
             return candidate.resolve()
     shown = f"{name!r}" if len(name) <= 200 else f"{name[:200]!r} ..."
-    raise KoalaError(f"there is no file or folder {shown} (looked in {Path.cwd()} and {ROOT}).")
+    raise KoalaError(f"there is no file or folder {shown} (looked in {looked_in()}).")
 
 
 def matches(pattern: str) -> list[Path]:
@@ -86,6 +86,11 @@ def atomic_path(path):
         raise KoalaError(
             f"could not write {path}: {error.strerror or error}; what stood there before is unchanged."
         ) from error
+
+
+def looked_in() -> str:
+    """The folders that relative paths are looked up in, for a message."""
+    return " and ".join(dict.fromkeys(map(str, (Path.cwd(), ROOT))))
 
 
 @contextlib.contextmanager
