@@ -53,6 +53,13 @@ def luma(rgb: torch.Tensor) -> torch.Tensor:
         return (gray / 255 if rgb.dtype == torch.uint8 else gray).clamp(0, 1)
 
 
+def lightness(gray: torch.Tensor) -> torch.Tensor:
+    """Gray sRGB (N,1,H,W) in [0, 1], as `luma` gives it -> L* (N,1,H,W) of the gray picture, in [0, 100]."""
+    _check(gray, 1, "gray")
+    with float32(gray):
+        return 116 * _f(_linear(gray)) - 16
+
+
 def network_inputs(rgb: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(N,3,H,W) sRGB -> L_norm (N,1,H,W) in [-1, 1] for the encoder, gray (N,1,H,W) in [0, 1] for the extractor.
 

@@ -4,6 +4,10 @@ koala.model takes one vector of the extractor for the whole photograph; this net
 the extractor recognizes keeps its place. The top-down path is that of feature pyramid networks (Lin et al. 2017,
 arXiv:1612.03144), without their separate prediction at each stride; pretrained encoders are what colorization networks
 such as DDColor (Kang et al. 2023, arXiv:2212.11613) have come to rest on. There they are trained further, here not.
+
+It sees one gray picture and nothing else. L* and luma of a coloured photograph weigh its channels differently, so that a
+network which gets both at each pixel reads the colour off them (koala.experiment.two_grays), and has learned nothing for
+photographs that are gray.
 """
 
 import math
@@ -12,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from koala import lab
 from koala.system.errors import KoalaError
 
 ENLARGED = 2  # the encoder sees twice the working size: its maps at stride GRID have the prediction's size
@@ -28,9 +33,9 @@ class Pyramid(nn.Module):
     """(L_norm (N,1,H,W) in [-1,1], gray (N,1,S,S') luma in [0,1]) -> a*b* scaled by 127, (N,2,H,W) in [-1,1].
 
     extractor: what koala.extractors.build returns. It is no submodule: it moves with the network to a device, but it is
-    neither in parameters() nor in state_dict(), stays in eval mode and gets no gradients. gray is the same photograph as
-    L_norm, at any size; H and W, the working size, are multiples of 8. With bins, the last layer gives (N,bins,H,W)
-    logits instead. Trainable parameters: 538,802 with EfficientNet-Lite0."""
+    neither in parameters() nor in state_dict(), stays in eval mode and gets no gradients. gray is the photograph at any size.
+    Of L_norm only the size counts, the working size; H and W are multiples of 8. With bins, the last layer gives
+    (N,bins,H,W) logits instead. Trainable parameters: 538,802 with EfficientNet-Lite0."""
 
     def __init__(self, extractor: nn.Module, bins: int | None = None):
         super().__init__()
@@ -62,8 +67,7 @@ class Pyramid(nn.Module):
         x = F.relu(self.top_down(self.encoder(gray, (ENLARGED * H, ENLARGED * W))))  # (N, channels, H/2, W/2)
         if x.shape[-2:] != (H // 2, W // 2):  # where 2H or 2W is no multiple of 32
             x = F.interpolate(x, (H // 2, W // 2), mode="bilinear", align_corners=False)
-        L_half = F.avg_pool2d(L_norm, 2).to(x.dtype)  # (N, 1, H/2, W/2)
-        return self.head(torch.cat([x, L_half], 1))
+        return self.head(torch.cat([x, _lightness(gray, (H, W)).to(x.dtype)], 1))
 
     def top_down(self, maps: dict[int, torch.Tensor]) -> torch.Tensor:
         """{stride: (N,C,h/stride,w/stride)} -> (N,channels,h/4,w/4): from coarse to fine, each map is added to the one above."""
@@ -99,6 +103,11 @@ class Pyramid(nn.Module):
             self.lateral[str(stride)].weight.div_(scale)
         self.pooled.weight.div_(scale)  # the last map's
         nn.init.normal_(self.head[-2].weight, std=0.001)
+
+
+def _lightness(gray: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Gray (N,1,h,w) in [0,1] -> its L_norm (N,1,H/2,W/2) at the working size, halved."""
+    return F.avg_pool2d(lab.norm_L(lab.lightness(F.interpolate(gray.float(), size, mode="area"))), 2)
 
 
 class Encoder:

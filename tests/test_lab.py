@@ -184,3 +184,12 @@ def test_other_bad_input():
         lab.to_rgb(torch.zeros(1, 1, 2, 2), torch.zeros(1, 3, 2, 2))
     with pytest.raises(KoalaError, match="step"):
         lab.gamut_bins(0)
+
+
+def test_the_lightness_of_a_gray_picture_is_its_own():
+    gray = torch.rand(2, 1, 5, 7)
+    expected = lab.rgb_to_lab(gray.expand(-1, 3, -1, -1))[:, :1]
+    assert torch.allclose(lab.lightness(gray), expected, atol=1e-4)
+    assert lab.lightness(torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)).flatten().tolist() == pytest.approx(
+        [0, 100], abs=1e-3
+    )

@@ -96,9 +96,20 @@ def test_any_working_size(pyramid, size):
 def test_gray_may_be_larger_than_the_working_size(pyramid):
     """The photograph at the encoder's own size, and the one at the working size that it was enlarged from."""
     L_norm, gray = lab.network_inputs(photographs(2, 32, 48))
+    with torch.no_grad():
+        pyramid.head[0].weight[:, -1] = 0  # its lightness, which is that of whole blocks
     enlarged = F.interpolate(gray, (64, 96), mode="bicubic", antialias=True)
     assert torch.allclose(pyramid.half(L_norm, gray), pyramid.half(L_norm, enlarged), atol=1e-5)
     assert pyramid.half(L_norm, torch.rand(2, 1, 200, 300)).shape == (2, 2, 16, 24)
+
+
+def test_it_sees_one_gray_and_no_second_one(pyramid):
+    """L* of a coloured photograph beside its luma would give the colour away."""
+    with torch.no_grad():
+        pyramid.head[-2].weight.mul_(100)
+    L_norm, gray = lab.network_inputs(photographs(2, 32, 48))
+    assert torch.equal(pyramid.half(L_norm, gray), pyramid.half(torch.rand_like(L_norm), gray))
+    assert not torch.equal(pyramid.half(L_norm, gray), pyramid.half(L_norm, gray.flip(0)))
 
 
 def test_saved_and_loaded_gives_the_same(pyramid, extractor):

@@ -98,6 +98,7 @@ def run_id(config, fingerprint: str, weights_sha256: str, dataset: str, start_sh
     the network starts from: their contents count, not the paths that they come from."""
     identity = {k: v for k, v in config.identity().items() if k not in ("dataset", "weights", "start_from")}
     identity |= {"start_from": start_sha256} if start_sha256 else {}
+    identity |= {"sees": "one gray"} if identity.get("network") == "pyramid" else {}  # earlier ones saw two
     text = json.dumps([identity, fingerprint, weights_sha256], sort_keys=True)
     parts = (dataset, config.backbone, getattr(config, "loss", "pretrain"), f"s{config.seed}")
     prefix = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts)

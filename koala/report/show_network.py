@@ -79,14 +79,14 @@ def batch_table(config, inputs, network) -> list[dict]:
         torch.from_numpy(np.asarray(inputs.features[chosen])),
     )
     (L_norm, ab_norm), luma = lab.training_pair(rgb), lab.luma(stored)
-    known = features if isinstance(network, Koala) else luma
+    two = isinstance(network, Koala)  # grays; a pyramid sees one
     with torch.no_grad():
-        output = network.half(L_norm, known)
+        output = network.half(L_norm, features if two else luma)
     tensors = {
         "photographs, sRGB": rgb,
         "luma, what the extractor sees": luma,
         "features, what the extractor says": features,
-        "L* / 50 - 1, what the encoder sees": L_norm,
+        "L* / 50 - 1, what the encoder sees": L_norm if two else L_norm[:0],
         "a*b* / 127, the target": ab_norm,
         "output of the untrained network, at half the size": output,
     }
