@@ -1,5 +1,6 @@
 """python -m koala.colorize.bundled RUN_ID --data NAME[:SIZE] ...: pack a run as the network that comes with koala, judge it on
-held-out photographs, and write its card, MODEL.md, with a sheet of photographs drawn by seed."""
+held-out photographs, and write its card, MODEL.md, with a sheet of photographs drawn by seed. RUN_ID auto: judge the network
+that comes with koala as it is."""
 
 import argparse
 import dataclasses
@@ -26,17 +27,17 @@ KEPT = ("ciede2000", "ab_rmse", "psnr", "colourfulness", "colourfulness_true", "
 
 def make(run: str, names: list[str], beside: list[str], most: int, fit: int, seed: int) -> Path:
     """Pack, choose the working size, judge, draw, write; returns the card's path. Arguments as on the command line."""
-    folder = artefacts.find(run)
-    unpacked = load(str(folder))
+    unpacked = load(run)
     for name in beside:  # a wrong name stops here, before anything is replaced
         load(name)
     sets = {name: judged.held_out(unpacked, name, most, fit) for name in names}
-    packed.pack(folder, packed.FOLDER)
+    if run != "auto":
+        packed.pack(artefacts.find(run), packed.FOLDER)
     painter = load()
     sizes = _choose_size(painter, sets, most)
     if sizes is not None:
         painter.size = int(sizes["size"][0])
-        packed.pack(folder, packed.FOLDER, painter.size)
+        packed.keep_size(packed.FOLDER, painter.size)
         print(f"working size {painter.size}")
     tables = {}
     for name, held in sets.items():
@@ -46,10 +47,11 @@ def make(run: str, names: list[str], beside: list[str], most: int, fit: int, see
     place = paths.reports_dir() / "colorizer"
     sheet(painter, sets, place / "photographs.jpg", seed)
     _keep(tables, place / "per_photograph.csv.gz")
-    command = ["python -m koala.colorize.bundled", folder.name, "--data", *names]
+    result = paths.read_json(packed.FOLDER / "result.json")
+    command = ["python -m koala.colorize.bundled", result["run_id"], "--data", *names]
     command += ["--beside", *beside] * bool(beside)
     command += [f"--most {most} --fit {fit} --seed {seed}"]
-    return _write_card(folder, painter, sets, tables, sizes, others, seed, " ".join(command))
+    return _write_card(result, painter, sets, tables, sizes, others, seed, " ".join(command))
 
 
 def sheet(painter, sets: dict[str, judged.HeldOut], path: Path, seed: int) -> None:
@@ -112,10 +114,9 @@ def _keep(tables: dict[str, pd.DataFrame], path: Path) -> None:
         lines.to_csv(temporary, index=False, float_format="%.5g", compression={"method": "gzip", "mtime": 1})
 
 
-def _write_card(folder, painter, sets, tables, sizes, others, seed, command) -> Path:
+def _write_card(result, painter, sets, tables, sizes, others, seed, command) -> Path:
     template = (Path(__file__).parent / "card.md.j2").read_text(encoding="utf-8")
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    result = paths.read_json(packed.FOLDER / "result.json")
     text = environment.from_string(template).render(
         run=result,
         stages=_stages(painter, result),
@@ -175,7 +176,7 @@ def _summary(name: str, held: judged.HeldOut, table: pd.DataFrame) -> dict:
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m koala.colorize.bundled", description=__doc__)
-    parser.add_argument("run", help="id or folder of a finished run")
+    parser.add_argument("run", help="id or folder of a finished run, or auto")
     parser.add_argument("--data", nargs="+", required=True, metavar="NAME[:SIZE]", help="prepared data sets")
     parser.add_argument("--beside", nargs="*", default=[], metavar="RUN", help="other runs for the card")
     parser.add_argument("--most", type=int, default=1000, help="test photographs of each data set")

@@ -38,10 +38,8 @@ def read(path: Path) -> dict:
         raise KoalaError(f"{path} cannot be read as safetensors ({error}).") from None
 
 
-def pack(run_folder: Path, target: Path, working_size: int | None = None) -> None:
-    """Write config.json, env.json, result.json and the packed weights of any finished run to `target`.
-
-    working_size: pixels of the shorter side that the network sees, where that was measured."""
+def pack(run_folder: Path, target: Path) -> None:
+    """Write config.json, env.json, result.json and the packed weights of any finished run to `target`."""
     run = artefacts.load(run_folder)
     state = quantize(read(run.folder / "model.safetensors"))
     paths.write_bytes(target / "model.safetensors", safetensors.torch.save(state))
@@ -50,5 +48,10 @@ def pack(run_folder: Path, target: Path, working_size: int | None = None) -> Non
     paths.write_json(target / "env.json", run.env)
     names = ("config.json", "env.json", "model.safetensors")
     hashes = {name: paths.sha256_file(target / name) for name in names}
-    measured = {"working_size": working_size} if working_size else {}
-    paths.write_json(target / "result.json", run.result | measured | {"sha256": hashes})
+    paths.write_json(target / "result.json", run.result | {"sha256": hashes})
+
+
+def keep_size(target: Path, working_size: int) -> None:
+    """Write down the working size that was measured to be best: pixels of the shorter side that the network sees."""
+    result = paths.read_json(target / "result.json")
+    paths.write_json(target / "result.json", result | {"working_size": working_size})

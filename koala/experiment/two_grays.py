@@ -3,17 +3,20 @@
 Deep Koalarization's encoder sees L* of a coloured photograph and its extractor the luma, as a gray photograph would hold it
 (Baldassarre et al. 2017). Both are gray, but they weigh red, green and blue differently. A network that gets both at each
 pixel needs to recognize nothing: a table of colours by L* and luma, made from training photographs, shows how far that goes.
-A photograph that is gray has no second gray.
+A photograph that is gray has no second gray. One vector of features for the whole photograph is no such second gray where it does
+not tell the luma as precisely as the two differ.
 """
 
 import argparse
 import sys
 
+import numpy as np
 import torch
 
 from koala import config as configs
 from koala import lab, metrics
-from koala.experiment.inputs import load_photos, split_rows
+from koala.experiment import ridge
+from koala.experiment.inputs import load_inputs, load_photos, split_rows
 from koala.system.errors import KoalaError
 from koala.training.batches import chunks, make_batches
 
@@ -43,6 +46,25 @@ def compare(config, most: int) -> dict[str, float]:
     return {name: torch.cat(parts).mean().item() for name, parts in errors.items()}
 
 
+def told_by_a_vector(config) -> dict[str, float]:
+    """How precisely a ridge regression from config's features tells the mean L* of a test photograph's luma: "off", the standard
+    deviation of its error; and "apart", the mean distance of that from the mean L* of the photograph. In units of L*."""
+    photos = load_photos(config)
+    rows = split_rows(config, photos)
+    features = load_inputs(config, photos, rows, CPU).features
+    batches = make_batches(photos.images, None, CPU, config.image_size)
+    means = [_means(batches(part)[0]) for part in chunks(np.arange(len(features)), AT_A_TIME)]
+    of_luma, of_colour = torch.cat(means).numpy().T  # (n,) each
+    told = ridge.fit(features, of_luma[:, None], rows)(features[rows["test"]])[:, 0].numpy()
+    apart = np.abs(of_luma - of_colour)[rows["test"]].mean()
+    return {"off": float((told - of_luma[rows["test"]]).std()), "apart": float(apart)}
+
+
+def _means(rgb: torch.Tensor) -> torch.Tensor:
+    """(N,3,H,W) uint8 -> (N,2): mean L* of the luma, and of the photograph."""
+    return torch.stack([lab.lightness(lab.luma(rgb)), lab.rgb_to_lab(rgb)[:, :1]], 1).mean((2, 3, 4))
+
+
 def _cells(rgb: torch.Tensor) -> torch.Tensor:
     """(N,3,H,W) uint8 -> (N,H,W): the cell of each pixel. The luma is rounded to uint8, as a gray photograph holds it."""
     L = lab.rgb_to_lab(rgb)[:, 0]
@@ -63,15 +85,20 @@ def main() -> None:
     parser.add_argument("dataset", help="a prepared data set's name, a folder or an archive")
     parser.add_argument("size", type=int, help="pixels a side")
     parser.add_argument("--most", type=int, default=10_000, help="test photographs")
+    parser.add_argument("--backbone", default="efficientnet", help="whose features are asked for the luma")
     asked = parser.parse_args()
+    settings = {"dataset": asked.dataset, "image_size": asked.size}
+    features = {"backbone": asked.backbone, "layer": "features"}
     try:
-        config = configs.from_dict(
-            configs.RunConfig, {"dataset": asked.dataset, "image_size": asked.size, "backbone": "none"}
-        )
-        found = compare(config, asked.most)
+        found = compare(configs.from_dict(configs.RunConfig, settings | {"backbone": "none"}), asked.most)
+        vector = told_by_a_vector(configs.from_dict(configs.RunConfig, settings | features))
     except KoalaError as error:
         sys.exit(f"koala: {error}")
-    print(f"CIEDE2000 by lightness {found['lightness']:.2f}, by L* and luma {found['two grays']:.2f}")
+    print(f"CIEDE2000 by lightness {found['lightness']:.2f}, by L* and luma {found['two grays']:.2f}.")
+    print(
+        f"{asked.backbone}'s features tell the mean L* of the luma to {vector['off']:.1f}; from the photograph's it is "
+        f"{vector['apart']:.1f} away on average."
+    )
 
 
 if __name__ == "__main__":

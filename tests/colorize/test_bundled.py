@@ -36,7 +36,8 @@ def test_what_comes_with_koala_is_trained_and_under_8_mb():
 
 
 def test_a_run_is_packed_with_its_working_size_and_sealed(run, tmp_path, monkeypatch):
-    packed.pack(run.folder, tmp_path, working_size=48)
+    packed.pack(run.folder, tmp_path)
+    packed.keep_size(tmp_path, 48)
     monkeypatch.setattr(packed, "FOLDER", tmp_path)
     painter, original = colorize.load(), colorize.load(run.folder.name)
     assert painter.size == 48 and original.size == 32
@@ -75,6 +76,10 @@ def test_the_command_packs_judges_and_writes_the_card(run, photo_folder, tmp_pat
         f"colorizer-larger.yaml -p dataset {photo_folder} -p start_from {run.folder.name} -p rehearse true"
         in card
     )
+    sealed = (tmp_path / "network" / "model.safetensors").read_bytes()
+    assert bundled.main(["auto", "--data", *sizes]) == 0  # what comes with koala, as it is
+    assert (tmp_path / "network" / "model.safetensors").read_bytes() == sealed
+    assert "Other losses" not in (tmp_path / "MODEL.md").read_text()
     held = judged.held_out(painter, sizes[1], 1000, 0)
     seen = held.photos.files.iloc[held.photos.rows("train")]["sha256"]
     assert not held.photos.files.iloc[held.rows["test"]]["sha256"].isin(set(seen)).any()

@@ -31,3 +31,9 @@ def test_a_gray_photograph_has_one_gray():
     cells = two_grays._cells(gray)
     assert (cells % two_grays.STEPS == two_grays.STEPS // 2).all()
     assert torch.equal(cells // two_grays.STEPS, lab.rgb_to_lab(gray)[:, 0].round().long())
+
+
+def test_how_precisely_a_vector_tells_the_luma(folder):
+    settings = {"dataset": str(folder), "image_size": 32, "backbone": "resnet18", "weights": "untrained"}
+    found = two_grays.told_by_a_vector(config.from_dict(config.RunConfig, settings | {"layer": "features"}))
+    assert found["apart"] > 5 and 0 < found["off"] < 20  # saturated colours
