@@ -14,9 +14,9 @@ def render_again(name: str):
     Pages of notebooks that were executed elsewhere (its runs, its photographs) stay as they are."""
     plan = study.load(name)
     _execute("analysis", plan.folder / "analysis.ipynb", study=name)
-    done = {experiment for experiment, _ in loading.finished(plan)}
+    unfinished = {experiment for experiment, _ in set(plan.runs()) - loading.finished(plan)}
     for one in [] if plan.demo else questions.asked(plan):
-        if {one.experiment, one.against} <= done:
+        if not {one.experiment, one.against} & unfinished:  # else its notebook would train
             target = plan.folder / f"experiment-{one.experiment}.ipynb"
             _execute("experiment", target, study=name, experiment=one.experiment)
     return pages.render_study(name)

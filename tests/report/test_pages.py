@@ -13,7 +13,7 @@ from made_study import made_study
 from synthetic import TRUTH
 
 from koala import study
-from koala.report import answers, facts, overview, pages, render, tables
+from koala.report import again, answers, facts, overview, pages, render, tables
 from koala.study import compare, elsewhere, questions
 from koala.system import paths
 from koala.system.errors import KoalaError
@@ -255,3 +255,18 @@ def test_a_notebook_that_is_not_there_is_one_sentence(environment, tmp_path):
     done = call(environment, "koala.report", "html", tmp_path / "none.ipynb")
     assert done.returncode == 1 and done.stderr.startswith("koala: there is no file or folder")
     assert "Traceback" not in done.stderr and not (tmp_path / "none.html").exists()
+
+
+def test_what_is_rendered_again_trains_nothing(monkeypatch):
+    """An experiment's notebook trains the seeds that are missing, so it waits for them."""
+    plan, executed = study.load("replica"), []
+    done = set(plan.runs()) - {("inception2015", 1)}
+    monkeypatch.setattr(again.loading, "finished", lambda plan: done)
+    monkeypatch.setattr(again, "_execute", lambda notebook, target, **values: executed.append(target.stem))
+    monkeypatch.setattr(pages, "render_study", lambda name: "index.html")
+    assert again.render_again("replica") == "index.html" and executed[0] == "analysis"
+    waits = {
+        one.experiment for one in questions.asked(plan) if "inception2015" in (one.experiment, one.against)
+    }
+    assert waits and not waits & {name.removeprefix("experiment-") for name in executed}
+    assert len(executed) == 1 + len(questions.asked(plan)) - len(waits)
