@@ -67,7 +67,8 @@ def check(config: configs.RunConfig) -> None:
 
 def _width(config) -> int:
     """Of the extractor's output; KoalaError on a backbone that is none. A pyramid takes maps, and no backbone lacks features."""
-    return extractors.width(config.backbone, "features" if config.network == "pyramid" else config.layer)
+    takes_maps = getattr(config, "network", "koala") == "pyramid"  # a FeaturesConfig has no network
+    return extractors.width(config.backbone, "features" if takes_maps else config.layer)
 
 
 def load_photos(config, progress=None) -> data.Photos:
