@@ -3,34 +3,10 @@
 Every number comes from koala.study.compare; nothing is computed here."""
 
 from koala import metrics
+from koala.report import pairs
 from koala.study import compare, curves, elsewhere
 
 GRAY = metrics.BASELINES["gray"]
-
-
-def compared(study: compare.FinishedStudy) -> list[dict]:
-    """koala.study.compare.contrasts with `label` and `kind`: "extractor" (a trained extractor minus none), "content"
-    (a trained extractor minus the same with controlled features), "control" (a control minus none), "told" (of these, where
-    either gets the true category's features, which no photograph tells), "precision"."""
-    names, rows = _names(study), []
-    for row in compare.contrasts(study):
-        first, second = names[row["experiment"]], names[row["minus"]]
-        label = f"{row['experiment']} minus {row['minus']}"
-        rows.append({**row, "label": label, "kind": _kind(study, first, second)})
-    return rows
-
-
-def encoders(study: compare.FinishedStudy) -> list[dict]:
-    """koala.study.compare.encoders with `label` and `kind`: "extractor" where the pyramid's is trained, else "control"."""
-    names = _names(study)
-    return [
-        {
-            **row,
-            "label": f"{row['experiment']} minus {row['minus']}",
-            "kind": "control" if study.untrained(names[row["experiment"]]) else "extractor",
-        }
-        for row in compare.encoders(study)
-    ]
 
 
 def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[str]:
@@ -81,40 +57,8 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _kind(study, first: str, second: str) -> str:
-    own, other = study.config(first), study.config(second)
-    if own["precision"] != other["precision"] and own["backbone"] == other["backbone"]:
-        return "precision"
-    if "category" in (own["feature_source"], other["feature_source"]):
-        return "told"
-    if study.untrained(first) or own["feature_source"] != "image":
-        return "control"
-    return "extractor" if other["backbone"] == "none" else "content"
-
-
 def _of(rows, kind):
     return [row for row in rows if row["kind"] == kind]
-
-
-def _names(study) -> dict[str, str]:
-    """label -> experiment."""
-    return {study.label(name): name for name in study.experiments}
-
-
-def _leading(study, rows, mean) -> list[dict]:
-    """One row for each extractor, with all of its dimensions and the most seeds; where that leaves several, the one that is
-    against the better network. The lowest `mean` (of a row) first among those of most seeds.
-
-    Never chosen by the difference, which would pick the pair whose second fails."""
-    names, leading = _names(study), {}
-    for row in sorted(rows, key=lambda row: (-row["seeds"], mean(row["minus"]))):
-        name = names[row["experiment"]]
-        reduced = study.config(name)["feature_dims"] > 0
-        key = study.extractor(name)
-        if key not in leading or leading[key][0] > reduced:
-            leading[key] = (reduced, row)
-    chosen = [row for _, row in leading.values()]
-    return sorted(chosen, key=lambda row: (-row["seeds"], mean(row["experiment"])))
 
 
 def _means(methods):
@@ -128,7 +72,7 @@ def _helps(study, rows, methods) -> str:
             "This study has no trained extractor beside the same network without one: it does not say whether "
             "an extractor helps."
         )
-    leading = _leading(study, gains, mean)
+    leading = pairs.leading(study, gains, mean)
     best, better = leading[0], [row for row in leading if row["high"] < 0]
     verdict = "A trained extractor helps" if better else "No trained extractor is shown to help"
     told = (
@@ -155,7 +99,7 @@ def _best(methods) -> str:
 
 def _earned(study, methods) -> str:
     """The networks that share loss and features with a regression, beside it."""
-    names = _names(study)
+    names = pairs.names(study)
     rows = [
         row
         for row in compare.earned(study, ("linear",))
@@ -164,7 +108,7 @@ def _earned(study, methods) -> str:
     ]
     if not rows:
         return ""
-    leading = _leading(study, rows, _means(methods))
+    leading = pairs.leading(study, rows, _means(methods))
     best, better = leading[0], sum(row["high"] < 0 for row in leading)
     return (
         f"A ridge regression from the same features, without a network ({best['minus']}), reaches "
@@ -208,7 +152,7 @@ def _content(rows) -> str:
 
 def _encoder(study, methods) -> str:
     """The extractor by its maps at every scale beside one vector of it, and what the architecture does without its training."""
-    best, alone = _pyramids(study, methods)
+    best, alone = pairs.pyramids(study, _means(methods))
     if not best:
         return ""
     worth = (
@@ -230,19 +174,6 @@ def _encoder(study, methods) -> str:
     )
 
 
-def _pyramids(study, methods) -> tuple[dict | None, dict | None]:
-    """Of koala.study.compare.encoders: a trained one beside a vector, an untrained one beside none; of the most seeds, the best,
-    and against the best."""
-    names, rows, mean = _names(study), {}, _means(methods)
-    order = sorted(
-        compare.encoders(study), key=lambda row: (-row["seeds"], mean(row["experiment"]), mean(row["minus"]))
-    )
-    for row in order:
-        none = study.config(names[row["minus"]])["backbone"] == "none"
-        rows.setdefault((study.untrained(names[row["experiment"]]), none), row)
-    return rows.get((False, False)), rows.get((True, True))
-
-
 def _controls(rows) -> str:
     controls = sorted(_of(rows, "control"), key=lambda row: row["difference"])
     if not controls:
@@ -260,13 +191,13 @@ def _elsewhere(study) -> list[str]:
     told = []
     for name in elsewhere.names(study):
         judged = elsewhere.read(study, name)
-        gains = _of(compared(judged), "extractor")
+        gains = _of(pairs.compared(judged), "extractor")
         if not gains:
             continue
         methods = {row["label"]: row for row in compare.summary(judged, ["ciede2000"]).to_dict("records")}
         mean = _means(methods)
-        best = _leading(judged, gains, mean)[0]
-        encoder, _ = _pyramids(judged, methods)
+        best = pairs.leading(judged, gains, mean)[0]
+        encoder, _ = pairs.pyramids(judged, mean)
         parts = [f"{best['label']} {difference(best)}"]
         if encoder:
             parts.append(f"{encoder['experiment']} minus {encoder['minus']} {difference(encoder)}")

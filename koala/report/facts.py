@@ -5,7 +5,7 @@ import hashlib
 from koala import config as configs
 from koala.data import catalog
 from koala.experiment import inputs
-from koala.report import answers, tables
+from koala.report import answers, pairs, tables
 from koala.study import claims, compare
 from koala.system import paths
 
@@ -32,7 +32,7 @@ def gather(study: compare.FinishedStudy) -> dict:
     """Everything that the pages say about a study, in plain values."""
     plan, demo = study.plan, study.plan.demo
     summary = compare.summary(study, list(tables.METRICS))
-    compared = answers.compared(study)
+    compared = pairs.compared(study)
     first = next(iter(study.runs.values()))
     return {
         "name": plan.name,
@@ -44,7 +44,7 @@ def gather(study: compare.FinishedStudy) -> dict:
         "experiments": [_experiment(study, row) for row in summary.to_dict("records")],
         "truth": float(study.values(study.experiments[0], "colourfulness_true").mean()),
         "differences": compared,
-        "encoders": answers.encoders(study),
+        "encoders": pairs.encoders(study),
         "claims": [] if demo else claims.table(study),
         "runs": [_run(study, name, seed) for name, seed in study.runs],
         "failed": [

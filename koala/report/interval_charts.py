@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from koala.report.style import MARKERS, TRAIN, TRIVIAL, WIDTH, finished, style, wrapped
 
 ENDS = ("low", "difference", "high")
-# Of a difference (koala.report.answers.compared): its colour and marker; a control's is gray and square
+# Of a difference (koala.report.pairs.compared): its colour and marker; a control's is gray and square
 KINDS = {"extractor": (TRAIN, "o"), "content": (TRAIN, "D")}
 
 

@@ -6,7 +6,7 @@ from IPython.display import HTML
 
 from koala import metrics
 from koala.experiment import evaluate
-from koala.report import answers, pictures, tables
+from koala.report import answers, pairs, pictures, tables
 from koala.report.charts import against, forest, show_svg
 from koala.report.show_run import gray
 from koala.study import claims, compare, export, gains, hues
@@ -19,7 +19,7 @@ def answer(study: compare.FinishedStudy, summary: pd.DataFrame) -> HTML:
     """The study's question answered in a box. summary: of koala.study.compare."""
     if study.plan.demo:
         return tables.banner(tables.DEMO, "demo")
-    return tables.box(answers.sentences(study, answers.compared(study), summary))
+    return tables.box(answers.sentences(study, pairs.compared(study), summary))
 
 
 def answered(study: compare.FinishedStudy, asked) -> HTML:
@@ -101,7 +101,7 @@ def _compared(rows: list[dict], what: str) -> HTML:
 
 def differences(study: compare.FinishedStudy):
     """The same as a figure: trained extractors minus none first, controls below."""
-    rows = sorted(answers.compared(study), key=lambda row: row["kind"] != "extractor")
+    rows = sorted(pairs.compared(study), key=lambda row: row["kind"] != "extractor")
     if not rows:
         return HTML("<p>This study has no pair of runs that differ in nothing else.</p>")
     return show_svg(forest({"": rows}, "difference in CIEDE2000 (left of 0: the first is better)"))

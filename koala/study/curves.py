@@ -7,8 +7,8 @@ from koala.study.compare import FinishedStudy, common_seeds
 from koala.study.intervals import interval
 
 GOALS = ("common", "own")
-WITHIN = 0.01  # of a goal: as near counts as reached; in `replica` training takes 5 to 10 % off
-# the first epoch's loss
+# Of a goal: as near counts as reached. In `replica` a whole training takes 5 to 10 % off the first epoch's loss.
+WITHIN = 0.01
 
 
 def histories(study: FinishedStudy, experiments: list[str]) -> dict[str, list[pd.DataFrame]]:

@@ -13,7 +13,7 @@ from made_study import made_study
 from synthetic import TRUTH
 
 from koala import study
-from koala.report import again, answers, facts, overview, pages, render, tables
+from koala.report import again, answers, facts, overview, pages, pairs, render, tables
 from koala.study import compare, elsewhere, questions
 from koala.system import paths
 from koala.system.errors import KoalaError
@@ -127,7 +127,7 @@ def test_the_answer_follows_the_numbers():
     def first(**shifts):
         found = made_study(**shifts)
         summary = compare.summary(found, list(tables.METRICS))
-        return answers.sentences(found, answers.compared(found), summary)
+        return answers.sentences(found, pairs.compared(found), summary)
 
     assert first(efficientnet=2.0, inception=1.0)[0].startswith("No trained extractor is shown to help")
     text = " ".join(first())

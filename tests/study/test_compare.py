@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import NOISE, TRUTH, make_run, make_study
 
-from koala.report import answers
+from koala.report import answers, pairs
 from koala.study import claims_colour, compare
 from koala.study.intervals import Spread, interval, pooled
 
@@ -53,7 +53,7 @@ def test_a_pair_of_another_schedule_does_not_lead_the_answer():
         maps=seeds(-1.0, network="pyramid", init="torch", layer="logits"),
         unlearnt=seeds(0.5, network="pyramid", init="torch", weights="untrained", trained=False),
     )
-    told = answers.sentences(found, answers.compared(found), compare.summary(found, ["ciede2000"]))
+    told = answers.sentences(found, pairs.compared(found), compare.summary(found, ["ciede2000"]))
     mean = {name: f"{found.values(name, 'ciede2000').mean():.2f}" for name in found.experiments}
     assert told[0].startswith(
         f"A trained extractor helps: vector reaches CIEDE2000 {mean['vector']} on held-out photographs, the same network "
@@ -76,10 +76,10 @@ def test_no_control_is_kept_silent_and_who_is_told_the_category_is_no_control():
         zero=[make_run(0, -1.0, feature_source="zero")],
         told=[make_run(0, -2.0, feature_source="category")],
     )
-    kinds = {row["label"]: row["kind"] for row in answers.compared(found)}
+    kinds = {row["label"]: row["kind"] for row in pairs.compared(found)}
     assert kinds["vector minus zero"] == "content" and kinds["zero minus none"] == "control"
     assert kinds["vector minus told"] == kinds["told minus none"] == "told"
-    told = answers.sentences(found, answers.compared(found), compare.summary(found, ["ciede2000"]))
+    told = answers.sentences(found, pairs.compared(found), compare.summary(found, ["ciede2000"]))
     (content,) = (text for text in told if text.startswith("Not every control is shown to do worse"))
     assert "vector minus shuffled" in content and "vector minus zero +1.00" in content
     assert "zero: better than no extractor; shuffled: worse than no extractor" in " ".join(told)
@@ -198,7 +198,7 @@ def test_an_encoder_is_compared_with_one_vector_of_the_same_extractor_and_with_n
             ("other_extractor", "none"): -1.0,
         }
     )
-    told = answers.sentences(found, answers.compared(found), compare.summary(found, ["ciede2000"]))
+    told = answers.sentences(found, pairs.compared(found), compare.summary(found, ["ciede2000"]))
     (encoder,) = (text for text in told if text.startswith("By its maps"))
     assert (
         "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.00" in encoder
