@@ -1,21 +1,21 @@
 """How good is a colorization? One value per photograph; averages, intervals and tables come later.
 
 What is judged is what a viewer sees: lightness of the truth with the predicted a*b*, clipped to sRGB and rounded to uint8
-(`rendered`), so that every number covers the clipping. Means over photographs should skip NaN, which stands where a value
+(`Truth.compare`), so that every number covers the clipping. Means over photographs should skip NaN, which stands where a value
 has no meaning (the chroma ratio of a gray photograph, the error of a hue that it does not have).
 """
 
 import functools
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from koala import lab
-from koala.difference import ciede2000
-from koala.ssim import Moments, ssim
+from koala.difference import chroma, ciede2000, hue
+from koala.ssim import Moments, moments, ssim
 from koala.system.errors import KoalaError
 
 BASELINES = {"gray": "gray (no colour)", "mean": "mean colour", "lightness": "colour by lightness"}
@@ -26,20 +26,38 @@ MIN_CHROMA = 10  # below it a hue angle is noise
 AUC_THRESHOLDS = 151  # t = 0, 1, ..., 150 (Zhang, Isola & Efros 2016)
 
 
+def eager(function: Callable) -> Callable:
+    """The function as it is: what `Truth` makes quicker unless told how."""
+    return function
+
+
 class Truth:
     """Photographs, and what judging a prediction needs of them alone: computed when first asked for, once for all the
     predictions that are compared with them."""
 
-    def __init__(self, rgb: torch.Tensor):
-        """rgb (N,3,H,W) uint8. KoalaError on another type or shape."""
+    def __init__(self, rgb: torch.Tensor, quick: Callable[[Callable], Callable] = eager):
+        """rgb (N,3,H,W) uint8; quick: called with each function that takes long, returns what to call in its place (see
+        koala.experiment.evaluate.quickest). KoalaError on another type or shape."""
         if not isinstance(rgb, torch.Tensor) or rgb.dtype != torch.uint8:
             kind = getattr(rgb, "dtype", type(rgb).__name__)
             raise KoalaError(f"rgb_true must be a uint8 tensor, got {kind}.")
-        self.rgb, self.lab = rgb, lab.rgb_to_lab(rgb)  # (N, 3, H, W)
+        self.rgb, self.quick = rgb.contiguous(), quick  # one layout for the truth and what is predicted
+        self.lab = quick(lab.rgb_to_lab)(self.rgb)  # (N, 3, H, W)
+
+    def compare(self, ab_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """a*b* (N,2,H,W) -> rgb_pred (N,3,H,W) uint8 and lab_pred (N,3,H,W), the photographs as a viewer sees them, with the
+        truth's lightness, and their CIEDE2000 (N,H,W) to the truth. KoalaError where the shape does not fit."""
+        if ab_pred.shape != self.lab[:, 1:].shape:
+            raise KoalaError(
+                f"ab_pred must have the shape {tuple(self.lab[:, 1:].shape)}, got {tuple(ab_pred.shape)}."
+            )
+        rgb_pred = self.quick(lab.lab_to_rgb)(torch.cat([self.lab[:, :1], ab_pred.float()], 1))
+        lab_pred = self.quick(lab.rgb_to_lab)(rgb_pred)
+        return rgb_pred, lab_pred, self.quick(ciede2000)(self.lab, lab_pred)
 
     @functools.cached_property
     def chroma(self):  # (N,)
-        return _chroma(self.lab)
+        return _mean_chroma(self.lab)
 
     @functools.cached_property
     def colourfulness(self):  # (N,)
@@ -47,22 +65,11 @@ class Truth:
 
     @functools.cached_property
     def sector(self):  # (N, H, W)
-        return _sector(self.lab)
+        return self.quick(_sector)(self.lab)
 
     @functools.cached_property
     def moments(self) -> Moments | None:
-        return Moments.of(self.rgb)
-
-
-def rendered(truth: Truth, ab_pred: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """ab_pred (N,2,H,W) in units of a*b* -> (rgb_pred uint8, lab_pred), both (N,3,H,W): the photographs as a viewer sees
-    them, with the truth's lightness. KoalaError where the shape does not fit."""
-    if ab_pred.shape != truth.lab[:, 1:].shape:
-        raise KoalaError(
-            f"ab_pred must have the shape {tuple(truth.lab[:, 1:].shape)}, got {tuple(ab_pred.shape)}."
-        )
-    rgb_pred = lab.lab_to_rgb(torch.cat([truth.lab[:, :1], ab_pred.float()], 1))
-    return rgb_pred, lab.rgb_to_lab(rgb_pred)
+        return self.quick(moments)(self.rgb)
 
 
 def evaluate(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -73,8 +80,7 @@ def evaluate(rgb_true: torch.Tensor, ab_pred: torch.Tensor) -> dict[str, torch.T
     the truth · chroma_ratio the first over the second, NaN for a truth below 1 · a_shift, b_shift mean a*, b* of the
     prediction minus the truth's (b < 0: too blue, a < 0: too green)."""
     truth = Truth(rgb_true)
-    rgb_pred, lab_pred = rendered(truth, ab_pred)
-    return _of_photographs(truth, rgb_pred, lab_pred, ciede2000(truth.lab, lab_pred))
+    return _of_photographs(truth, *truth.compare(ab_pred))
 
 
 def measure(truth: Truth, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -84,33 +90,40 @@ def measure(truth: Truth, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
     NAME_share of the photograph's pixels · NAME_painted share of the photograph's pixels that are predicted in this hue,
     with chroma above MIN_CHROMA · NAME_ciede2000 the mean over its pixels · NAME_recall the share of them that got the
     same hue, with chroma above MIN_CHROMA. The last two are NaN where a photograph has no such pixel."""
-    rgb_pred, lab_pred = rendered(truth, ab_pred)
-    error = ciede2000(truth.lab, lab_pred)
+    rgb_pred, lab_pred, error = truth.compare(ab_pred)
     return _of_photographs(truth, rgb_pred, lab_pred, error) | _of_hues(truth, lab_pred, error)
 
 
 def _of_photographs(truth, rgb_pred, lab_pred, error) -> dict[str, torch.Tensor]:
-    difference = lab_pred[:, 1:] - truth.lab[:, 1:]  # (N, 2, H, W)
-    chroma = _chroma(lab_pred)
-    a_shift, b_shift = difference.mean((2, 3)).unbind(1)
+    values = truth.quick(_compared)(truth.rgb, truth.lab, truth.moments, rgb_pred, lab_pred)
+    known = {"colourfulness_true": truth.colourfulness, "chroma_true": truth.chroma}
+    ratio = values["chroma"] / truth.chroma.clamp_min(1e-3)
     return {
         "ciede2000": error.mean((1, 2)),
-        "psnr": psnr(truth.rgb, rgb_pred),
-        "ssim": ssim(truth.rgb, rgb_pred, truth.moments),
+        **values,
+        **known,
+        "chroma_ratio": torch.where(truth.chroma < 1, math.nan, ratio),
+    }
+
+
+def _compared(rgb_true, lab_true, moments_true, rgb_pred, lab_pred) -> dict[str, torch.Tensor]:
+    """What `evaluate` returns of a prediction, apart from CIEDE2000: in one function, since it is compiled sooner as one."""
+    difference = lab_pred[:, 1:] - lab_true[:, 1:]  # (N, 2, H, W)
+    a_shift, b_shift = difference.mean((2, 3)).unbind(1)
+    return {
+        "psnr": psnr(rgb_true, rgb_pred),
+        "ssim": ssim(rgb_true, rgb_pred, moments_true),
         "ab_rmse": difference.square().mean((1, 2, 3)).sqrt(),
-        "auc": auc(truth.lab[:, 1:], lab_pred[:, 1:]),
+        "auc": auc(lab_true[:, 1:], lab_pred[:, 1:]),
         "colourfulness": colourfulness(rgb_pred),
-        "colourfulness_true": truth.colourfulness,
-        "chroma": chroma,
-        "chroma_true": truth.chroma,
-        "chroma_ratio": torch.where(truth.chroma < 1, math.nan, chroma / truth.chroma.clamp_min(1e-3)),
+        "chroma": _mean_chroma(lab_pred),
         "a_shift": a_shift,
         "b_shift": b_shift,
     }
 
 
-def _chroma(pixels):
-    return torch.hypot(pixels[:, 1], pixels[:, 2]).mean((1, 2))
+def _mean_chroma(pixels):
+    return chroma(pixels[:, 1], pixels[:, 2]).mean((1, 2))
 
 
 def psnr(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
@@ -134,22 +147,27 @@ def colourfulness(rgb: torch.Tensor) -> torch.Tensor:
     and CT2's code takes absolute values first and gets other numbers)."""
     R, G, B = rgb.float().unbind(1)
     opponents = torch.stack([R - G, (R + G) / 2 - B], 1)  # (N, 2, H, W)
-    spread, mean = torch.std_mean(opponents, (2, 3), correction=0)
-    return spread.norm(dim=1) + 0.3 * mean.norm(dim=1)
+    mean = opponents.mean((2, 3), keepdim=True)
+    spread = (
+        (opponents - mean).square().mean((2, 3)).sqrt()
+    )  # torch.std_mean takes five times as long on a CPU
+    return spread.norm(dim=1) + 0.3 * mean.flatten(1).norm(dim=1)
 
 
 def _of_hues(truth, lab_pred, error) -> dict[str, torch.Tensor]:
     n, kinds = len(error), len(HUES) + 1  # the last kind: no hue
-    true, painted = truth.sector, _sector(lab_pred)
-    place = (torch.arange(n, device=true.device).view(n, 1, 1) * kinds + true) * kinds + painted
-    counts = torch.bincount(place.flatten(), minlength=n * kinds**2).view(n, kinds, kinds)  # true, painted
+    true, painted = truth.sector, truth.quick(_sector)(lab_pred)
+    photograph = torch.arange(n, dtype=torch.int32, device=true.device).view(n, 1, 1)
+    place = ((photograph * kinds + true) * kinds + painted).flatten()
+    counts = torch.bincount(place, minlength=n * kinds**2).view(n, kinds, kinds)  # true, painted
+    errors = torch.bincount(place, error.flatten(), n * kinds**2).view(n, kinds, kinds).sum(2)
     of_true, of_painted = counts.sum(2), counts.sum(1)
     pixels, values = error[0].numel(), {}
     for index, name in enumerate(HUES):
         count = of_true[:, index]  # 0 / 0 below is the NaN that we want
         values[f"{name}_share"] = count / pixels
         values[f"{name}_painted"] = of_painted[:, index] / pixels
-        values[f"{name}_ciede2000"] = (error * (true == index)).sum((1, 2)) / count
+        values[f"{name}_ciede2000"] = errors[:, index] / count
         values[f"{name}_recall"] = counts[:, index, index] / count
     return values
 
@@ -161,10 +179,12 @@ def hue_shares(lab_true: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def _sector(pixels):
+    """Lab (N,3,H,W) -> (N,H,W) int32: the place of each pixel's hue in HUES, len(HUES) where it has none."""
     a, b = pixels[:, 1], pixels[:, 2]
-    lower = torch.tensor(list(HUES.values()), dtype=a.dtype, device=a.device)
-    sector = torch.bucketize(torch.rad2deg(torch.atan2(b, a)) % 360, lower, right=True) - 1
-    return torch.where(torch.hypot(a, b) > MIN_CHROMA, sector, len(HUES))
+    degree = torch.rad2deg(hue(a, b))
+    above_first = list(HUES.values())[1:]  # quicker than torch.bucketize for so few
+    sector = sum((degree >= lower).float() for lower in above_first)
+    return torch.where(chroma(a, b) > MIN_CHROMA, sector, len(HUES)).int()
 
 
 @dataclass(frozen=True)
@@ -179,10 +199,17 @@ class Baselines:
         if name not in BASELINES:
             raise KoalaError(f"there is no baseline '{name}'; there are {', '.join(BASELINES)}.")
         if name == "lightness":
-            rows = L[:, 0].round().clamp(0, 100).long()  # (N, H, W)
-            return self.ab_by_lightness.to(L.device)[rows].movedim(3, 1)
+            return by_lightness(self.ab_by_lightness.expand(len(L), 101, 2), L)
         ab = self.mean_ab if name == "mean" else torch.zeros(2)
         return ab.to(L.device).view(1, 2, 1, 1).expand(len(L), 2, *L.shape[2:])
+
+
+def by_lightness(tables: torch.Tensor, L: torch.Tensor) -> torch.Tensor:
+    """tables (N,101,2): for each photograph the a*b* of L* = 0, 1, ..., 100; L (N,1,H,W) in [0, 100] -> a*b* (N,2,H,W)."""
+    first = 101 * torch.arange(len(L), dtype=torch.int32, device=L.device).view(-1, 1, 1)
+    place = first + L[:, 0].round().clamp(0, 100).int()  # (N, H, W)
+    columns = tables.to(L.device).permute(2, 0, 1).flatten(1)  # (2, 101 N)
+    return columns.index_select(1, place.flatten()).view(2, *place.shape).movedim(0, 1)
 
 
 def fit_baselines(batches: Iterable[torch.Tensor]) -> Baselines:

@@ -17,14 +17,14 @@ class Moments(NamedTuple):
     mean: torch.Tensor  # (N,3,H-10,W-10), of the centred picture
     variance: torch.Tensor
 
-    @classmethod
-    def of(cls, rgb: torch.Tensor) -> "Moments | None":
-        """uint8 (N,3,H,W) -> its moments; None where the window does not fit."""
-        if min(rgb.shape[-2:]) < WINDOW:
-            return None
-        x = rgb.float() - 127.5
-        mean = _blur(x)
-        return cls(x, mean, _blur(x * x) - mean * mean)
+
+def moments(rgb: torch.Tensor) -> Moments | None:
+    """uint8 (N,3,H,W) -> its moments; None where the window does not fit."""
+    if min(rgb.shape[-2:]) < WINDOW:
+        return None
+    x = rgb.float() - 127.5
+    mean = _blur(x)
+    return Moments(x, mean, _blur(x * x) - mean * mean)
 
 
 def ssim(rgb1: torch.Tensor, rgb2: torch.Tensor, known: Moments | None = None) -> torch.Tensor:
@@ -33,7 +33,7 @@ def ssim(rgb1: torch.Tensor, rgb2: torch.Tensor, known: Moments | None = None) -
 
     The same as skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False).
     known: the moments of rgb1, where these are at hand."""
-    one, two = known or Moments.of(rgb1), Moments.of(rgb2)
+    one, two = known or moments(rgb1), moments(rgb2)
     if one is None:
         return torch.full((len(rgb1),), math.nan, device=rgb1.device)
     covariance = _blur(one.centred * two.centred) - one.mean * two.mean

@@ -84,7 +84,7 @@ def test_ciede2000_equals_skimage_on_random_colours():
 
 
 def test_psnr_and_ssim_equal_skimage(photos, guess):
-    shown, _ = metrics.rendered(metrics.Truth(photos), guess)
+    shown = metrics.Truth(photos).compare(guess)[0]
     options = dict(
         gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2
     )

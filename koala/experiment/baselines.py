@@ -18,7 +18,7 @@ import torch
 
 from koala import lab, metrics
 from koala.experiment import ridge
-from koala.experiment.evaluate import measured
+from koala.experiment.evaluate import measured, quickest
 from koala.experiment.memo import memoized
 from koala.training.batches import at_a_time, chunks
 
@@ -136,8 +136,8 @@ def _plain(colours: Colours, names: np.ndarray):
 
 def by_category(colours: Colours, names, L: torch.Tensor) -> torch.Tensor:
     """Colour by lightness of each photograph's category; of all photographs where the training split does not have it."""
-    fitted = [colours.categories.get(name, colours.everyone) for name in names]
-    return torch.cat([one.predict("lightness", L[i : i + 1]) for i, one in enumerate(fitted)])
+    fitted = [colours.categories.get(name, colours.everyone).ab_by_lightness for name in names]
+    return metrics.by_lightness(torch.stack(fitted), L)
 
 
 def _from_features(colours: Colours, rows: dict, names: np.ndarray, features: np.ndarray):
@@ -156,9 +156,8 @@ def _from_features(colours: Colours, rows: dict, names: np.ndarray, features: np
 
 def shifted(colours: Colours, L: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     """Colour by lightness of L (n,1,S,S), moved by shift (n,4,2), a*b* for each band of lightness: a*b* (n,2,S,S)."""
-    level = LEVELS.to(L.device)[L[:, 0].round().clamp(0, 100).long()]  # (n, S, S)
-    moved = torch.stack([one[level[i]] for i, one in enumerate(shift.to(L.device))])  # (n, S, S, 2)
-    return colours.everyone.predict("lightness", L) + moved.movedim(3, 1)
+    tables = colours.everyone.ab_by_lightness + shift.cpu()[:, LEVELS]  # (n, 101, 2)
+    return metrics.by_lightness(tables, L)
 
 
 def linear_colour(colours: Colours, rows: dict, features: np.ndarray, others: np.ndarray | None = None):
@@ -193,11 +192,11 @@ def _judged(key, batches, rows, make_predictor, progress) -> pd.DataFrame:
 
 def judged(batches, rows: np.ndarray, predict, progress=None) -> dict[str, np.ndarray]:
     """Columns row, method and the metrics, of predict(row numbers (n,), L (n,1,S,S)) -> {method: a*b* (n,2,S,S)} on `rows`."""
-    parts, done = [], 0
+    parts, done, quick = [], 0, quickest(batches, rows)
     for part in chunks(rows, at_a_time(batches.images)):
         done += len(part)
         rgb = batches(part)[0]
-        parts.append(measured(part, rgb, predict(part, lab.rgb_to_lab(rgb)[:, :1])))
+        parts.append(measured(part, rgb, predict(part, lab.rgb_to_lab(rgb)[:, :1]), quick))
         if progress:
             progress(done, len(rows), "judging baselines")
     lines = pd.concat(parts)

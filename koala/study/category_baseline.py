@@ -27,14 +27,14 @@ def errors(
     """CIEDE2000 of each test photograph, (n,), by name: "none", colour by lightness of the whole training split, and
     for each of categories (name -> (n,), as `told` gives them) colour by lightness of its category, or of the whole
     training split where that has no photograph of the category."""
-    parts = {name: [] for name in ("none", *categories)}
+    parts, quick = ({name: [] for name in ("none", *categories)}, evaluate.quickest(batches, rows["test"]))
     for piece in chunks(np.arange(len(rows["test"])), at_a_time(batches.images)):
         rgb = batches(rows["test"][piece])[0]
         L = lab.rgb_to_lab(rgb)[:, :1]
         predictions = {"none": colours.everyone.predict("lightness", L)}
         for name, names in categories.items():
             predictions[name] = baselines.by_category(colours, names[piece], L)
-        for name, values in evaluate.judge(_difference, rgb, predictions).items():
+        for name, values in evaluate.judge(_difference, rgb, predictions, quick).items():
             parts[name].append(values["ciede2000"])
     return {name: np.concatenate(part) for name, part in parts.items()}
 
@@ -65,5 +65,4 @@ def table(
 
 
 def _difference(truth: metrics.Truth, ab: torch.Tensor) -> dict[str, torch.Tensor]:
-    _, lab_pred = metrics.rendered(truth, ab)
-    return {"ciede2000": metrics.ciede2000(truth.lab, lab_pred).mean((1, 2))}
+    return {"ciede2000": truth.compare(ab)[2].mean((1, 2))}

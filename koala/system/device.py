@@ -149,6 +149,12 @@ def can_compile(device: torch.device) -> bool:
     return device.type != "cuda" or has_triton()
 
 
+def not_compiled(error: Exception) -> str:
+    """What to say where torch.compile has failed with this error."""
+    why = str(error).partition("\n")[0][:200]
+    return f"torch.compile failed ({type(error).__name__}: {why}): going on without it."
+
+
 def compile_step(module: torch.nn.Module, mode: str):
     """The module, compiled as `pick_compile` decided. Each new shape of a batch is compiled at its first use."""
     if mode == "off":

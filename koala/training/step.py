@@ -95,8 +95,7 @@ class Trainer:
             if job.compiled == "off":
                 raise
             works = False
-            why = str(error).partition("\n")[0][:200]
-            print(f"torch.compile failed ({type(error).__name__}: {why}): going on without it.")
+            print(devices.not_compiled(error))
         if not distributed.least(int(works), job.batches.device):
             job.compiled = "off"
             self.step = distributed.wrap(job.step, job.batches.device)

@@ -38,6 +38,7 @@ def opened(tmp_path, monkeypatch):
 class Batches:
     def __init__(self, images):
         self.images, self.read = torch.from_numpy(images), 0
+        self.device, self.image_size = self.images.device, S
 
     def __call__(self, rows):
         self.read += len(rows)
@@ -162,3 +163,52 @@ def test_photographs_judged_a_few_at_a_time_are_those_judged_together(monkeypatc
         own = pieces[pieces.method == method]
         for name, whole in metrics.measure(metrics.Truth(rgb), one).items():
             np.testing.assert_allclose(own[name], whole.numpy(), rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+@pytest.fixture
+def not_yet_compiled():
+    yield forget()
+    forget()
+
+
+def forget():
+    evaluate.compiled.cache_clear()
+    evaluate._compiles.cache_clear()
+
+
+def test_compiling_is_for_many_pixels_on_a_cpu(opened, monkeypatch, not_yet_compiled):
+    batches, rows = opened[0], ROWS["test"]
+    monkeypatch.setattr(evaluate.devices, "can_compile", lambda _: True)
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: function)
+    assert evaluate.quickest(batches, rows) is metrics.eager
+    monkeypatch.setattr(evaluate, "MANY", 10 * S * S)
+    assert evaluate.quickest(batches, rows) is evaluate.compiled
+    assert evaluate.quickest(batches, rows[1:]) is metrics.eager
+    batches.device = torch.device("cuda")
+    assert evaluate.quickest(batches, rows) is metrics.eager
+
+
+def test_judging_goes_on_where_compiling_fails(opened, monkeypatch, not_yet_compiled, capsys):
+    def fails(*_):
+        raise ImportError("no header Python.h\nand more")
+
+    monkeypatch.setattr(evaluate, "MANY", 0)
+    monkeypatch.setattr(evaluate.devices, "can_compile", lambda _: True)
+    monkeypatch.setattr(torch, "compile", lambda function, dynamic: fails)
+    assert evaluate.quickest(opened[0], ROWS["test"]) is metrics.eager
+    said = "torch.compile failed (ImportError: no header Python.h): going on without it.\n"
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.slow
+def test_photographs_judged_by_compiled_functions_are_those_judged_without(not_yet_compiled):
+    if not evaluate.devices.can_compile(torch.device("cpu")):
+        pytest.skip("no C++ compiler")
+    assert evaluate._compiles()
+    rgb = torch.from_numpy(RNG.integers(0, 256, (7, 3, 40, 40), np.uint8))
+    ab = torch.from_numpy(RNG.normal(0, 40, (7, 2, 40, 40))).float()
+    found, expected = (
+        metrics.measure(metrics.Truth(rgb, quick), ab) for quick in (evaluate.compiled, metrics.eager)
+    )
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
