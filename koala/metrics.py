@@ -221,15 +221,18 @@ def fit_baselines(batches: Iterable[torch.Tensor]) -> Baselines:
 def colour_sums(rgb: torch.Tensor) -> torch.Tensor:
     """uint8 (N,3,H,W) -> (N,101,3) float64: for L* = 0, 1, ..., 100 the number of pixels of each photograph that round to
     it, and the sums of their a* and b*: all that baselines are fitted on."""
-    n = len(rgb)
-    L, a, b = lab.rgb_to_lab(rgb).unbind(1)  # (N, H, W)
-    levels = L.round().int() + 101 * torch.arange(n, dtype=torch.int32, device=L.device).view(n, 1, 1)
-    levels = levels.flatten()
-    columns = [
-        torch.bincount(levels, weight, 101 * n)
-        for weight in (torch.ones_like(a).flatten(), a.flatten(), b.flatten())
-    ]
-    return torch.stack([column.double() for column in columns], 1).view(n, 101, 3)
+    L, ab = lab.rgb_to_lab(rgb).split((1, 2), 1)
+    return sums_by(L[:, 0].round().int(), ab, 101)
+
+
+def sums_by(kind: torch.Tensor, ab: torch.Tensor, kinds: int) -> torch.Tensor:
+    """kind (N,H,W) int32 in 0 ... kinds-1, ab (N,2,H,W) -> (N,kinds,3) float64: of each photograph the number of pixels of
+    each kind, and the sums of their a* and b*."""
+    n = len(kind)
+    place = (kind + kinds * torch.arange(n, dtype=torch.int32, device=kind.device).view(n, 1, 1)).flatten()
+    a, b = (channel.flatten() for channel in ab.unbind(1))
+    columns = [torch.bincount(place, weight, kinds * n).double() for weight in (torch.ones_like(a), a, b)]
+    return torch.stack(columns, 1).view(n, kinds, 3)
 
 
 def baselines_of(total: torch.Tensor) -> Baselines:

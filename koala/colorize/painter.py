@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from koala import config as configs
 from koala import extractors, lab, losses
 from koala.colorize import files, packed, upsample
-from koala.experiment import artefacts
+from koala.experiment import artefacts, provenance
 from koala.extractors import controls
 from koala.model import Koala
 from koala.pyramid import Pyramid
@@ -53,7 +53,7 @@ def load(run: str = "auto", device: torch.device | str = "cpu") -> Painter:
     env = paths.read_json(folder / "env.json")
     size = paths.read_json(folder / "result.json").get("working_size", config.image_size)
     state, loss = packed.read(folder / "model.safetensors"), losses.build(config.loss, n_bins=config.bins)
-    extractor = _extractor(config, env["weights"])
+    extractor = _extractor(folder.name, config, env["weights"])
     if config.network == "pyramid":
         model, extractor = Pyramid(extractor, loss.bins), None
     else:
@@ -126,15 +126,11 @@ def _features(painter: Painter, gray: torch.Tensor):
     return torch.from_numpy(features).to(painter.device)
 
 
-def _extractor(config: configs.RunConfig, weights: dict):
+def _extractor(name: str, config: configs.RunConfig, weights: dict):
     """The extractor that the run was trained with; None for none. KoalaError where only another one is available."""
     if config.backbone == "none":
         return None
     choice = config.weights if weights["trained"] else "untrained"
     extractor = extractors.build(config.backbone, choice, config.layer)
-    if extractor.info["sha256"] != weights["sha256"]:
-        raise KoalaError(
-            f"this run was trained with {weights['weights']} of {config.backbone} (sha256 {weights['sha256'][:12]}), but "
-            f"available here is {extractor.info['weights']}: get those weights, or colour with another run."
-        )
+    provenance.check_extractor(name, weights, extractor.info)
     return extractor

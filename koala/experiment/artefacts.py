@@ -4,15 +4,9 @@ A finished run that is trained again is written to runs/RUN_ID/again/, which rep
 
 import contextlib
 import dataclasses
-import hashlib
-import importlib.metadata
 import io
-import json
 import math
 import os
-import platform
-import re
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +14,11 @@ import pandas as pd
 import safetensors.torch
 
 from koala import config as configs
-from koala.extractors.weights import DISTILLED
-from koala.system import device as devices
+from koala.experiment import provenance
 from koala.system import paths
 from koala.system.errors import KoalaError
 from koala.training import checkpoint
 
-PACKAGES = ("torch", "torchvision", "timm", "numpy", "scikit-image", "pandas", "pillow")
 ARTEFACTS = ("config.json", "env.json", "history.csv", "per_image.csv", "pictures.npz", "model.safetensors")
 AGAIN = "again"  # folder in a finished run's, where it is trained again
 
@@ -49,7 +41,7 @@ class Run:
 
     @property
     def remark(self) -> str:
-        return remark(self.config["backbone"], self.env["weights"])
+        return provenance.remark(self.config["backbone"], self.env["weights"])
 
     @property
     def resolved(self) -> configs.RunConfig:
@@ -63,11 +55,7 @@ class Run:
 
     def check_extractor(self, info: dict) -> None:
         """KoalaError where an extractor (koala.extractors.build's info) has other weights than the run's."""
-        if info["sha256"] != self.env["weights"]["sha256"]:
-            raise KoalaError(
-                f"{self.folder.name} was trained with an extractor with {self.env['weights']['weights']}, and here is one "
-                f"with {info['weights']}: get the weights that it was trained with, or train it again."
-            )
+        provenance.check_extractor(self.folder.name, self.env["weights"], info)
 
     @property
     def own_features(self) -> bool:
@@ -82,33 +70,6 @@ class Run:
             return self.result["parameters"]
         with safetensors.safe_open(path, "np") as file:
             return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())
-
-
-def remark(backbone: str, weights: dict) -> str:
-    """What every table must say of an extractor's weights: "untrained", "distilled here", or "" for neither."""
-    if backbone == "none":
-        return ""
-    if not weights["trained"]:
-        return "untrained"
-    return DISTILLED if weights.get("weights") == DISTILLED else ""
-
-
-def run_id(config, fingerprint: str, weights_sha256: str, dataset: str, start_sha256: str = "") -> str:
-    """Readable prefix + hash of the configuration, of the data, of the extractor's weights actually used, and of those that
-    the network starts from: their contents count, not the paths that they come from."""
-    identity = {k: v for k, v in config.identity().items() if k not in ("dataset", "weights", "start_from")}
-    identity |= {"start_from": start_sha256} if start_sha256 else {}
-    identity |= {"sees": "one gray"} if identity.get("network") == "pyramid" else {}  # earlier ones saw two
-    text = json.dumps([identity, fingerprint, weights_sha256], sort_keys=True)
-    parts = (dataset, config.backbone, getattr(config, "loss", "pretrain"), f"s{config.seed}")
-    prefix = "-".join(re.sub(r"[^A-Za-z0-9_.]+", "_", part) for part in parts)
-    return f"{prefix}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-
-
-def labelled(photos) -> str:
-    """Fingerprint of a data set with its categories, which the fingerprint leaves out: for runs that learn from them."""
-    names = "\n".join(photos.files["category"])
-    return hashlib.sha256(f"{photos.fingerprint}\n{names}".encode()).hexdigest()
 
 
 def workplace(folder, resume: bool) -> Path:
@@ -135,42 +96,6 @@ def start(config, env: dict, work: Path) -> None:
         checkpoint.remove(work)
     paths.write_json(work / "config.json", dataclasses.asdict(config), seal=False)
     paths.write_json(work / "env.json", env)
-
-
-def environment(weights: dict, photos, device: str, precision: str) -> dict:
-    """What is stored with every result: code, versions, machine, extractor weights, data."""
-    return {
-        "commit": commit(),
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in PACKAGES},
-        "machine": {
-            "system": platform.platform(),
-            "cpu": devices.cpu_name(),
-            "cores": os.cpu_count(),
-            "device": device,
-            "precision": precision,
-        },
-        "weights": weights,
-        "data": {"name": photos.name, "fingerprint": photos.fingerprint, "photographs": len(photos.files)},
-    }
-
-
-def commit() -> str:
-    """The commit of the code, with "+changes" where files of koala or the notebooks differ from it."""
-    git = ["git", "-C", str(paths.ROOT)]
-    try:
-        head = subprocess.run(
-            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        changed = subprocess.run(
-            [*git, "status", "--porcelain", "--", "koala", "notebooks"],
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown (no git)"
-    return head + ("+changes" if changed.strip() else "")
 
 
 def find(run: str) -> Path:
@@ -272,10 +197,3 @@ def means(per_image: pd.DataFrame) -> pd.DataFrame:
 
 def _holds(path: Path, digest: str) -> bool:
     return path.exists() and paths.sha256_file(path) == digest
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from koala import bins, extractors, lab, losses, training
 from koala import config as configs
-from koala.experiment import artefacts, baselines, evaluate, launch, starting
+from koala.experiment import artefacts, baselines, evaluate, launch, provenance, starting
 from koala.experiment.inputs import Inputs, load_inputs, load_photos, split_rows
 from koala.model import Koala
 from koala.pyramid import Pyramid
@@ -90,9 +90,9 @@ def run_name(config, inputs: Inputs, device) -> str:
     """The run's id. "auto" would give bf16 and fp32 one name, so it is resolved first."""
     resolved = dataclasses.replace(config, precision=devices.pick_precision(config.precision, device))
     labels = config.feature_source == "category"
-    data_hash = artefacts.labelled(inputs.photos) if labels else inputs.photos.fingerprint
+    data_hash = provenance.labelled(inputs.photos) if labels else inputs.photos.fingerprint
     weights = inputs.extractor["sha256"]
-    return artefacts.run_id(resolved, data_hash, weights, inputs.photos.name, starting.identity(config))
+    return provenance.run_id(resolved, data_hash, weights, inputs.photos.name, starting.identity(config))
 
 
 def _train(config, inputs, device, folder, on_epoch, progress) -> None:
@@ -100,7 +100,7 @@ def _train(config, inputs, device, folder, on_epoch, progress) -> None:
     if first:
         precision = devices.pick_precision(config.precision, device)
         used = {**inputs.extractor, **inputs.controls}
-        environment = artefacts.environment(used, inputs.photos, devices.describe(device), precision)
+        environment = provenance.environment(used, inputs.photos, devices.describe(device), precision)
         environment["machine"]["processes"] = distributed.size()
         environment |= starting.described(config)
         artefacts.start(config, environment, work)

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from koala import extractors
-from koala.experiment import artefacts
+from koala.experiment import artefacts, provenance
 from koala.experiment.lesson import Lesson, agreement, fit
 from koala.extractors import quantize
 from koala.extractors.weights import distilled_file
@@ -70,7 +70,7 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
     precision = _precision(config, device)
     resolved = dataclasses.replace(config, precision=precision)
     hashes = f"{extractor.info['sha256']} {taught.info['sha256']}"
-    folder = paths.runs_dir() / artefacts.run_id(resolved, photos.fingerprint, hashes, photos.name)
+    folder = paths.runs_dir() / provenance.run_id(resolved, photos.fingerprint, hashes, photos.name)
     with artefacts.locked(folder):
         if not (config.resume and artefacts.is_finished(folder)):
             lesson = _lesson(config, photos, taught, extractor, device, precision)
@@ -86,7 +86,7 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
 
 def _train(lesson, photos, taught, rows, work, on_epoch, progress) -> None:
     info, device = lesson.extractor.info, devices.describe(lesson.batches.device)
-    environment = artefacts.environment(info, photos, device, lesson.precision)
+    environment = provenance.environment(info, photos, device, lesson.precision)
     artefacts.start(lesson.config, environment | {"teacher": taught.info}, work)
     print(
         f"{device}; precision {lesson.precision}; compile {lesson.compiled}; {lesson.extractor.row.size} px"

@@ -69,15 +69,13 @@ def _cells(rgb: torch.Tensor) -> torch.Tensor:
     """(N,3,H,W) uint8 -> (N,H,W): the cell of each pixel. The luma is rounded to uint8, as a gray photograph holds it."""
     L = lab.rgb_to_lab(rgb)[:, 0]
     apart = lab.lightness((lab.luma(rgb) * 255).round() / 255)[:, 0] - L
-    step = (apart * 4).round().clamp(-(STEPS // 2), STEPS // 2).long() + STEPS // 2
-    return L.round().clamp(0, LEVELS - 1).long() * STEPS + step
+    step = (apart * 4).round().clamp(-(STEPS // 2), STEPS // 2).int() + STEPS // 2
+    return L.round().clamp(0, LEVELS - 1).int() * STEPS + step
 
 
 def _sums(rgb: torch.Tensor) -> torch.Tensor:
     """(LEVELS * STEPS, 3): pixels in each cell, and the sums of their a* and b*."""
-    cell, ab = _cells(rgb).flatten(), lab.rgb_to_lab(rgb)[:, 1:].movedim(1, 0).flatten(1)
-    columns = [torch.bincount(cell, weights, LEVELS * STEPS) for weights in (torch.ones_like(ab[0]), *ab)]
-    return torch.stack(columns, 1)
+    return metrics.sums_by(_cells(rgb), lab.rgb_to_lab(rgb)[:, 1:], LEVELS * STEPS).sum(0)
 
 
 def main() -> None:

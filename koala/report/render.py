@@ -10,7 +10,7 @@ import nbconvert
 import nbformat
 from pygments.formatters import HtmlFormatter
 
-from koala.experiment import artefacts
+from koala.experiment import provenance
 from koala.report import charts, tables
 from koala.system import paths
 
@@ -86,7 +86,7 @@ def page(title: str, body: str, date: str = "", **context) -> str:
         style=markupsafe.Markup(_style()),
         script=markupsafe.Markup((TEMPLATES / "pages" / "page.js").read_text()),
         date=date or f"{datetime.date.today():%Y-%m-%d}",
-        commit=artefacts.commit(),
+        commit=provenance.commit(),
         **(defaults | context),
     )
     return without_places(text)

@@ -9,7 +9,7 @@ import torch
 from IPython.display import HTML, display
 
 from koala import lab, metrics
-from koala.experiment import artefacts, evaluate
+from koala.experiment import artefacts, evaluate, provenance
 from koala.experiment.pipeline import trained_job
 from koala.report import charts, pictures, tables
 from koala.system import terminal
@@ -57,7 +57,7 @@ def extractor(info: dict, controls: dict, features: np.ndarray) -> None:
 
 def is_untrained(info: dict) -> bool:
     """Whether an extractor's description names weights that were never trained."""
-    return artefacts.remark(info["backbone"], info) == "untrained"
+    return provenance.remark(info["backbone"], info) == "untrained"
 
 
 class Live:

@@ -63,12 +63,6 @@ def _crossing(losses: np.ndarray, goal: float) -> float:
     return after + float((before - goal) / (before - now))
 
 
-def faster(study: FinishedStudy, first: str, second: str) -> dict[str, tuple[float, float, float]]:
-    """goal -> epochs of the first minus the second's, with the interval over seeds (see epochs_to_converge)."""
-    epochs = epochs_to_converge(study, first, second)
-    return {goal: interval(pairs[:, :1] - pairs[:, 1:]) for goal, pairs in epochs.items()}
-
-
 def gaps(study: FinishedStudy, experiment: str, seeds=None) -> np.ndarray:
     """(seeds, 1) validation loss over training loss at the end, minus 1."""
     last = [study.runs[experiment, seed].history.iloc[-1] for seed in seeds or study.seeds(experiment)]

@@ -83,20 +83,23 @@ def _too_few(seeds: int) -> str:
 
 def faster(study, claim, first, second) -> dict:
     """Faster by both goals of koala.study.curves, over seeds; undecided where both are there after the first epoch."""
-    epochs, seeds = curves.faster(study, first, second), len(compare.common_seeds(study, first, second))
-    verdicts = {_by_seeds(low, high, seeds) for _, low, high in epochs.values()}
+    epochs, seeds = (
+        curves.epochs_to_converge(study, first, second),
+        len(compare.common_seeds(study, first, second)),
+    )
+    sooner = {goal: interval(pairs[:, :1] - pairs[:, 1:]) for goal, pairs in epochs.items()}
+    verdicts = {_by_seeds(low, high, seeds) for _, low, high in sooner.values()}
     verdict = (
         verdicts.pop() if len(verdicts) == 1 else OPEN if verdicts else f"{OPEN}: no seed that both have"
     )
-    at_once = [(each == 1).all() for each in curves.epochs_to_converge(study, first, second).values()]
-    if any(at_once):
+    if any((pairs == 1).all() for pairs in epochs.values()):
         verdict = f"{OPEN}: both are there after the first epoch"
     goals = {
         "common": f"within {curves.WITHIN:.0%} of the lowest loss that both reach",
         "own": f"within {curves.WITHIN:.0%} of its own lowest loss",
     }
     text = "; ".join(
-        f"{_estimate('+.1f', *estimate)} epochs to {goals[goal]}" for goal, estimate in epochs.items()
+        f"{_estimate('+.1f', *estimate)} epochs to {goals[goal]}" for goal, estimate in sooner.items()
     )
     return row(claim, verdict, text, first, second)
 

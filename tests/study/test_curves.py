@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from synthetic import make_run, make_study, with_losses
 
-from koala.study import curves, gains
+from koala.study import curves, gains, verdicts
 
 
 def test_convergence_has_a_common_goal_and_each_runs_own():
@@ -19,8 +19,9 @@ def test_convergence_has_a_common_goal_and_each_runs_own():
 def test_speed_has_an_interval_over_seeds():
     quick = [with_losses(seed, [3.0, 1.0 + seed / 100, 1.0, 1.0]) for seed in range(3)]
     slow = [with_losses(seed, [3.0, 2.5, 2.0 + seed / 100, 1.0]) for seed in range(3)]
-    for mean, low, high in curves.faster(make_study(a=quick, b=slow), "a", "b").values():
-        assert low < mean < high < 0
+    study, claim = make_study(a=quick, b=slow), (5, "the first converges faster")
+    assert verdicts.faster(study, claim, "a", "b")["verdict"] == verdicts.HOLDS
+    assert verdicts.faster(study, claim, "b", "a")["verdict"] == verdicts.FAILS
 
 
 def test_a_curve_that_still_falls_has_a_slope_below_zero_and_a_flat_one_has_not():

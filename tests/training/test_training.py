@@ -15,7 +15,7 @@ from small_runs import train as run
 
 from koala import experiment, extractors, lab, losses, training
 from koala.config import RunConfig
-from koala.experiment import artefacts, evaluate, pipeline
+from koala.experiment import evaluate, pipeline, provenance
 from koala.system import device, paths
 from koala.system.errors import KoalaError
 from koala.training import checkpoint, loop
@@ -209,18 +209,18 @@ def test_per_image_table_holds_every_photograph_for_every_method(config):
 
 
 def test_run_id_names_what_was_learned_from_and_not_where(config):
-    name = artefacts.run_id(config, "data", "weights", "photos")
+    name = provenance.run_id(config, "data", "weights", "photos")
     assert name.startswith("photos-none-mse-s0-")
     assert (
-        artefacts.run_id(
+        provenance.run_id(
             dataclasses.replace(config, device="auto", dataset="elsewhere"), "data", "weights", "photos"
         )
         == name
     )
     for other in (
-        artefacts.run_id(dataclasses.replace(config, lr=0.002), "data", "weights", "photos"),
-        artefacts.run_id(config, "other data", "weights", "photos"),
-        artefacts.run_id(config, "data", "other weights", "photos"),
+        provenance.run_id(dataclasses.replace(config, lr=0.002), "data", "weights", "photos"),
+        provenance.run_id(config, "other data", "weights", "photos"),
+        provenance.run_id(config, "data", "other weights", "photos"),
     ):
         assert other != name
 
@@ -374,7 +374,7 @@ def test_categories_count_where_they_are_learnt_from(config, photo_folder):
     other = dataclasses.replace(
         photos, files=photos.files.assign(category=photos.files["category"].iloc[::-1].to_numpy())
     )
-    assert artefacts.labelled(photos) == artefacts.labelled(photos) != artefacts.labelled(other)
+    assert provenance.labelled(photos) == provenance.labelled(photos) != provenance.labelled(other)
 
 
 def test_the_second_of_two_equal_runs_waits_for_the_first(config, capfd):
