@@ -136,9 +136,9 @@ def psnr(rgb1: torch.Tensor, rgb2: torch.Tensor) -> torch.Tensor:
 def auc(ab_true: torch.Tensor, ab_pred: torch.Tensor) -> torch.Tensor:
     """a*b* (N,2,H,W) twice -> (N,) in [0, 1]: share of pixels with an a*b* error of at most t, averaged over
     t = 0, 1, ..., 150 (Zhang, Isola & Efros 2016, raw: every pixel counts the same)."""
-    error = torch.hypot(
+    error = chroma(
         *(ab_pred - ab_true).unbind(1)
-    )  # (N, H, W); within reach of 151 - ceil(error) of the thresholds
+    )  # (N, H, W); 151 - ceil(error) of the thresholds are not below it
     return ((AUC_THRESHOLDS - error.ceil()).clamp_min(0) / AUC_THRESHOLDS).mean((1, 2))
 
 

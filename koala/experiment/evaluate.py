@@ -13,7 +13,9 @@ from koala.training.batches import at_a_time, chunks
 from koala.training.step import Job, predict
 
 TOGETHER = 200_000  # pixels per thread on a CPU: what is computed of more does not fit its cache
-MANY = 400_000_000  # pixels: compiling takes half a minute and halves the time of judging (tests/speed_statistics.py)
+MANY = (
+    400_000_000  # pixels: compiling takes a minute and halves the time of judging (tests/speed_statistics.py)
+)
 RANKED = 2  # photographs of each rank
 DRAWN = 24  # photographs of the test split that every run of a data set keeps as it coloured them
 
@@ -93,10 +95,11 @@ def _compiles() -> bool:
 
 
 def together(rgb: torch.Tensor) -> int:
-    """How many of the photographs (n,3,S,S) are best judged at a time: all on a GPU, a few on a CPU, in half the time."""
+    """How many of the photographs (n,3,S,S) are best judged at a time: all on a GPU, a few on a CPU, in half the time
+    (and not one, which would be compiled for itself)."""
     if rgb.device.type != "cpu":
         return len(rgb)
-    return max(1, int(TOGETHER * torch.get_num_threads() / rgb[0, 0].numel()))
+    return max(2, int(TOGETHER * torch.get_num_threads() / rgb[0, 0].numel()))
 
 
 def ranked(table: pd.DataFrame) -> dict[str, np.ndarray]:
