@@ -1,6 +1,5 @@
 """Colouring an array of any size: lightness kept, strips and warnings unseen, strength, runs and their weights found."""
 
-import dataclasses
 import warnings
 
 import numpy as np
@@ -140,8 +139,9 @@ def test_a_run_is_found_by_a_path_from_anywhere(run, tmp_path, monkeypatch):
 
 
 def test_a_run_with_other_extractor_weights_is_refused():
-    settings = config.RunConfig(weights="untrained")
-    with pytest.raises(KoalaError, match="get those weights"):
-        _extractor(
-            dataclasses.replace(settings), {"trained": True, "weights": "ImageNet", "sha256": "0" * 64}
-        )
+    weights = {"trained": True, "weights": "ImageNet", "sha256": "0" * 64}
+    with pytest.raises(
+        KoalaError,
+        match="the-run was trained with an extractor with ImageNet, and here is one with untrained",
+    ):
+        _extractor("the-run", config.RunConfig(weights="untrained"), weights)
