@@ -17,6 +17,7 @@ from koala.pyramid import Pyramid
 from koala.system import paths
 from koala.system.errors import KoalaError
 
+SMALLEST = 64  # pixels of the shorter side: photographs smaller than those trained on are enlarged
 LONGEST = 16  # times the shorter side that the network sees: a narrower photograph is squeezed, its length would fill memory
 
 
@@ -68,7 +69,7 @@ def colour(painter: Painter, photograph, size: int = 0, strength: float = 1.0) -
     """A photograph of any size coloured, (H,W,3) uint8: an array (H,W,3) or (H,W) uint8, or a file.
 
     Its lightness stays; the colours of a photograph that has some are replaced. size: pixels of the shorter side that the
-    network sees (0: the painter's own). strength: the predicted chroma is multiplied by it; 0 is gray."""
+    network sees (0: what `working_size` says). strength: the predicted chroma is multiplied by it; 0 is gray."""
     rgb = files.read(photograph) if isinstance(photograph, str | Path) else _as_rgb(photograph)
     ab, L = predict(painter, rgb, size)
     return upsample.join(rgb, ab * strength, L)
@@ -79,9 +80,18 @@ def predict(painter: Painter, rgb: np.ndarray, size: int = 0) -> tuple[torch.Ten
 
     a*b* is the mean of what the network says of the photograph and of its mirror image (48 scenes of 256 pixels,
     working sizes 64 to 128: CIEDE2000 0.05 to 0.13 lower than without, colourfulness unchanged)."""
-    small = shrink(torch.from_numpy(rgb).permute(2, 0, 1)[None], size or painter.size)
+    small = shrink(torch.from_numpy(rgb).permute(2, 0, 1)[None], size or working_size(painter, rgb))
     (ab, L), (mirrored, _) = (_network(painter, one) for one in (small, small.flip(3)))
     return (ab + mirrored.flip(3)) / 2, L
+
+
+def working_size(painter: Painter, rgb: np.ndarray) -> int:
+    """Pixels of the shorter side at which the network sees a photograph (H,W,3): the painter's working size, or the photograph's
+    own where that is smaller, but at least SMALLEST.
+
+    Enlarged photographs were never trained on: 300 of tiny-imagenet at their 64 pixels have CIEDE2000 10.52, enlarged to 160
+    10.92."""
+    return min(painter.size, max(SMALLEST, min(rgb.shape[:2])))
 
 
 @torch.no_grad()

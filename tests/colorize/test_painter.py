@@ -1,5 +1,6 @@
 """Colouring an array of any size: lightness kept, strips and warnings unseen, strength, runs and their weights found."""
 
+import dataclasses
 import warnings
 
 import numpy as np
@@ -12,7 +13,7 @@ from small_runs import small, train
 
 from koala import colorize, config, experiment, lab
 from koala.colorize import upsample
-from koala.colorize.painter import _extractor, predict, shrink
+from koala.colorize.painter import _extractor, predict, shrink, working_size
 from koala.experiment import artefacts
 from koala.system import paths
 from koala.system.errors import KoalaError
@@ -113,6 +114,14 @@ def test_a_mirror_image_gets_the_mirrored_colours(painter):
 def test_the_length_that_the_network_sees_is_bounded():
     assert shrink(torch.zeros(1, 3, 1, 50_000, dtype=torch.uint8), 64).shape[2:] == (8, 1024)
     assert shrink(torch.zeros(1, 3, 100, 900, dtype=torch.uint8), 64).shape[2:] == (64, 576)
+
+
+def test_small_photographs_are_seen_at_their_own_size(painter):
+    painter = dataclasses.replace(painter, size=160)
+    for shape, expected in {(500, 300): 160, (100, 120): 100, (32, 200): 64}.items():
+        assert working_size(painter, camera(shape)) == expected
+    assert predict(painter, camera((100, 120)))[0].shape[2:] == (48, 60)  # half of the multiples of 8 near it
+    assert predict(painter, camera((100, 120)), 160)[0].shape[2:] == (80, 96)
 
 
 def test_a_pyramid_is_taken_and_its_encoder_sees_the_luma(photo_folder):
