@@ -79,7 +79,7 @@ def predict(painter: Painter, rgb: np.ndarray, size: int = 0) -> tuple[torch.Ten
     """(H,W,3) uint8 -> predicted a*b* (1,2,h,w) and L* (1,1,h,w) of the same grid, on the CPU, in their units.
 
     a*b* is the mean of what the network says of the photograph and of its mirror image (48 scenes of 256 pixels,
-    working sizes 64 to 128: CIEDE2000 0.05 to 0.13 lower than without, colourfulness unchanged)."""
+    working sizes 64 to 160: CIEDE2000 0.03 to 0.14 lower than without, colourfulness 0.1 to 0.5 lower)."""
     small = shrink(torch.from_numpy(rgb).permute(2, 0, 1)[None], size or working_size(painter, rgb))
     (ab, L), (mirrored, _) = (_network(painter, one) for one in (small, small.flip(3)))
     return (ab + mirrored.flip(3)) / 2, L
