@@ -96,12 +96,12 @@ def measure(truth: Truth, ab_pred: torch.Tensor) -> dict[str, torch.Tensor]:
 
 def _of_photographs(truth, rgb_pred, lab_pred, error) -> dict[str, torch.Tensor]:
     values = truth.quick(_compared)(truth.rgb, truth.lab, truth.moments, rgb_pred, lab_pred)
-    known = {"colourfulness_true": truth.colourfulness, "chroma_true": truth.chroma}
     ratio = values["chroma"] / truth.chroma.clamp_min(1e-3)
     return {
         "ciede2000": error.mean((1, 2)),
         **values,
-        **known,
+        "colourfulness_true": truth.colourfulness,
+        "chroma_true": truth.chroma,
         "chroma_ratio": torch.where(truth.chroma < 1, math.nan, ratio),
     }
 
