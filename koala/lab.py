@@ -138,7 +138,12 @@ def _linear(rgb):
     return torch.where(v > 0.04045, ((v.clamp_min(0) + 0.055) / 1.055).pow(2.4), v / 12.92)
 
 
-@torch.compiler.assume_constant_result  # a compiled step holds the table instead of making it
+def hold_table() -> None:
+    """To be called before torch.compile: what is compiled then holds the table of linear values instead of computing a power
+    for each pixel. Not done at import, since loading the compiler takes two seconds."""
+    torch.compiler.assume_constant_result(_linear_table)
+
+
 def _linear_table(device):
     return _cached_table(device)
 

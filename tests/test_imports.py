@@ -94,6 +94,7 @@ def test_importing_has_no_side_effects():
         "seed, backend = torch.initial_seed(), matplotlib.rcParams._get('backend')\n"
         f"for name in {names!r}: __import__('koala.' + name)\n"
         "assert torch.initial_seed() == seed and matplotlib.rcParams._get('backend') == backend\n"
+        "assert 'torch._dynamo' not in sys.modules, 'the compiler takes two seconds to load'\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

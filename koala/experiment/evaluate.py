@@ -79,6 +79,7 @@ def quickest(batches, rows: np.ndarray) -> Callable[[Callable], Callable]:
 @functools.cache
 def compiled(function: Callable) -> Callable:
     """The function, compiled at its first call for photographs of any number and size."""
+    lab.hold_table()
     return torch.compile(function, dynamic=True)
 
 

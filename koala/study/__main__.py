@@ -57,8 +57,9 @@ def _elsewhere(name: str, dataset: str) -> None:
     from koala.system import device
     from koala.system.progress import Progress
 
-    judged = elsewhere.judge(compare.load(name), data.load(dataset), device.pick("auto"), Progress())
-    elsewhere.write(judged, dataset)
+    whole = compare.load(name)
+    judged = elsewhere.judge(whole, data.load(dataset), device.pick("auto"), Progress())
+    elsewhere.write(whole, judged, dataset)
     print(
         compare.summary(judged, ["ciede2000", "ab_rmse"]).to_string(index=False, float_format="{:.2f}".format)
     )

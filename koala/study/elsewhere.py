@@ -8,6 +8,7 @@ read back it is a study like any other, with which everything else in this room 
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -56,15 +57,32 @@ def _check_unseen(run, photos, known: dict) -> None:
         )
 
 
-def write(judged: FinishedStudy, name: str) -> None:
-    """Export what `judge` found on the data set `name`."""
+def write(study: FinishedStudy, judged: FinishedStudy, name: str) -> None:
+    """Export what `judge` found for the study on the data set `name`. What needs no network stays once, as in
+    FinishedStudy.methods, also beside what was exported before."""
+    target = _folder(study, name)
     tables = {
         f"{experiment}@{seed}@{method}": lines
         for experiment, seed in judged.runs
         for method in ("model", *METHODS)
         if len(lines := judged.lines(experiment, seed, method))
     }
-    export.write_table(export.folder(judged.plan) / f"elsewhere-{name}", tables)
+    export.write_table(target, tables)
+    once = read(study, name).methods()
+    for file, *of in _files(target):
+        if of[-1] != "model" and tuple(of) not in once:
+            file.unlink()
+
+
+def _folder(study: FinishedStudy, name: str) -> Path:
+    return export.folder(study.plan) / f"elsewhere-{name}"
+
+
+def _files(target: Path) -> list[tuple[Path, str, int, str]]:
+    """(file, experiment, seed, method) of what was exported, by name."""
+    files = sorted(target.glob("*@*@*.npy.xz"))
+    names = [file.name.removesuffix(".npy.xz").split("@") for file in files]
+    return [(file, run, int(seed), method) for file, (run, seed, method) in zip(files, names, strict=True)]
 
 
 def names(study: FinishedStudy) -> list[str]:
@@ -74,11 +92,9 @@ def names(study: FinishedStudy) -> list[str]:
 
 def read(study: FinishedStudy, name: str) -> FinishedStudy:
     """What was exported, as a study. Raises KoalaError where nothing was."""
-    target = export.folder(study.plan) / f"elsewhere-{name}"
-    parts = {}
-    for file in sorted(target.glob("*@*@*.npy.xz")):
-        experiment, seed, method = file.name.removesuffix(".npy.xz").split("@")
-        parts.setdefault((experiment, int(seed)), []).append(export.read_lines(target, file, method))
+    target, parts = _folder(study, name), {}
+    for file, experiment, seed, method in _files(target):
+        parts.setdefault((experiment, seed), []).append(export.read_lines(target, file, method))
     if not parts:
         raise KoalaError(
             f"study '{study.plan.name}' was not judged on '{name}': python -m koala.study elsewhere STUDY {name}."

@@ -77,9 +77,16 @@ class Trainer:
     def __init__(self, job: Job):
         self.job, self.ready = job, False
         self.optimizer = make_optimizer(job.model, job.config.lr, job.config.weight_decay)
-        self.step = distributed.wrap(devices.compile_step(job.step, job.compiled), job.batches.device)
+        self.step = self._prepared()
         # fp16 has no gradients below 6e-8: the loss is scaled up, and a step whose gradients overflow is skipped
         self.scaler = torch.amp.GradScaler(job.batches.device.type, enabled=job.precision == "fp16")
+
+    def _prepared(self) -> torch.nn.Module:
+        """The step module, compiled as the job says and averaged over the processes."""
+        lab.hold_table()
+        return distributed.wrap(
+            devices.compile_step(self.job.step, self.job.compiled), self.job.batches.device
+        )
 
     def warm_up(self, batch: Batch) -> None:
         """Before the first step: find out whether compiling works and what fits into memory, and agree with the others.
@@ -98,7 +105,7 @@ class Trainer:
             print(devices.not_compiled(error))
         if not distributed.least(int(works), job.batches.device):
             job.compiled = "off"
-            self.step = distributed.wrap(job.step, job.batches.device)
+            self.step = self._prepared()
             self._halving(batch, 1.0, synchronize=False)
         job.micro_batch = distributed.least(job.micro_batch, job.batches.device)
         self.ready = True
@@ -136,7 +143,7 @@ class Trainer:
                     job.compiled == "graphs"
                 ):  # gradients added up across replays would be in the graphs' memory
                     job.compiled = "on"
-                    self.step = distributed.wrap(devices.compile_step(job.step, "on"), job.batches.device)
+                    self.step = self._prepared()
                 print(f"out of memory: going on with micro-batches of {job.micro_batch}.")
 
     def _accumulate(self, batch, factor, synchronize) -> torch.Tensor:

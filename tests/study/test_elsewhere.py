@@ -8,7 +8,7 @@ from small_runs import CPU, small, train
 
 from koala import data, study
 from koala.report import show_study
-from koala.study import compare, elsewhere
+from koala.study import compare, elsewhere, export
 from koala.system.errors import KoalaError
 
 
@@ -66,7 +66,14 @@ def is_a_study_that_is_exported_and_read_back(own, others):
     table = compare.summary(away, ["ciede2000", "chroma_ratio"])
     assert list(table.label[:3]) == ["gray (no colour)", "mean colour", "colour by lightness"]
     assert away.values("none", "ciede2000").shape == (1, 12)
-    elsewhere.write(away, "others")
+    elsewhere.write(own, away, "others")
+    without = [file.name for file in export.folder(own.plan).rglob("*@*") if "@model." not in file.name]
+    assert sorted(without) == [
+        "none@0@gray.npy.xz",
+        "none@0@lightness.npy.xz",
+        "none@0@mean.npy.xz",
+        "whole@0@linear.npy.xz",
+    ]
     pd.testing.assert_frame_equal(
         compare.summary(elsewhere.read(own, "others"), ["ciede2000", "chroma_ratio"]), table
     )

@@ -41,7 +41,9 @@ def step_losses(folder, processes: int, **values) -> np.ndarray:
 
 
 def test_two_processes_follow_one_step_by_step(photo_folder, tmp_path):
-    values = small(photo_folder, epochs=9, batch_size=8, lr=0.0001).identity() | {"device": "cpu"}
+    values = small(photo_folder, image_size=16, epochs=9, batch_size=8, lr=0.0001).identity() | {
+        "device": "cpu"
+    }
     alone, together = (step_losses(tmp_path, processes, **values) for processes in (1, 2))
     assert len(alone) == len(together) >= 50
     assert np.abs(alone - together)[:50].max() < 1e-5

@@ -276,7 +276,7 @@ def test_a_team_on_gpus_takes_as_many_as_it_is_asked_for(monkeypatch):
 
 def test_fp16_scales_its_loss_leaves_out_what_overflows_and_goes_on(config, monkeypatch):
     """On a CPU, whose autocast knows fp16, too: gradients are scaled back, and the scale is part of the state."""
-    config = dataclasses.replace(config, lr=0.0001, epochs=1)
+    config = dataclasses.replace(config, image_size=16, lr=0.0001, epochs=1)
     expected = run(config).history
     monkeypatch.setattr(device, "pick_precision", lambda *_: "fp16")
     inputs = prepare(config)
