@@ -49,7 +49,7 @@ def test_the_network_may_be_smaller_than_what_the_extractor_sees(write):
 
 
 def test_a_study_without_parts_runs_every_experiment_over_every_seed():
-    plan = study.load("inception")
+    plan = study.load("demo")
     assert sorted(plan.runs()) == sorted(itertools.product(plan.experiments, plan.seeds))
 
 
