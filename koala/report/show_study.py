@@ -96,7 +96,7 @@ def encoders(study: compare.FinishedStudy) -> HTML:
 def _compared(rows: list[dict], what: str) -> HTML:
     if not rows:
         return HTML(f"<p>This study has no {what}.</p>")
-    return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+.2f}"))
+    return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+z.2f}"))
 
 
 def differences(study: compare.FinishedStudy):

@@ -48,17 +48,15 @@ def _red(study, name):
     if "red" not in common or not study.has(name, "red_recall"):
         return None
     parts, readings = [], []
-    for metric, sign, text in (
-        ("recall", 1, "{:.0%} [{:.0%}, {:.0%}]"),
-        ("ciede2000", -1, "{:.1f} [{:.1f}, {:.1f}]"),
-    ):
+    for metric, sign, form in (("recall", 1, "z.0%"), ("ciede2000", -1, ".1f")):
         others = [hue for hue in common if hue != "red"]
         ends = {hue: sign * np.array(hues.between(study, name, "red", hue, metric)[1:]) for hue in others}
         worse = all(pair.max() < 0 for pair in ends.values())
         beaten = any(pair.min() > 0 for pair in ends.values())
         readings.append(verdicts.HOLDS if worse else verdicts.FAILS if beaten else verdicts.OPEN)
         values = ", ".join(
-            f"{hue} {text.format(*hues.of_hue(study, name, hue, metric))}" for hue in ("red", *others)
+            f"{hue} {verdicts.estimate(form, *hues.of_hue(study, name, hue, metric))}"
+            for hue in ("red", *others)
         )
         parts.append(f"{'recall' if metric == 'recall' else 'CIEDE2000'}: {values}")
     verdict = readings[0] if len(set(readings)) == 1 else f"{readings[0]} by recall, {readings[1]} by error"
@@ -92,9 +90,9 @@ def _painted(study, number, hue, categories, name, other):
     verdict = readings[0]
     if len(set(readings)) > 1:
         verdict = f"{readings[0]} by share of the coloured pixels, {readings[1]} by share of all"
-    form = "{:+.1%} [{:+.1%}, {:+.1%}]"
     parts = [
-        f"{hue} among {pixels}: painted minus true {form.format(*excess)}, minus the other's {form.format(*more)}"
+        f"{hue} among {pixels}: painted minus true {verdicts.estimate('+z.1%', *excess)}, "
+        f"minus the other's {verdicts.estimate('+z.1%', *more)}"
         for pixels, (excess, more) in estimates.items()
     ]
     where = ", ".join(sorted(set(plain_categories(study, name)[chosen])))
@@ -123,7 +121,7 @@ def _many_colours(study, name):
     value, low, high = rank_correlation(pairs.bits.to_numpy(), pairs.kept.to_numpy())
     verdict = verdicts.HOLDS if low > 0 else verdicts.FAILS if high < 0 else verdicts.OPEN
     text = (
-        f"rank correlation over {len(pairs)} categories {value:+.2f} [{low:+.2f}, {high:+.2f}]: entropy of the true hues "
+        f"rank correlation over {len(pairs)} categories {verdicts.estimate('+z.2f', value, low, high)}: entropy of the true hues "
         "against the share of the gray photograph's error that remains, both over coloured pixels"
     )
     return verdicts.row((10, TITLES[10]), verdict, text, name)

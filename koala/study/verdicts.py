@@ -60,9 +60,14 @@ def worse(study, claim, first, second, least: float = 0) -> dict:
     return row(claim, verdict + remark, _measured(study, first, second), first, second)
 
 
+def estimate(form: str, mean: float, low: float, high: float) -> str:
+    """A quantity with its interval; with one seed there may be none."""
+    return format(mean, form) + (f" [{low:{form}}, {high:{form}}]" if low < high else "")
+
+
 def _measured(study, first, second) -> str:
-    by_mse = "; MSE {:+.1%} [{:+.1%}, {:+.1%}]".format(*compare.relative_mse(study, first, second))
-    return "CIEDE2000 {:+.2f} [{:+.2f}, {:+.2f}]".format(*compare.difference(study, first, second)) + by_mse
+    by_ciede2000 = estimate("+z.2f", *compare.difference(study, first, second))
+    return f"CIEDE2000 {by_ciede2000}; MSE {estimate('+z.1%', *compare.relative_mse(study, first, second))}"
 
 
 def _by_seeds(low: float, high: float, seeds: int) -> str:
@@ -70,11 +75,6 @@ def _by_seeds(low: float, high: float, seeds: int) -> str:
     if seeds < LEAST_SEEDS:
         return _too_few(seeds)
     return HOLDS if high < 0 else FAILS if low > 0 else OPEN
-
-
-def _estimate(form: str, mean: float, low: float, high: float) -> str:
-    """A quantity of the runs with its interval over seeds; with one seed there is none."""
-    return format(mean, form) + (f" [{low:{form}}, {high:{form}}]" if low < high else "")
 
 
 def _too_few(seeds: int) -> str:
@@ -99,7 +99,7 @@ def faster(study, claim, first, second) -> dict:
         "own": f"within {curves.WITHIN:.0%} of its own lowest loss",
     }
     text = "; ".join(
-        f"{_estimate('+.1f', *estimate)} epochs to {goals[goal]}" for goal, estimate in sooner.items()
+        f"{estimate('+z.1f', *difference)} epochs to {goals[goal]}" for goal, difference in sooner.items()
     )
     return row(claim, verdict, text, first, second)
 
@@ -111,14 +111,14 @@ def gap(study, claim, first, second) -> dict:
         return row(claim, f"{OPEN}: no seed that both have", "", first, second)
     one, other = (np.abs(curves.gaps(study, name, seeds)) for name in (first, second))
     mean, low, high = interval(one - other)
-    text = f"{one.mean():.1%} of the training loss against {other.mean():.1%}: {_estimate('+.1%', mean, low, high)}"
+    text = f"{one.mean():.1%} of the training loss against {other.mean():.1%}: {estimate('+z.1%', mean, low, high)}"
     return row(claim, _by_seeds(-high, -low, len(seeds)), text, first, second)
 
 
 def below_training(study, name) -> dict:
     mean, low, high = interval(curves.gaps(study, name))
     text = (
-        f"validation loss over training loss, minus 1: {_estimate('+.1%', mean, low, high)}; the training loss is a mean over "
+        f"validation loss over training loss, minus 1: {estimate('+z.1%', mean, low, high)}; the training loss is a mean over "
         "the epoch"
     )
     return row(
@@ -135,7 +135,7 @@ def still_falling(study, name) -> list[dict]:
         return []
     rate = curves.last_rate(study, name)
     text = (
-        f"validation loss in the last epoch over the one before, minus 1: {_estimate('+.2%', mean, low, high)}, at {rate:.1%} "
+        f"validation loss in the last epoch over the one before, minus 1: {estimate('+z.2%', mean, low, high)}, at {rate:.1%} "
         "of the first epoch's learning rate"
     )
     claim = (6, "validation loss is still falling, so more epochs would help")
