@@ -211,7 +211,7 @@ rule probe:
         FOLDER / "probe.ipynb",
     params:
         experiment=STUDY.probe,
-        seed=STUDY.seeds[0],
+        seed=next((seed for name, seed in STUDY.runs() if name == STUDY.probe), 0),
     shell:
         "echo 'Looking into the extractor of {params.experiment} ...'; "
         "{PAPERMILL} notebooks/probe.ipynb {log:q} -p study {NAME:q} -p experiment {params.experiment:q} "

@@ -176,6 +176,19 @@ def test_wrong_study_files_are_one_sentence(tmp_path):
             study.load(str(path))
 
 
+def test_a_study_says_how_its_distilled_weights_are_made_and_of_what_it_has_a_vector(tmp_path):
+    path = tmp_path / "mine.yaml"
+    start = "seeds: [0]\ndata: {source: photos, name: photos}\n"
+    for text, words in [
+        ("experiments: [convnext-distilled]", "'distill' must say .* it does not for convnext"),
+        ("experiments: [no-extractor]\ndistill: {convnext: {epochs: 1}}", "of no other; .* convnext"),
+        ("experiments: [pyramid]\nprobe: pyramid", "'pyramid' has no extractor with one vector"),
+    ]:
+        path.write_text(start + text)
+        with pytest.raises(KoalaError, match=words):
+            study.load(str(path))
+
+
 def test_a_renamed_parameter_is_told_the_right_name():
     values = dataclasses.asdict(config.RunConfig())
     values["epoch"] = values.pop("epochs")

@@ -168,6 +168,7 @@ def _summary(name: str, held: judged.HeldOut, table: pd.DataFrame) -> dict:
         "judged": held.judged,
         "sources": held.photos.files.loc[held.rows["test"], "group"].nunique(),
         "dropped": held.dropped,
+        "fitted": len(held.rows["train"]),
         "lines": lines,
         "truth": own["colourfulness_true"].mean(),
         "hues": hues,

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from koala.data import decode
 from koala.system import paths
+from koala.system.errors import KoalaError
 
 # Tags that describe the photograph: the others of a TIFF describe how its pixels lie in the file, or how they are turned.
 DESCRIPTIVE = (270, 271, 272, 305, 306, 315, 316, 318, 319, 18246, 18249, 33432, *range(40091, 40096))
@@ -45,7 +46,8 @@ def read(data: bytes) -> Metadata:
 
 
 def write(path: Path, rgb: np.ndarray, metadata: Metadata | None = None) -> None:
-    """(H,W,3) uint8 sRGB as an image file in the format of its suffix, with the metadata that the format can hold."""
+    """(H,W,3) uint8 sRGB as an image file in the format of its suffix, with the metadata that the format can hold. KoalaError
+    where the format cannot hold so many pixels."""
     kind = Image.registered_extensions()[path.suffix.lower()]
     options = dict(OPTIONS.get(kind, {}))
     image = Image.fromarray(rgb)
@@ -62,7 +64,12 @@ def write(path: Path, rgb: np.ndarray, metadata: Metadata | None = None) -> None
             del options["compression"]  # Pillow writes the parts of EXIF into uncompressed TIFF files only
         options |= {k: v for k, v in (("exif", exif), ("icc_profile", icc), ("dpi", metadata.dpi)) if v}
     with paths.atomic_path(path) as temporary:
-        image.save(temporary, format=kind, **options)
+        try:
+            image.save(temporary, format=kind, **options)
+        except (ValueError, RuntimeError) as error:  # WebP ends at 16,383 pixels, AVIF at 65,536
+            raise KoalaError(
+                f"{path}: {kind} cannot hold {image.width} x {image.height} pixels ({error}): use another format."
+            ) from None
 
 
 def off_white(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:

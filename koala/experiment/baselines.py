@@ -19,6 +19,7 @@ import torch
 from koala import lab, metrics
 from koala.experiment import ridge
 from koala.experiment.evaluate import measured, quickest
+from koala.experiment.inputs import used
 from koala.experiment.memo import memoized
 from koala.training.batches import at_a_time, chunks
 
@@ -84,7 +85,7 @@ def fit(batches, rows: dict, files: pd.DataFrame, fingerprint: str, progress=Non
 
 def _names(rows, files) -> np.ndarray:
     """(N,) the categories up to the last photograph of any split."""
-    return files["category"].to_numpy(str)[: 1 + max(members.max() for members in rows.values())]
+    return files["category"].to_numpy(str)[: used(rows)]
 
 
 def _key(batches, rows, names, fingerprint) -> str:

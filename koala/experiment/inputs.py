@@ -24,7 +24,7 @@ COUNTS = {
     "lr_decay": ("schedule", lambda config: config.schedule == "steps"),
     "lr_step": ("schedule", lambda config: config.schedule == "steps"),
 }
-OF_EXTRACTOR = ("layer", "feature_dims", "feature_source")
+OF_EXTRACTOR = ("layer", "feature_dims", "feature_source")  # they do nothing without one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,13 +44,8 @@ def check(config: configs.RunConfig) -> None:
     """Raises KoalaError for parameters that no run can have, before any photograph is read."""
     width = _width(config)
     losses.build(config.loss, n_bins=config.bins)
-    counts = COUNTS | {
-        name: ("backbone", lambda config: False) for name in OF_EXTRACTOR if config.backbone == "none"
-    }
-    if config.start_from:
-        counts["init"] = ("start_from", lambda config: False)
-    for name, (cause, takes_effect) in counts.items():
-        if getattr(config, name) != getattr(configs.RunConfig, name) and not takes_effect(config):
+    for name, cause in idle(config).items():
+        if getattr(config, name) != getattr(configs.RunConfig, name):
             raise KoalaError(
                 f"parameter '{name}' does nothing with {cause}={getattr(config, cause)}: leave it out, or change {cause}."
             )
@@ -63,6 +58,14 @@ def check(config: configs.RunConfig) -> None:
         raise KoalaError(
             f"parameter 'feature_dims' must be at most {width}, the width of {config.backbone}, not {config.feature_dims}."
         )
+
+
+def idle(config: configs.RunConfig) -> dict[str, str]:
+    """Parameters that do nothing in this configuration -> the one because of which they do nothing."""
+    causes = {name: cause for name, (cause, takes_effect) in COUNTS.items() if not takes_effect(config)}
+    if config.backbone == "none":
+        causes |= dict.fromkeys(OF_EXTRACTOR, "backbone")
+    return causes | ({"init": "start_from"} if config.start_from else {})
 
 
 def _width(config) -> int:
@@ -89,9 +92,14 @@ def split_rows(config, photos) -> dict[str, np.ndarray]:
     return rows
 
 
+def used(rows: dict[str, np.ndarray]) -> int:
+    """How many of the data set's first photographs hold all of the splits' rows."""
+    return 1 + int(max(members.max() for members in rows.values()))
+
+
 def load_inputs(config, photos, rows, device, progress=None) -> Inputs:
     """The photographs with the features that the run uses, from the cache or computed now."""
-    count = 1 + max(members.max() for members in rows.values())
+    count = used(rows)
     if config.network == "pyramid":  # it runs the extractor itself
         info = extractors.build(config.backbone, config.weights, progress=progress).info
         return Inputs(photos, rows, np.zeros((count, 0), np.float16), info, {})

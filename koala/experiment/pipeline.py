@@ -134,10 +134,13 @@ def _how(job, device) -> str:
 def reopen(run: artefacts.Run, device) -> tuple[Inputs, Job]:
     """A finished run's inputs and its job with the trained network.
 
-    Raises KoalaError where it has no extractor, or where its data or its extractor's weights are no longer the same."""
+    Raises KoalaError where it has no extractor that gives one vector, or where its data or its extractor's weights are no
+    longer the same."""
     config = run.resolved
-    if config.backbone == "none":
-        raise KoalaError(f"{run.folder.name} has no extractor to look into: name an experiment that has one.")
+    if config.backbone == "none" or config.network == "pyramid":
+        raise KoalaError(
+            f"{run.folder.name} has no extractor with one vector to look into: name an experiment that has one."
+        )
     photos = load_photos(config)
     inputs = load_inputs(config, photos, split_rows(config, photos), device)
     if photos.fingerprint != run.env["data"]["fingerprint"]:
@@ -145,13 +148,12 @@ def reopen(run: artefacts.Run, device) -> tuple[Inputs, Job]:
             f"{run.folder.name}: its photographs are not those it was trained with; train it again."
         )
     run.check_extractor(inputs.extractor)
-    return inputs, trained_job(run, inputs, device, config)
+    return inputs, trained_job(run, inputs, device)
 
 
-def trained_job(run: artefacts.Run, inputs: Inputs, device, config=None) -> Job:
-    """The job of a finished run with its trained network, on the same inputs. config: the run's own by default."""
-    config = config or configs.from_dict(configs.RunConfig, run.config)
-    job = make_job(config, inputs, device, trains=False)
+def trained_job(run: artefacts.Run, inputs: Inputs, device) -> Job:
+    """The job of a finished run with its trained network; its inputs, or other photographs with features like its own."""
+    job = make_job(run.resolved, inputs, device, trains=False)
     job.model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
     return job
 

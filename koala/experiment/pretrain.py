@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from koala import extractors
-from koala.experiment import artefacts, provenance
+from koala.experiment import artefacts, inputs, provenance
 from koala.experiment.lesson import Lesson, agreement, fit
 from koala.extractors import quantize
 from koala.extractors.weights import distilled_file
@@ -43,12 +43,11 @@ def teach(config, photos, rows, device, progress=None) -> extractors.Features:
         raise KoalaError(
             f"teacher '{config.teacher}' and backbone '{config.backbone}' have different logits."
         )
-    count = 1 + max(members.max() for members in rows.values())
     return extractors.compute(
         photos,
         config.teacher,
         "imagenet",
-        count,
+        inputs.used(rows),
         device=device,
         progress=progress,
         precision=_precision(config, device),
@@ -73,7 +72,7 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
     folder = paths.runs_dir() / provenance.run_id(resolved, photos.fingerprint, hashes, photos.name)
     with artefacts.locked(folder):
         if not (config.resume and artefacts.is_finished(folder)):
-            lesson = _lesson(config, photos, taught, extractor, device, precision)
+            lesson = _lesson(config, photos, taught, rows, extractor, device, precision)
             _train(
                 lesson, photos, taught, rows, artefacts.workplace(folder, config.resume), on_epoch, progress
             )
@@ -96,11 +95,11 @@ def _train(lesson, photos, taught, rows, work, on_epoch, progress) -> None:
         _finish(lesson, work, rows, history)
 
 
-def _lesson(config, photos, taught, extractor, device, precision) -> Lesson:
-    images = photos.images[: len(taught.array)]
-    batches = make_batches(images, taught.array[: len(images)], device)
+def _lesson(config, photos, taught, rows, extractor, device, precision) -> Lesson:
+    count = inputs.used(rows)
+    batches = make_batches(photos.images[:count], taught.array[:count], device)
     labels = classes(photos)
-    steps = config.epochs * -(-len(images) // config.batch_size)
+    steps = config.epochs * -(-len(rows["train"]) // config.batch_size)
     compiled = devices.pick_compile(config.compile, device, steps, extractor.row.size)
     return Lesson(
         extractor,

@@ -1,6 +1,6 @@
 """What a study says, in sentences made from its numbers: the opening of its pages.
 
-Every number comes from koala.study.compare; nothing is computed here."""
+Every number comes from koala.study; nothing is computed here but the mean over seeds of epochs."""
 
 from koala import metrics
 from koala.report import pairs
@@ -92,8 +92,10 @@ def _best(methods) -> str:
     left_gray = trivial[0]
     interval = f"{best['ciede2000_low']:.2f} to {best['ciede2000_high']:.2f}"
     return (
-        f"The best network is {best['label']}: {best['ciede2000']:.2f} ({interval}). Without any network: "
-        f"{left_gray['label']} {left_gray['ciede2000']:.2f}; at best {other['label']}, {other['ciede2000']:.2f}."
+        f"The lowest mean of a network is that of {best['label']}: {best['ciede2000']:.2f} ({interval}"
+        + ", one seed" * (best["seeds"] == 1)
+        + f"). Without any network: {left_gray['label']} {left_gray['ciede2000']:.2f}; at best {other['label']}, "
+        f"{other['ciede2000']:.2f}."
     )
 
 
@@ -125,10 +127,12 @@ def _category(study, rows, methods) -> str:
         return ""
     best = min(earned, key=lambda row: (-row["seeds"], methods[row["experiment"]]["ciede2000"]))
     told = [row for row in _of(rows, "told") if row["experiment"] in {one["experiment"] for one in earned}]
+    better, worse = sum(row["high"] < 0 for row in earned), sum(row["low"] > 0 for row in earned)
     return (
         "An objection: where the category is known, a table of colours needs no network. "
         f"{best['minus'].capitalize()} reaches {methods[best['minus']]['ciede2000']:.2f}: {best['experiment']} minus that "
-        f"{difference(best)}, {best['verdict']}."
+        f"{difference(best)}, {best['verdict']}; of the {len(earned)} networks with a trained extractor {better or 'none'} "
+        f"{'are' if better > 1 else 'is'} shown to be better than the table, {worse or 'none'} to be worse."
         + "".join(
             f" A network that gets the mean features of the true category ({row['minus']}) reaches "
             f"{methods[row['minus']]['ciede2000']:.2f}: {row['label']} {difference(row)}."
@@ -138,12 +142,12 @@ def _category(study, rows, methods) -> str:
 
 
 def _content(rows) -> str:
-    """Each experiment with an extractor beside its controls, won or not."""
+    """Each experiment with an extractor beside its controls of what the features hold, won or not."""
     content = _of(rows, "content")
     if not content:
         return ""
     start = (
-        "It is what the extractor knows of the photograph that helps, since no control does as well"
+        "What the features hold is what helps, as far as controls have run: none does as well"
         if all(row["high"] < 0 for row in content)
         else "Not every control is shown to do worse"
     )
@@ -168,9 +172,13 @@ def _encoder(study, methods) -> str:
     )
     if not alone:
         return told
+    stored, seen = study.plan.data.get("image_size"), study.config(best["minus"])["image_size"]
+    larger = f" and its input, the photograph at {stored} pixels and not {seen}," * (
+        stored not in (None, seen)
+    )
     return (
-        f"{told} What that architecture and its input, the photograph as stored, give without a trained extractor (one draw "
-        f"of weights): {alone['experiment']} minus {alone['minus']} {difference(alone)}."
+        f"{told} What that architecture{larger} {'give' if larger else 'gives'} without a trained extractor (one draw of weights): "
+        f"{alone['experiment']} minus {alone['minus']} {difference(alone)}."
     )
 
 
@@ -201,9 +209,13 @@ def _elsewhere(study) -> list[str]:
         parts = [f"{best['label']} {difference(best)}"]
         if encoder:
             parts.append(f"{encoder['experiment']} minus {encoder['minus']} {difference(encoder)}")
+        first = judged.experiments[0]
+        categories = judged.photographs(first).category.nunique() if judged.over_categories else 0
         told.append(
-            f"On {judged.tested(judged.experiments[0]):,} photographs of another data set ({name}), where gray ones have "
-            f"{mean(GRAY):.2f}, {best['experiment']} reaches {mean(best['experiment']):.2f}: {'; '.join(parts)}."
+            f"On {judged.tested(first):,} photographs of another data set ({name}), where gray ones have {mean(GRAY):.2f}, "
+            f"{best['experiment']} reaches {mean(best['experiment']):.2f}: {'; '.join(parts)}."
+            + f" These intervals are over its {categories} categories, which differ much."
+            * (categories > 1)
         )
     return told
 
@@ -228,7 +240,7 @@ def _how_sure(study) -> str:
     chance = (
         "over photographs alone"
         if seeds[-1] == 1
-        else "over photographs and seeds"
+        else "over photographs (of the same categories) and seeds"
         + ", where there is one seed by those of the other networks" * (seeds[0] == 1)
     )
     return (

@@ -21,10 +21,12 @@ SETTINGS = (
     "loss",
     "init",
     "image_size",
+    "max_images",
     "epochs",
     "batch_size",
     "lr",
     "lr_step",
+    "precision",
 )
 
 
@@ -72,11 +74,11 @@ def repeat(plan) -> str:
 
 def _setting(config: dict, key: str):
     """A parameter of a run; empty where it does nothing."""
-    if key in inputs.COUNTS and not inputs.COUNTS[key][1](configs.from_dict(configs.RunConfig, config)):
+    if key in inputs.idle(configs.from_dict(configs.RunConfig, config)):
         return ""
-    if config["backbone"] == "none" and key in ("weights", *inputs.OF_EXTRACTOR):
+    if key == "weights" and config["backbone"] == "none":
         return ""
-    return "all" if key == "feature_dims" and not config[key] else config.get(key)
+    return "all" if key in ("feature_dims", "max_images") and not config[key] else config.get(key)
 
 
 def made_from() -> str:

@@ -82,10 +82,8 @@ def _executed(plan: study.Study, notebook: Path) -> bool:
 
 
 def downloads(folder: Path, stem: str) -> list[tuple[str, str]]:
-    """Words and links of the files that lie beside a page: a run's history and its table of photographs."""
-    files = [path for path in sorted(folder.glob("runs/*")) if path.name.startswith(f"{stem}.")]
-    files += sorted(folder.glob(f"runs/{stem}/*"))
-    return [(path.name, str(path.relative_to(folder))) for path in files]
+    """Words and links of the files of a page's run: its history, its table of photographs and what it was trained with."""
+    return [(path.name, str(path.relative_to(folder))) for path in sorted(folder.glob(f"runs/{stem}/*"))]
 
 
 def study_body(plan: study.Study, known: dict) -> str:

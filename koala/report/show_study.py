@@ -167,7 +167,16 @@ def elsewhere(study: compare.FinishedStudy) -> HTML:
             f"<h3>{name}: {count:,} photographs</h3>"
             + summary(compare.summary(judged, list(tables.METRICS))).data
         )
-        parts.append("<p>Runs that differ in one thing only:</p>" + contrasts(judged).data)
+        parts.append(
+            "<p>Runs that differ in one thing only, with intervals over categories:</p>"
+            + contrasts(judged).data
+        )
+        by_category = gains.by_category(judged)
+        if len(by_category.columns) > 2:
+            form = dict.fromkeys(by_category.columns[2:], "{:+z.2f}")
+            parts.append(
+                "<p>What the extractors give, by category:</p>" + tables.table(by_category, form).data
+            )
         if compare.encoders(judged):
             parts.append(
                 "<p>Maps at every scale beside one vector, and beside none:</p>" + encoders(judged).data

@@ -60,6 +60,8 @@ def _red(study, name):
         )
         parts.append(f"{'recall' if metric == 'recall' else 'CIEDE2000'}: {values}")
     verdict = readings[0] if len(set(readings)) == 1 else f"{readings[0]} by recall, {readings[1]} by error"
+    rare = [hue for hue in metrics.HUES if hue not in common]
+    parts += [f"{' and '.join(rare)} not judged: under {hues.LEAST:.0%} of the pixels each"] * bool(rare)
     return verdicts.row((7, TITLES[7]), verdict, "; ".join(parts), name)
 
 
@@ -82,22 +84,26 @@ def _painted(study, number, hue, categories, name, other):
         hues.of_coloured(study, *which, hue, chosen, seeds)
         for which in ((name, "painted"), (name, "share"), (other, "painted"))
     )
+    groups = plain_categories(study, name)[chosen].to_numpy(str)  # a sample of those with sky, or grass
     estimates = {
-        "the coloured pixels": (ratio_difference(*own, *true), ratio_difference(*own, *others)),
-        "all pixels": (interval(own[0] - true[0]), interval(own[0] - others[0])),
+        "the coloured pixels": [ratio_difference(*own, *two, groups) for two in (true, others)],
+        "all pixels": [interval(own[0] - two[0], groups=groups) for two in (true, others)],
     }
     readings = [_too_much(*pair) for pair in estimates.values()]
     verdict = readings[0]
     if len(set(readings)) > 1:
         verdict = f"{readings[0]} by share of the coloured pixels, {readings[1]} by share of all"
     parts = [
-        f"{hue} among {pixels}: painted minus true {verdicts.estimate('+z.1%', *excess)}, "
-        f"minus the other's {verdicts.estimate('+z.1%', *more)}"
+        f"{hue} among {pixels}, in percentage points: painted minus true {_points(excess)}, minus {study.label(other)}'s "
+        f"{_points(more)}"
         for pixels, (excess, more) in estimates.items()
     ]
-    where = ", ".join(sorted(set(plain_categories(study, name)[chosen])))
-    text = "; ".join([*parts, f"{chosen.sum()} photographs of {where}"])
+    text = "; ".join([*parts, f"{chosen.sum()} photographs of {', '.join(sorted(set(groups)))}"])
     return verdicts.row((number, TITLES[number]), verdict, text, name, other)
+
+
+def _points(shares) -> str:
+    return verdicts.estimate("+z.1f", *(100 * share for share in shares))
 
 
 def _too_much(excess, more) -> str:
@@ -120,9 +126,12 @@ def _many_colours(study, name):
         return None
     value, low, high = rank_correlation(pairs.bits.to_numpy(), pairs.kept.to_numpy())
     verdict = verdicts.HOLDS if low > 0 else verdicts.FAILS if high < 0 else verdicts.OPEN
+    plain = remaining(study, name, categories, "lightness").reindex(pairs.index).to_numpy()
+    without = rank_correlation(pairs.bits.to_numpy(), plain)[0]
     text = (
         f"rank correlation over {len(pairs)} categories {verdicts.estimate('+z.2f', value, low, high)}: entropy of the true hues "
-        "against the share of the gray photograph's error that remains, both over coloured pixels"
+        "against the share of the gray photograph's error that remains, both over coloured pixels; colour by lightness, without "
+        f"a network, has {without:+z.2f}"
     )
     return verdicts.row((10, TITLES[10]), verdict, text, name)
 
@@ -132,13 +141,14 @@ def plain_categories(study, name) -> pd.Series:
     return study.photographs(name).category.astype(str).str.lower().map(plain)
 
 
-def remaining(study, name, categories: pd.Series) -> pd.Series:
-    """Share of the gray photograph's CIEDE2000 over coloured pixels that the network leaves, by category, means over
-    photographs and seeds; without categories that have no coloured pixel."""
+def remaining(study, name, categories: pd.Series, method: str = "model") -> pd.Series:
+    """Share of the gray photograph's CIEDE2000 over coloured pixels that the network leaves, or that a method without a network
+    does on the same photographs, by category, means over photographs and seeds; without categories that have no coloured
+    pixel."""
     size = study.tested(name)
-    plain = next(own for own, _, method in study.methods() if method == "gray" and study.tested(own) == size)
-    error = hues.coloured_error(study, name).mean(0)
-    gray = hues.coloured_error(study, plain, "gray").mean(0)
+    holders = {way: own for own, _, way in study.methods() if study.tested(own) == size}
+    error = hues.coloured_error(study, name if method == "model" else holders[method], method).mean(0)
+    gray = hues.coloured_error(study, holders["gray"], "gray").mean(0)
     sums = pd.DataFrame({"error": error, "gray": gray}).groupby(categories.to_numpy()).sum()
     sums = sums[sums.gray > 0]
     return sums.error / sums.gray

@@ -24,7 +24,7 @@ def difference(study: FinishedStudy, first: str, second: str) -> tuple[float, fl
     if not common:
         return (np.nan,) * 3
     own, other = (study.values(name, "ciede2000", seeds=common) for name in (first, second))
-    return interval(own - other, _scaled(chance(study, "ciede2000"), np.sqrt(2)))
+    return interval(own - other, _scaled(chance(study, "ciede2000"), np.sqrt(2)), study.groups(first))
 
 
 def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
@@ -35,7 +35,8 @@ def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, 
     own, other = (study.values(name, "ab_rmse", seeds=common) ** 2 for name in (first, second))
     # of a quotient of two means that vary alike, by the delta method
     factor = np.hypot(1, own.mean() / other.mean()) / other.mean()
-    return tuple(value - 1 for value in ratio(own, other, _scaled(chance(study, "mse"), factor)))
+    spread = _scaled(chance(study, "mse"), factor)
+    return tuple(value - 1 for value in ratio(own, other, spread, study.groups(first)))
 
 
 def chance(study: FinishedStudy, metric: str) -> Spread | None:
@@ -100,8 +101,9 @@ def _estimate(study, experiment, name, method):
     seeds = with_lines if method == "model" else with_lines[:1]
     spread = chance(study, name) if method == "model" else None
     if name in RATIOS and study.has(experiment, *RATIOS[name]):
-        return ratio(*(study.values(experiment, key, method, seeds) for key in RATIOS[name]), spread)
-    return interval(study.values(experiment, name, method, seeds), spread)
+        parts = (study.values(experiment, key, method, seeds) for key in RATIOS[name])
+        return ratio(*parts, spread, study.groups(experiment))
+    return interval(study.values(experiment, name, method, seeds), spread, study.groups(experiment))
 
 
 def contrasts(study: FinishedStudy) -> list[dict]:
@@ -166,7 +168,7 @@ def earned(study: FinishedStudy, methods: tuple[str, ...] = ("linear", "category
             if key in lines:
                 label, other = lines[key]
                 values = study.values(name, "ciede2000") - study.values(other, "ciede2000", key[1])[:1]
-                estimate = interval(values, chance(study, "ciede2000"))
+                estimate = interval(values, chance(study, "ciede2000"), study.groups(name))
                 rows.append(_line(study, study.label(name), label, estimate, len(values)))
     return rows
 

@@ -2,7 +2,8 @@
 
 The networks stay as they are. Gray needs nothing; mean colour, colour by lightness and linear colour are those of the
 study's own training split. What is judged is kept in data/baselines and exported to reports/STUDY/runs/elsewhere-NAME, and
-read back it is a study like any other, with which everything else in this room works.
+read back it is a study like any other, with which everything else in this room works. Its intervals are over categories: what a
+network does for skies says little about kitchens.
 """
 
 import dataclasses
@@ -12,9 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import safetensors.torch
 
-from koala import data, extractors, losses, metrics
+from koala import data, extractors, metrics
 from koala.experiment import baselines, evaluate, inputs, pipeline, starting
 from koala.experiment.memo import memoized
 from koala.extractors import controls
@@ -43,7 +43,7 @@ def judge(study: FinishedStudy, photos: data.Photos, device, progress=None) -> F
             runs[name, seed] = dataclasses.replace(
                 run, per_image=packing.rounded(pd.concat(lines, ignore_index=True))
             )
-    return FinishedStudy(study.plan, runs, [])
+    return FinishedStudy(study.plan, runs, [], over_categories=True)
 
 
 def _check_unseen(run, photos, known: dict) -> None:
@@ -104,19 +104,31 @@ def read(study: FinishedStudy, name: str) -> FinishedStudy:
         for key, run in study.runs.items()
         if key in parts
     }
-    return FinishedStudy(study.plan, runs, [])
+    return FinishedStudy(study.plan, runs, [], over_categories=True)
 
 
 def _lines(run, photos, device, progress) -> pd.DataFrame:
     """The network's lines on all photographs, as per_image.csv has them."""
-    key = hashlib.sha256(f"{run.result['run_id']} {photos.fingerprint}".encode()).hexdigest()[:16]
 
     def compute():
         job = _reopened(run, photos, device, progress)
         table = evaluate.per_image(job, np.arange(len(photos.images)), photos.files, progress)
         return {name: table[name].to_numpy() for name in table if name not in ("path", "category", "method")}
 
-    return _named(pd.DataFrame(memoized(f"elsewhere-{key}", compute)).assign(method="model"), photos)
+    return _named(
+        pd.DataFrame(memoized(f"elsewhere-{_key(run, photos)}", compute)).assign(method="model"), photos
+    )
+
+
+def _key(run, photos) -> str:
+    """Of what is judged: the network's weights, since a run that is trained again keeps its name."""
+    parts = (
+        baselines.FORMAT,
+        run.result["run_id"],
+        run.result["sha256"]["model.safetensors"],
+        photos.fingerprint,
+    )
+    return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
 def _named(lines: pd.DataFrame, photos) -> pd.DataFrame:
@@ -127,22 +139,13 @@ def _reopened(run, photos, device, progress) -> Job:
     """The run's network with the features that its extractor has for other photographs."""
     config = run.resolved
     features = _features(config, run, photos, device, progress)
-    size = pipeline.network_size(config, photos)
-    features_in = (
-        None
-        if config.network == "pyramid"
-        else controls.project(features, run.env["weights"] | _source(config))
-    )
-    batches = make_batches(photos.images, features_in, device, size)
-    model = pipeline.make_model(config, 0 if features_in is None else features_in.shape[1]).to(device)
+    if config.network != "pyramid":
+        features = controls.project(features, run.env["weights"] | {"feature_source": config.feature_source})
+    rows = dict.fromkeys(data.SPLITS, np.arange(len(photos.images)))
+    job = pipeline.trained_job(run, inputs.Inputs(photos, rows, features, run.env["weights"], {}), device)
     if config.network == "pyramid":
-        run.check_extractor(model.encoder.extractor.info)
-    model.load_state_dict(safetensors.torch.load_file(run.folder / "model.safetensors"))
-    return Job(model, losses.build(config.loss, n_bins=config.bins), batches, config, config.precision)
-
-
-def _source(config) -> dict:
-    return {"feature_source": config.feature_source}
+        run.check_extractor(job.model.encoder.extractor.info)
+    return job
 
 
 def _features(config, run, photos, device, progress) -> np.ndarray:
@@ -168,9 +171,6 @@ def _without_network(run, photos, device, progress) -> pd.DataFrame:
     config = run.resolved
     source = inputs.load_photos(config)
     rows = inputs.split_rows(config, source)
-    key = hashlib.sha256(
-        f"{run.result['run_id']} {photos.fingerprint} {source.fingerprint}".encode()
-    ).hexdigest()[:16]
 
     def compute():
         own = inputs.load_inputs(
@@ -184,7 +184,7 @@ def _without_network(run, photos, device, progress) -> pd.DataFrame:
             moved = baselines.linear_colour(colours, rows, own.features, there)
         return _judged(colours, moved, make_batches(photos.images, None, device, config.image_size))
 
-    return _named(pd.DataFrame(memoized(f"elsewhere-plain-{key}", compute)), photos)
+    return _named(pd.DataFrame(memoized(f"elsewhere-plain-{_key(run, photos)}", compute)), photos)
 
 
 def _judged(colours, moved, batches) -> dict[str, np.ndarray]:

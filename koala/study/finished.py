@@ -19,6 +19,9 @@ class FinishedStudy:
     runs: dict[tuple[str, int], artefacts.Run]
     failed: list[dict]
     among: "FinishedStudy | None" = None  # the study that these runs are a part of
+    over_categories: bool = (
+        False  # intervals are: what is said shall hold for photographs of other categories, too
+    )
     _lines: dict = dataclasses.field(default_factory=dict, repr=False)
 
     @property
@@ -28,7 +31,7 @@ class FinishedStudy:
     def only(self, *experiments: str) -> "FinishedStudy":
         """The same study with these experiments alone, in this order."""
         runs = {(name, seed): self.runs[name, seed] for name in experiments for seed in self.seeds(name)}
-        return FinishedStudy(self.plan, runs, [], self)
+        return FinishedStudy(self.plan, runs, [], self, self.over_categories)
 
     def seeds(self, experiment: str) -> list[int]:
         return [seed for name, seed in self.runs if name == experiment]
@@ -91,6 +94,10 @@ class FinishedStudy:
     def tested(self, experiment: str) -> int:
         """Photographs in the experiment's test split."""
         return len(self.lines(experiment, self.seeds(experiment)[0]))
+
+    def groups(self, experiment: str) -> np.ndarray | None:
+        """The categories of the test photographs, in row order, where intervals are over these; else None."""
+        return self.photographs(experiment).category.to_numpy(str) if self.over_categories else None
 
     def photographs(self, experiment: str) -> pd.DataFrame:
         """row, path and category of the test photographs, in row order."""

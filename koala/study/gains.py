@@ -1,4 +1,5 @@
-"""What an extractor gains over training and over the number of photographs: does it help, or does it only save steps and data?"""
+"""What an extractor gains over training, over the number of photographs and by category: does it help, or does it only save steps
+and data, and where?"""
 
 import numpy as np
 import pandas as pd
@@ -6,6 +7,7 @@ import pandas as pd
 from koala.study import compare
 from koala.study.claims import without
 from koala.study.curves import validation_losses
+from koala.study.finished import plain
 from koala.study.intervals import interval
 
 
@@ -29,6 +31,18 @@ def curves(study: compare.FinishedStudy) -> dict[str, pd.DataFrame]:
     }
 
 
+def by_category(study: compare.FinishedStudy) -> pd.DataFrame:
+    """Of every such pair, the difference in CIEDE2000 by category: the columns category, photographs, and one for each pair."""
+    names = study.photographs(study.experiments[0]).category.map(plain)
+    table = names.value_counts().sort_index().rename_axis("category").reset_index(name="photographs")
+    for none, own in without(study):
+        seeds = compare.common_seeds(study, own, none)
+        pair = (study.values(name, "ciede2000", seeds=seeds).mean(0) for name in (own, none))
+        means = pd.Series(np.subtract(*pair)).groupby(names.to_numpy()).mean()
+        table[f"{study.label(own)} minus {study.label(none)}"] = table.category.map(means)
+    return table
+
+
 def by_photographs(*studies: compare.FinishedStudy) -> pd.DataFrame:
     """Of every such pair in the studies: photographs (in the training split), label, difference (CIEDE2000, extractor minus none, on
     the pair's own test split), low, high, steps. In the order of the photographs."""
@@ -38,12 +52,6 @@ def by_photographs(*studies: compare.FinishedStudy) -> pd.DataFrame:
             config, count = study.config(own), study.first(own).result["photographs"]["train"]
             difference, low, high = compare.difference(study, own, none)
             steps = config["epochs"] * -(-count // config["batch_size"])
-            row = {
-                "photographs": count,
-                "label": study.label(own),
-                "difference": difference,
-                "low": low,
-                "high": high,
-            }
-            rows.append(row | {"steps": steps, "seeds": len(compare.common_seeds(study, own, none))})
+            row = {"photographs": count, "label": study.label(own), "difference": difference}
+            rows.append(row | {"low": low, "high": high, "steps": steps})
     return pd.DataFrame(rows).sort_values("photographs", ignore_index=True) if rows else pd.DataFrame()

@@ -5,7 +5,7 @@ import pandas as pd
 
 from koala import metrics
 from koala.study.compare import FinishedStudy, without_network
-from koala.study.intervals import interval, ratio, ratio_difference
+from koala.study.intervals import ratio, ratio_difference
 
 LEAST = 0.02  # of the test pixels: a hue that is rarer is not judged
 
@@ -65,17 +65,6 @@ def coloured_error(study: FinishedStudy, experiment: str, method: str = "model")
     return sum(_sums(study, experiment, hue, "ciede2000", method)[0] for hue in metrics.HUES)
 
 
-def bias(study: FinishedStudy, experiment: str) -> pd.DataFrame:
-    """Share of all test pixels painted in each hue against the true share, with the interval of the difference."""
-    rows = []
-    for hue in metrics.HUES:
-        painted_, true = (study.values(experiment, f"{hue}_{kind}") for kind in ("painted", "share"))
-        difference, low, high = interval(painted_ - true)
-        row = {"hue": hue, "true": true.mean(), "painted": painted_.mean()}
-        rows.append(row | {"difference": difference, "low": low, "high": high})
-    return pd.DataFrame(rows)
-
-
 def biases(study: FinishedStudy) -> pd.DataFrame:
     """Of all test pixels, the share painted in each hue minus the share that has it, one line per experiment; first the true
     shares."""
@@ -84,6 +73,10 @@ def biases(study: FinishedStudy) -> pd.DataFrame:
         {"method": "true share"} | {hue: study.values(first, f"{hue}_share").mean() for hue in metrics.HUES}
     ]
     for name in study.experiments:
-        differences = {row["hue"]: row["difference"] for row in bias(study, name).to_dict("records")}
+        shares = {
+            hue: [study.values(name, f"{hue}_{kind}") for kind in ("painted", "share")]
+            for hue in metrics.HUES
+        }
+        differences = {hue: (painted - true).mean() for hue, (painted, true) in shares.items()}
         lines.append({"method": f"{study.label(name)}, painted minus true"} | differences)
     return pd.DataFrame(lines)

@@ -33,47 +33,64 @@ def pooled(networks: list[np.ndarray]) -> Spread | None:
     return Spread(float(np.sqrt(squares / freedom)), freedom)
 
 
-def interval(values: np.ndarray, seeds: Spread | None = None) -> tuple[float, float, float]:
+def interval(
+    values: np.ndarray, seeds: Spread | None = None, groups: np.ndarray | None = None
+) -> tuple[float, float, float]:
     """Mean of (seeds, photographs) with the lower and the upper end of its 95 % interval.
 
     The half widths of two t intervals, one over the seeds' means and one over the photographs' means, are added in
     quadrature (Howe 1974, Journal of the American Statistical Association 69). A single seed tells nothing of the chance
     between seeds: `seeds` stands in for it, what other networks say; without it the interval covers the choice of photographs
-    alone. A photograph that is NaN for any seed is left out; NaN three times where none remains."""
-    values = values[:, ~np.isnan(values).any(0)]
+    alone. A photograph that is NaN for any seed is left out; NaN three times where none remains.
+
+    groups (photographs,): the categories, where these are a sample, too, and the mean shall hold for others. Photographs of
+    one category vary together, so the interval is then over categories (Liang & Zeger 1986, Biometrika 73), if there are two
+    or more."""
+    known = ~np.isnan(values).any(0)
+    values = values[:, known]
     if not values.size:
         return (np.nan,) * 3
     mean = float(values.mean())
     chance = seeds.half_width if seeds and len(values) == 1 else _half_width(values.mean(1))
-    half = float(np.hypot(_half_width(values.mean(0)), chance))
+    several = groups is not None and len(np.unique(groups[known])) > 1
+    half = float(np.hypot(_half_width(values.mean(0), groups[known] if several else None), chance))
     return mean, mean - half, mean + half
 
 
-def _half_width(means: np.ndarray) -> float:
-    """Half the 95 % t interval of the mean of (n,) values; 0 for a single one, which says nothing of its chance."""
-    count = len(means)
-    return stats.t.ppf(0.975, count - 1) * means.std(ddof=1) / np.sqrt(count) if count > 1 else 0.0
+def _half_width(means: np.ndarray, groups: np.ndarray | None = None) -> float:
+    """Half the 95 % t interval of the mean of (n,) values that are drawn one by one, or in groups; 0 for a single value, which
+    says nothing of its chance."""
+    sums = means - means.mean()
+    if groups is not None:
+        sums = np.bincount(np.unique(groups, return_inverse=True)[1], sums)
+    count = len(sums)
+    if count == 1:
+        return 0.0
+    return stats.t.ppf(0.975, count - 1) * np.sqrt(count / (count - 1) * np.square(sums).sum()) / len(means)
 
 
 def ratio(
-    numerator: np.ndarray, denominator: np.ndarray, seeds: Spread | None = None
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    seeds: Spread | None = None,
+    groups: np.ndarray | None = None,
 ) -> tuple[float, float, float]:
     """Mean of `numerator` over mean of `denominator`, both (seeds, photographs), with its 95 % interval.
 
     For shares and means over pixels, to which photographs contribute unequally, by the delta method. NaN three times where
-    the denominator is 0 everywhere. seeds: as in `interval`, the spread of the ratio."""
+    the denominator is 0 everywhere. seeds, groups: as in `interval`; the spread of the ratio."""
     value, residuals = _linearized(numerator, denominator)
-    _, low, high = interval(residuals, seeds)
+    _, low, high = interval(residuals, seeds, groups)
     return value, value + low, value + high
 
 
 def ratio_difference(
-    numerator, denominator, other_numerator, other_denominator
+    numerator, denominator, other_numerator, other_denominator, groups=None
 ) -> tuple[float, float, float]:
     """One `ratio` minus another of the same seeds and photographs, with its 95 % interval."""
     value, residuals = _linearized(numerator, denominator)
     other, others = _linearized(other_numerator, other_denominator)
-    _, low, high = interval(residuals - others)
+    _, low, high = interval(residuals - others, groups=groups)
     return value - other, value - other + low, value - other + high
 
 

@@ -129,10 +129,16 @@ def load(name: str) -> Study:
         config.from_dict(config.RunConfig, {"seed": seed})
     for experiment in study.experiments:
         config.from_dict(config.RunConfig, parameters(study, experiment, study.seeds[0]))
+    distilled = [values for values in extractors(study).values() if values.get("weights") == "distilled"]
+    if apart := {values["backbone"] for values in distilled} ^ set(study.distill):
+        raise KoalaError(
+            f"{path}: 'distill' must say how the weights of those extractors are made that are distilled, and of no other; it "
+            f"does not for {', '.join(sorted(apart))}."
+        )
     if study.probe and study.probe not in study.experiments:
         raise KoalaError(f"{path}: probe '{study.probe}' is not one of its experiments.")
-    if study.probe and parameters(study, study.probe, 0).get("backbone") == "none":
-        raise KoalaError(f"{path}: probe '{study.probe}' has no extractor to look into.")
+    if study.probe and not features_of(study, study.probe):
+        raise KoalaError(f"{path}: probe '{study.probe}' has no extractor with one vector to look into.")
     return study
 
 

@@ -102,6 +102,14 @@ def spoil_second_page(path):
     path.write_bytes(content + struct.pack("<HHHIHHI", 1, 258, 3, 1, 8, 0, 0))
 
 
+def test_a_format_that_cannot_hold_the_photograph_is_one_sentence(tmp_path):
+    with pytest.raises(
+        KoalaError, match=r"out.webp: WEBP cannot hold 16400 x 1 pixels .* use another format"
+    ):
+        metadata.write(tmp_path / "out.webp", np.zeros((1, 16_400, 3), np.uint8))
+    assert not any(tmp_path.iterdir())
+
+
 def test_bad_files_are_named_and_the_others_go_on(tmp_path, monkeypatch):
     place = tmp_path / "in"
     (place / "folder.jpg").mkdir(parents=True)

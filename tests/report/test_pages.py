@@ -132,7 +132,7 @@ def test_the_answer_follows_the_numbers():
     assert first(efficientnet=2.0, inception=1.0)[0].startswith("No trained extractor is shown to help")
     text = " ".join(first())
     assert "untrained: not shown to differ from no extractor" in text or "untrained: worse than" in text
-    assert "intervals are over photographs and seeds." in text
+    assert "intervals are over photographs (of the same categories) and seeds." in text
 
 
 def test_how_far_the_category_goes_without_a_network_is_told():
@@ -143,7 +143,8 @@ def test_how_far_the_category_goes_without_a_network_is_told():
         run.per_image = pd.concat([run.per_image, told], ignore_index=True)
     (objection,) = [text for text in facts.gather(found)["answers"] if text.startswith("An objection")]
     assert f"Colour by lightness of the true category reaches {TRUTH.mean() - 2.5:.2f}" in objection
-    assert "efficientnet minus that +0.4" in objection and objection.endswith(", worse.")
+    assert "efficientnet minus that +0.4" in objection and ", worse; of the 2 networks" in objection
+    assert objection.endswith("none is shown to be better than the table, 2 to be worse.")
 
 
 def test_what_was_judged_elsewhere_is_told(tmp_path, monkeypatch):

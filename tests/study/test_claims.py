@@ -230,4 +230,4 @@ def test_hue_tables_are_means_over_pixels():
     study = make_study(a=[run])
     assert hues.by_hue(study, "a")["green"] == pytest.approx((TRUTH + 1).mean())
     assert set(hues.table(study).method) == {"gray (no colour)", "colour by lightness", "a"}
-    assert hues.bias(study, "a").difference.abs().max() < 1e-9
+    assert hues.biases(study).set_index("method").loc["a, painted minus true"].abs().max() < 1e-9

@@ -204,6 +204,6 @@ def test_an_encoder_is_compared_with_one_vector_of_the_same_extractor_and_with_n
         "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.00" in encoder
     )
     assert "one draw of weights): unlearnt_maps (untrained) minus none +0.25" in encoder
-    (knows,) = (text for text in told if text.startswith("It is what the extractor knows"))
+    (knows,) = (text for text in told if text.startswith("What the features hold is what helps"))
     for pair in ("vector minus shuffled", "vector minus unlearnt (untrained)", "maps minus unlearnt_maps"):
         assert pair in knows

@@ -1,8 +1,11 @@
 """Networks judged on other photographs: on their own they give their own numbers, elsewhere a study like any other."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.torch
 from PIL import Image
 from small_runs import CPU, small, train
 
@@ -36,6 +39,7 @@ def test_networks_elsewhere(judged):
     photos, whole, others = judged
     has_its_own_numbers_on_its_own_photographs(photos, whole)
     is_a_study_that_is_exported_and_read_back(whole, others)
+    is_judged_again_where_it_was_trained_again(whole, others)
     with pytest.raises(KoalaError, match=r"holds \d+ photographs that the study's networks were trained on"):
         elsewhere.judge(whole, photos, CPU)
 
@@ -61,6 +65,16 @@ def has_its_own_numbers_on_its_own_photographs(photos, whole):
         np.testing.assert_allclose(again.loc[method].loc[own.index].ciede2000, own.ciede2000, atol=2e-3)
 
 
+def is_judged_again_where_it_was_trained_again(own, others):
+    run = own.runs["none", 0]
+    before = elsewhere._lines(run, others, CPU, None).ciede2000
+    weights = safetensors.torch.load_file(run.folder / "model.safetensors")
+    safetensors.torch.save_file({k: 2 * v for k, v in weights.items()}, run.folder / "model.safetensors")
+    hashes = run.result["sha256"] | {"model.safetensors": "of another one"}
+    again = dataclasses.replace(run, result=run.result | {"sha256": hashes})
+    assert (elsewhere._lines(again, others, CPU, None).ciede2000 != before).any()
+
+
 def is_a_study_that_is_exported_and_read_back(own, others):
     away = elsewhere.judge(own, others, CPU)
     table = compare.summary(away, ["ciede2000", "chroma_ratio"])
@@ -77,6 +91,7 @@ def is_a_study_that_is_exported_and_read_back(own, others):
     pd.testing.assert_frame_equal(
         compare.summary(elsewhere.read(own, "others"), ["ciede2000", "chroma_ratio"]), table
     )
+    assert own.groups("none") is None and len(set(away.groups("none"))) == 1
     with pytest.raises(KoalaError, match="was not judged on 'moon'"):
         elsewhere.read(own, "moon")
     assert elsewhere.names(own) == ["others"]

@@ -51,6 +51,20 @@ def test_seeds_of_a_network_are_pooled_about_its_own_mean():
     assert interval(several, known) == interval(several)  # its own seeds say more
 
 
+def test_photographs_of_one_category_count_together():
+    values, categories = RNG.normal(0, 1, (1, 12)), np.repeat(list("abcd"), 3)
+    each = values[0].reshape(4, 3).mean(1)
+    _, low, high = interval(values, groups=categories)
+    expected = stats.t.interval(
+        0.95, 3, each.mean(), stats.sem(each)
+    )  # categories of one size: one mean each
+    assert (low, high) == pytest.approx(expected)
+    for one_by_one in (np.arange(12), np.full(12, "a")):
+        assert interval(values, groups=one_by_one) == pytest.approx(interval(values))
+    numerator = np.where(np.arange(12) == 3, np.nan, values)
+    assert np.isfinite(ratio(numerator, np.ones((1, 12)), groups=categories)).all()
+
+
 def test_they_are_not_wide_for_nothing():
     """Seeds that all agree: as narrow as the photographs allow, to a tenth."""
     values = np.repeat(RNG.normal(0, 1, (1, 2000)), 5, 0) + RNG.normal(0, 0.01, (5, 2000))
