@@ -26,9 +26,7 @@ FOLDER, REPORTS = STUDY.folder, STUDY.reports
 RUNS = [f"{experiment}-s{seed}" for experiment, seed in STUDY.runs()]
 FEATURES = studies.extractors(STUDY)  # name -> parameters of features.ipynb
 NEEDS = {run: studies.features_of(STUDY, run[0]) for run in STUDY.runs()}  # -> the features that a run waits for
-PARTS = [FOLDER / "analysis.json"] + [FOLDER / "probe.json"] * bool(STUDY.probe) + [FOLDER / "colorize.json"] * STUDY.demo
-ASKED = [] if STUDY.demo else [one.experiment for one in questions.asked(STUDY)]
-PARTS += [FOLDER / f"experiment-{name}.json" for name in ASKED]
+PARTS = [FOLDER / f"{part}.json" for part in questions.parts(STUDY)]
 SETS = {"data": STUDY.data}
 if studies.is_here(STUDY.elsewhere):  # a study does without it elsewhere
     SETS["elsewhere-data"] = STUDY.elsewhere

@@ -30,11 +30,7 @@ Device = Annotated[
     str, Field(pattern=r"^(auto|cpu|cuda(:\d{1,3})?)$", description="auto, cpu, cuda, cuda:0, cuda:1 ...")
 ]
 DataName = Annotated[
-    str,
-    Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
-        description="letters, digits, dots, '-' and '_', 100 at most",
-    ),
+    str, Field(pattern=f"^{paths.NAME}$", description="letters, digits, dots, '-' and '_', 100 at most")
 ]
 
 WEIGHTS = ("auto", "imagenet", "untrained", "distilled")  # of an extractor; or a file

@@ -20,7 +20,7 @@ from koala.data.splits import SPLITS
 from koala.data.table import read_table, used_rows
 from koala.data.verify import holds, trust
 from koala.system.errors import KoalaError
-from koala.system.paths import Damaged, data_dir, read_json
+from koala.system.paths import NAME, Damaged, data_dir, read_json
 
 RESERVED = ("features", "downloads", "colorized")  # folders in data/ that are no data sets
 
@@ -91,7 +91,7 @@ def prepare(
 
 def _check_name(name: str, source: str) -> None:
     """Raises KoalaError for a name that no data set may have, and for 'photos' with another source."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) or name.lower() in RESERVED:
+    if not re.fullmatch(NAME, name) or name.lower() in RESERVED:
         raise KoalaError(
             f"'{name}' cannot name a data set: use letters, digits, dots, '-' and '_' "
             f"({', '.join(RESERVED)} are taken)."

@@ -101,13 +101,8 @@ def _best(methods) -> str:
 
 def _earned(study, methods) -> str:
     """The networks that share loss and features with a regression, beside it."""
-    names = pairs.names(study)
-    rows = [
-        row
-        for row in compare.earned(study, ("linear",))
-        if study.config(names[row["experiment"]])["loss"] == "mse"
-        and not study.config(names[row["experiment"]])["feature_dims"]
-    ]
+    names, rows = pairs.names(study), _by_mse(study, compare.earned(study, ("linear",)))
+    rows = [row for row in rows if not study.config(names[row["experiment"]])["feature_dims"]]
     if not rows:
         return ""
     leading = pairs.leading(study, rows, _means(methods))
@@ -120,9 +115,15 @@ def _earned(study, methods) -> str:
     )
 
 
+def _by_mse(study, rows) -> list[dict]:
+    """Those whose network has the loss that the ways without a network have, too."""
+    names = pairs.names(study)
+    return [row for row in rows if study.config(names[row["experiment"]])["loss"] == "mse"]
+
+
 def _category(study, rows, methods) -> str:
     """The strongest objection: how far the photograph's category alone goes, by a table of colours and as a network's input."""
-    earned = compare.earned(study, ("category",))
+    earned = _by_mse(study, compare.earned(study, ("category",)))
     if not earned:
         return ""
     best = min(earned, key=lambda row: (-row["seeds"], methods[row["experiment"]]["ciede2000"]))
@@ -131,7 +132,7 @@ def _category(study, rows, methods) -> str:
     return (
         "An objection: where the category is known, a table of colours needs no network. "
         f"{best['minus'].capitalize()} reaches {methods[best['minus']]['ciede2000']:.2f}: {best['experiment']} minus that "
-        f"{difference(best)}, {best['verdict']}; of the {len(earned)} networks with a trained extractor {better or 'none'} "
+        f"{difference(best)}, {best['verdict']}; of the {len(earned)} networks with a trained extractor and MSE {better or 'none'} "
         f"{'are' if better > 1 else 'is'} shown to be better than the table, {worse or 'none'} to be worse."
         + "".join(
             f" A network that gets the mean features of the true category ({row['minus']}) reaches "
@@ -147,7 +148,7 @@ def _content(rows) -> str:
     if not content:
         return ""
     start = (
-        "What the features hold is what helps, as far as controls have run: none does as well"
+        "What the features hold is what helps, as far as controls have run (none does as well)"
         if all(row["high"] < 0 for row in content)
         else "Not every control is shown to do worse"
     )

@@ -158,14 +158,7 @@ def verdict(name: str) -> int:
         for row in study.results(plan)
         if row["status"] != "finished"
     ]
-    asked = [] if plan.demo else [f"experiment-{one.experiment}" for one in questions.asked(plan)]
-    for part in (
-        "analysis",
-        *(["probe"] if plan.probe else []),
-        *(["colorize"] if plan.demo else []),
-        *(["elsewhere"] if study.is_here(plan.elsewhere) else []),
-        *asked,
-    ):
+    for part in questions.parts(plan) + ["elsewhere"] * study.is_here(plan.elsewhere):
         outcome = study.outcome(plan, part)
         if outcome["status"] != "finished":
             failed.append(f"{part}: {outcome['error']}")

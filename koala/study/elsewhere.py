@@ -62,27 +62,20 @@ def write(study: FinishedStudy, judged: FinishedStudy, name: str) -> None:
     FinishedStudy.methods, also beside what was exported before."""
     target = _folder(study, name)
     tables = {
-        f"{experiment}@{seed}@{method}": lines
+        (experiment, seed, method): lines
         for experiment, seed in judged.runs
         for method in ("model", *METHODS)
         if len(lines := judged.lines(experiment, seed, method))
     }
     export.write_table(target, tables)
     once = read(study, name).methods()
-    for file, *of in _files(target):
+    for file, *of in export.files(target):
         if of[-1] != "model" and tuple(of) not in once:
             file.unlink()
 
 
 def _folder(study: FinishedStudy, name: str) -> Path:
     return export.folder(study.plan) / f"elsewhere-{name}"
-
-
-def _files(target: Path) -> list[tuple[Path, str, int, str]]:
-    """(file, experiment, seed, method) of what was exported, by name."""
-    files = sorted(target.glob("*@*@*.npy.xz"))
-    names = [file.name.removesuffix(".npy.xz").split("@") for file in files]
-    return [(file, run, int(seed), method) for file, (run, seed, method) in zip(files, names, strict=True)]
 
 
 def names(study: FinishedStudy) -> list[str]:
@@ -93,7 +86,7 @@ def names(study: FinishedStudy) -> list[str]:
 def read(study: FinishedStudy, name: str) -> FinishedStudy:
     """What was exported, as a study. Raises KoalaError where nothing was."""
     target, parts = _folder(study, name), {}
-    for file, experiment, seed, method in _files(target):
+    for file, experiment, seed, method in export.files(target):
         parts.setdefault((experiment, seed), []).append(export.read_lines(target, file, method))
     if not parts:
         raise KoalaError(

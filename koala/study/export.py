@@ -66,9 +66,8 @@ def read(plan, name: str, seed: int) -> artefacts.Run | None:
 def complete(plan, runs: dict) -> None:
     """Give exported runs the lines that need no network; in place."""
     target = folder(plan)
-    for file in sorted((target / "without-network").glob("*.npy.xz")):
-        name, seed, method = file.name.removesuffix(".npy.xz").split("@")
-        run = runs.get((name, int(seed)))
+    for file, name, seed, method in files(target / "without-network"):
+        run = runs.get((name, seed))
         if run is not None and run.folder.parent == target:
             run.per_image = pd.concat([run.per_image, read_lines(target, file, method)], ignore_index=True)
 
@@ -128,8 +127,7 @@ def _write_common(target: Path, study: FinishedStudy) -> None:
         _write_photographs(target, lines)
     for name, seed, method in study.methods():
         if (name, seed) in fresh:
-            lines = packing.packed(study.lines(name, seed, method), packing.STEPS)
-            paths.write_bytes(target / "without-network" / f"{name}@{seed}@{method}.npy.xz", lines)
+            _write_lines(target / "without-network", (name, seed, method), study.lines(name, seed, method))
     if fresh:
         run = study.runs[fresh[0]]
         kept = artefacts.load_pictures(run)
@@ -145,11 +143,23 @@ def _write_photographs(target: Path, lines: pd.DataFrame) -> None:
     paths.write_bytes(target / f"true-{len(lines)}.npy.xz", packing.packed(lines, packing.TRUE))
 
 
-def write_table(target: Path, tables: dict[str, pd.DataFrame]) -> None:
-    """Lines of several methods, by name, with the photographs that they have in common."""
-    for name, lines in tables.items():
-        paths.write_bytes(target / f"{name}.npy.xz", packing.packed(lines, packing.STEPS))
+def write_table(target: Path, tables: dict[tuple[str, int, str], pd.DataFrame]) -> None:
+    """Lines by (experiment, seed, method), with the photographs that they have in common."""
+    for key, lines in tables.items():
+        _write_lines(target, key, lines)
     _write_photographs(target, lines)
+
+
+def _write_lines(target: Path, key: tuple[str, int, str], lines: pd.DataFrame) -> None:
+    name = "@".join(map(str, key))
+    paths.write_bytes(target / f"{name}.npy.xz", packing.packed(lines, packing.STEPS))
+
+
+def files(target: Path) -> list[tuple[Path, str, int, str]]:
+    """(file, experiment, seed, method) of the lines that were written there, by name."""
+    found = sorted(target.glob("*@*@*.npy.xz"))
+    keys = [file.name.removesuffix(".npy.xz").split("@") for file in found]
+    return [(file, name, int(seed), method) for file, (name, seed, method) in zip(found, keys, strict=True)]
 
 
 def _truth(run: artefacts.Run, rows: np.ndarray, size: int) -> np.ndarray:

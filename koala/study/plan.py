@@ -105,7 +105,7 @@ def load(name: str) -> Study:
 
     Raises KoalaError that names the file and the entry."""
     path = Path(name) if str(name).endswith((".yaml", ".yml")) else _named("studies", name)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", path.stem):  # folders are named after it
+    if not re.fullmatch(paths.NAME, path.stem):
         raise KoalaError(f"{path}: name a study's file with letters, digits, dots, '-' and '_'.")
     values = yaml_files.read(path)
     _check(path, values, KEYS, {"data"} | ({"parts"} if "parts" in values else {"experiments", "seeds"}))

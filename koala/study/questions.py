@@ -34,6 +34,12 @@ def asked(plan: plans.Study) -> list[Question]:
     return sorted(questions, key=lambda one: held.index(one.experiment))
 
 
+def parts(plan: plans.Study) -> list[str]:
+    """What a study makes of its runs, by the names of notebooks and result files."""
+    names = ["analysis"] + ["probe"] * bool(plan.probe) + ["colorize"] * plan.demo
+    return names + [f"experiment-{one.experiment}" for one in asked(plan) if not plan.demo]
+
+
 def find(plan: plans.Study, name: str) -> Question:
     """The question of one experiment. Raises KoalaError that names those that have one."""
     for one in asked(plan):

@@ -12,6 +12,7 @@ from pathlib import Path
 from koala.system.errors import KoalaError
 
 ROOT = Path(__file__).resolve().parents[2]
+NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"  # of data sets and studies, after which folders are named
 
 
 def home() -> Path:
