@@ -22,15 +22,16 @@ class Question:
 
 
 def asked(plan: plans.Study) -> list[Question]:
-    """The study's experiments that run one of the report's and have something to be compared with, in its order."""
+    """The study's experiments that run one of the report's and have something to be compared with, in its order: of what it
+    holds, with what differs in the fewest parameters."""
     held = list(dict.fromkeys(name for name, _ in plan.runs()))
     questions = []
     for entry in yaml.safe_load((plans.PARAMS / "questions.yaml").read_text(encoding="utf-8")).values():
-        against = next((name for name in entry["against"] if name in held), None)
         words = {key: entry[key] for key in ("title", "question", "expectation")}
-        questions += [
-            Question(name, against, **words) for name in entry["experiments"] if name in held and against
-        ]
+        others = [name for name in entry["against"] if name in held]
+        for name in (name for name in entry["experiments"] if name in held and others):
+            nearest = min(others, key=lambda other: len(differing(plan, name, other)))
+            questions.append(Question(name, nearest, **words))
     return sorted(questions, key=lambda one: held.index(one.experiment))
 
 

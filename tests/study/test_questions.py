@@ -18,6 +18,13 @@ def test_the_reports_four_experiments_are_asked_in_the_studies_order():
     assert all(one.question.endswith("?") for one in asked)
 
 
+def test_an_experiment_is_compared_with_what_is_nearest_to_it():
+    against = {one.experiment: one.against for one in questions.asked(study.load("replica"))}
+    assert against["efficientnet-crossentropy"] == "efficientnet-features"
+    assert against["convnext-distilled"] == "inception-distilled"
+    assert against["inception2015-256"] == "inception2015"
+
+
 def test_what_differs_is_what_the_experiment_changes():
     plan = study.load("demo")
     rows = questions.differing(plan, "3-reduced", "1-inception")
