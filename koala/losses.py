@@ -100,7 +100,8 @@ def crossentropy_unit() -> Loss:
 
     Now t is never negative, the loss is bounded below, and the best softmax(x) is t / (t_a + t_b). It is decoded by the
     inverse of that scaling, ab_norm = 2 softmax(x) - 1, the reading that serves it best. The two shares add up to 1, so
-    a* + b* is 0 in every pixel: of the colour plane only the line from green-yellow to violet-blue can be painted."""
+    a* + b* is 0 in every pixel: of the colour plane only the line from green-yellow to violet-blue can be painted. Both
+    outputs may drift together to an end of tanh, where no gradient is left: in study replica they did in the first epoch."""
 
     def compute(output, ab_norm):
         with lab.float32(output):
