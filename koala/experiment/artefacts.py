@@ -63,6 +63,11 @@ class Run:
         return self.config["feature_source"] == "image" and not self.config["feature_dims"]
 
     @property
+    def extractor(self) -> tuple:
+        """What tells its extractor from others: which network, with which weights, and which layer's output."""
+        return self.config["backbone"], self.env["weights"].get("sha256"), self.config["layer"]
+
+    @property
     def parameters(self) -> int:
         """Trained parameters of the network: those in model.safetensors, or what result.json says of an exported run."""
         path = Path(self.folder) / "model.safetensors"

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from koala import data
-from koala.experiment import artefacts, evaluate
+from koala.experiment import artefacts, baselines, evaluate
 from koala.study import packing
 from koala.study.finished import FinishedStudy
 from koala.system import paths
@@ -64,12 +64,21 @@ def read(plan, name: str, seed: int) -> artefacts.Run | None:
 
 
 def complete(plan, runs: dict) -> None:
-    """Give exported runs the lines that need no network; in place."""
+    """Give exported runs the lines that need no network, each as it had them: those of its test split, and those of its
+    extractor's features; in place."""
     target = folder(plan)
+    exported = [(run, len(run.per_image)) for run in runs.values() if run.folder.parent == target]
     for file, name, seed, method in files(target / "without-network"):
-        run = runs.get((name, seed))
-        if run is not None and run.folder.parent == target:
-            run.per_image = pd.concat([run.per_image, read_lines(target, file, method)], ignore_index=True)
+        lines, holder = read_lines(target, file, method), runs.get((name, seed))
+        for run, tested in exported:
+            own = method not in baselines.OF_FEATURES or (holder and _same_features(run, holder))
+            if own and tested == len(lines):
+                run.per_image = pd.concat([run.per_image, lines], ignore_index=True)
+
+
+def _same_features(run: artefacts.Run, other: artefacts.Run) -> bool:
+    alike = run.extractor == other.extractor and run.config["network"] == other.config["network"]
+    return alike and run.own_features and other.own_features
 
 
 def drawn(study: FinishedStudy) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -50,9 +50,7 @@ class FinishedStudy:
         return self.first(experiment).untrained
 
     def extractor(self, experiment: str) -> tuple:
-        """What tells its extractor from others: which network, with which weights, and which layer's output."""
-        run = self.first(experiment)
-        return run.config["backbone"], run.env["weights"].get("sha256"), run.config["layer"]
+        return self.first(experiment).extractor
 
     def config(self, experiment: str) -> dict:
         return self.first(experiment).config

@@ -58,6 +58,10 @@ def again(trained, monkeypatch):
 def test_tables_and_claims_are_the_same_to_the_last_digit(trained, again):
     names = ["ciede2000", "ab_rmse", "psnr", "ssim", "auc", "colourfulness", "chroma_ratio"]
     pd.testing.assert_frame_equal(compare.summary(trained, names), compare.summary(again(), names))
+    for name in trained.experiments:  # what needs no network stands beside each experiment alone, too
+        own, others = (compare.summary(study.only(name), names) for study in (trained, again()))
+        pd.testing.assert_frame_equal(own, others)
+        assert "gray (no colour)" in set(own.label)
     pd.testing.assert_frame_equal(hues.table(trained), hues.table(again()))
     for make in (claims.table, compare.contrasts, compare.earned):
         assert make(trained) == make(again())
