@@ -11,7 +11,6 @@ import skimage.data
 from calling import make_environment
 from PIL import Image
 
-
 SLOWEST = (
     "papermill nbval training distributed pretrain starting benchmark experiment extractors artefacts".split()
 )
