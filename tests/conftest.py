@@ -11,15 +11,6 @@ import skimage.data
 from calling import make_environment
 from PIL import Image
 
-SLOWEST = (
-    "papermill nbval training distributed pretrain starting benchmark experiment extractors artefacts".split()
-)
-
-
-def pytest_collection_modifyitems(items):
-    """The slowest files first: `make test` deals files out to two processes, and short ones at the end let both end together."""
-    items.sort(key=lambda item: item.path.stem.removeprefix("test_") not in SLOWEST)
-
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):

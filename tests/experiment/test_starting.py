@@ -95,6 +95,7 @@ def other_folder(tmp_path):
     return tmp_path / "other"
 
 
+@pytest.mark.slow
 def test_what_is_rehearsed_is_not_forgotten(photo_folder, other_folder):
     first = train(small(photo_folder, epochs=4))
     inputs, loss = prepare(small(photo_folder)), {}

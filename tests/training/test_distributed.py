@@ -40,6 +40,7 @@ def step_losses(folder, processes: int, **values) -> np.ndarray:
     return np.array([float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("loss ")])
 
 
+@pytest.mark.slow  # the next one compares whole epochs
 def test_two_processes_follow_one_step_by_step(photo_folder, tmp_path):
     values = small(photo_folder, image_size=16, epochs=9, batch_size=8, lr=0.0001).identity() | {
         "device": "cpu"
