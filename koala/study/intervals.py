@@ -52,17 +52,17 @@ def interval(
         return (np.nan,) * 3
     mean = float(values.mean())
     chance = seeds.half_width if seeds and len(values) == 1 else _half_width(values.mean(1))
-    several = groups is not None and len(np.unique(groups[known])) > 1
-    half = float(np.hypot(_half_width(values.mean(0), groups[known] if several else None), chance))
+    half = float(np.hypot(_half_width(values.mean(0), None if groups is None else groups[known]), chance))
     return mean, mean - half, mean + half
 
 
 def _half_width(means: np.ndarray, groups: np.ndarray | None = None) -> float:
-    """Half the 95 % t interval of the mean of (n,) values that are drawn one by one, or in groups; 0 for a single value, which
-    says nothing of its chance."""
+    """Half the 95 % t interval of the mean of (n,) values that are drawn one by one, or in several groups; 0 for a single value,
+    which says nothing of its chance."""
     sums = means - means.mean()
-    if groups is not None:
-        sums = np.bincount(np.unique(groups, return_inverse=True)[1], sums)
+    places = np.zeros(1, int) if groups is None else np.unique(groups, return_inverse=True)[1]
+    if places.any():
+        sums = np.bincount(places, sums)
     count = len(sums)
     if count == 1:
         return 0.0

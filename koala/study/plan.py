@@ -129,12 +129,10 @@ def load(name: str) -> Study:
         config.from_dict(config.RunConfig, {"seed": seed})
     for experiment in study.experiments:
         config.from_dict(config.RunConfig, parameters(study, experiment, study.seeds[0]))
-    distilled = [values for values in extractors(study).values() if values.get("weights") == "distilled"]
-    if apart := {values["backbone"] for values in distilled} ^ set(study.distill):
-        raise KoalaError(
-            f"{path}: 'distill' must say how the weights of those extractors are made that are distilled, and of no other; it "
-            f"does not for {', '.join(sorted(apart))}."
-        )
+    distilled = {one["backbone"] for one in extractors(study).values() if one.get("weights") == "distilled"}
+    if apart := ", ".join(sorted(distilled ^ set(study.distill))):
+        told = "must say how distilled weights are made, and of no other"
+        raise KoalaError(f"{path}: 'distill' {told}; it does not for {apart}.")
     if study.probe and study.probe not in study.experiments:
         raise KoalaError(f"{path}: probe '{study.probe}' is not one of its experiments.")
     if study.probe and not features_of(study, study.probe):
@@ -181,9 +179,8 @@ def extractors(study: Study) -> dict[str, dict]:
             values = {k: v for k, v in parameters(study, experiment, 0).items() if k in names}
             most = [one.get("max_images", 0) for one in (values, wanted.get(key, values))]
             values["max_images"] = max(most) if all(most) else 0
-            wanted[key] = values | {
-                "image_size": study.data["image_size"]
-            }  # the extractor sees what is prepared
+            values["image_size"] = study.data["image_size"]  # the extractor sees what is prepared
+            wanted[key] = values
     return wanted
 
 
