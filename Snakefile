@@ -22,6 +22,7 @@ NAME = str(config.get("study", "demo"))  # of a file in params/studies, or a stu
 STUDY = studies.load(NAME)
 PYTHON = shlex.quote(sys.executable)
 PAPERMILL = f"{PYTHON} -m papermill --log-level ERROR --no-progress-bar"
+ENDED = "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
 FOLDER, REPORTS = STUDY.folder, STUDY.reports
 RUNS = [f"{experiment}-s{seed}" for experiment, seed in STUDY.runs()]
 FEATURES = studies.extractors(STUDY)  # name -> parameters of features.ipynb
@@ -77,9 +78,9 @@ for extractor, parameters in FEATURES.items():
         name: f"features_{extractor}"
         input:
             FOLDER / "data.json",
-            [FOLDER / f"distilled-{parameters['backbone']}.done"] if parameters.get("weights") == "distilled" else [],
+            [FOLDER / f"distilled-{parameters['backbone']}.json"] if parameters.get("weights") == "distilled" else [],
         output:
-            touch(FOLDER / f"features-{extractor}.done"),
+            FOLDER / f"features-{extractor}.json",
         log:
             FOLDER / f"features-{extractor}.ipynb",
         params:
@@ -91,8 +92,8 @@ for extractor, parameters in FEATURES.items():
             gpu=1,
         shell:  # where this fails, each run that needs it fails with the reason
             "echo 'Running the extractor {params.extractor} over the photographs ...'; "
-            "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/features.ipynb {log:q} {params.arguments} "
-            "2>{log:q}.stderr || true"
+            "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/features.ipynb {log:q} {params.arguments} 2>{log:q}.stderr "
+            + ENDED
 
 
 for backbone in STUDY.distill:
@@ -102,7 +103,7 @@ for backbone in STUDY.distill:
         input:
             FOLDER / "data.json",
         output:
-            touch(FOLDER / f"distilled-{backbone}.done"),
+            FOLDER / f"distilled-{backbone}.json",
         log:
             FOLDER / f"distilled-{backbone}.ipynb",
         params:
@@ -114,8 +115,8 @@ for backbone in STUDY.distill:
             gpu=1,
         shell:  # where this fails, each run that needs it fails with the reason
             "echo 'Teaching {params.backbone} what another network knows ...'; "
-            "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/pretrain.ipynb {log:q} {params.arguments} "
-            "2>{log:q}.stderr || true"
+            "OMP_NUM_THREADS={threads} {PAPERMILL} notebooks/pretrain.ipynb {log:q} {params.arguments} 2>{log:q}.stderr "
+            + ENDED
 
 
 for index, (experiment, seed) in enumerate(STUDY.runs()):
@@ -124,7 +125,7 @@ for index, (experiment, seed) in enumerate(STUDY.runs()):
         name: f"train_{experiment}_{seed}"
         input:
             FOLDER / "data.json",
-            [FOLDER / f"features-{NEEDS[experiment, seed]}.done"] if NEEDS[experiment, seed] else [],
+            [FOLDER / f"features-{NEEDS[experiment, seed]}.json"] if NEEDS[experiment, seed] else [],
         output:
             FOLDER / f"{experiment}-s{seed}.json",
         log:
@@ -155,7 +156,7 @@ rule elsewhere:
     shell:
         "echo 'Judging the networks on {params.dataset} ...'; "
         "{PYTHON} -m koala.study elsewhere {NAME:q} {params.dataset:q} >{log:q} 2>{log:q}.stderr "
-        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
+        + ENDED
 
 
 rule analysis:
@@ -169,7 +170,7 @@ rule analysis:
     shell:
         "echo 'Comparing the runs ...'; "
         "{PAPERMILL} notebooks/analysis.ipynb {log:q} -p study {NAME:q} 2>{log:q}.stderr "
-        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
+        + ENDED
 
 
 rule experiment:
@@ -182,7 +183,7 @@ rule experiment:
     shell:
         "{PAPERMILL} notebooks/experiment.ipynb {log:q} -p study {NAME:q} -p experiment {wildcards.experiment:q} "
         "2>{log:q}.stderr "
-        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
+        + ENDED
 
 
 rule colorize:  # what the network that comes with koala makes of the embedded photographs
@@ -197,7 +198,7 @@ rule colorize:  # what the network that comes with koala makes of the embedded p
     shell:
         "echo 'Colouring the embedded photographs ...'; "
         "{PAPERMILL} notebooks/colorize.ipynb {log:q} -p output {params.output:q} 2>{log:q}.stderr "
-        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
+        + ENDED
 
 
 rule probe:
@@ -214,7 +215,7 @@ rule probe:
         "echo 'Looking into the extractor of {params.experiment} ...'; "
         "{PAPERMILL} notebooks/probe.ipynb {log:q} -p study {NAME:q} -p experiment {params.experiment:q} "
         "-p seed {params.seed} 2>{log:q}.stderr "
-        "&& {PYTHON} -m koala.study ended {output:q} || {PYTHON} -m koala.study failed {log:q} {output:q}"
+        + ENDED
 
 
 rule report:

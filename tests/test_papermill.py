@@ -72,7 +72,8 @@ def test_a_parameter_twice_in_a_file_is_refused(environment, tmp_path):
 
 @pytest.mark.skipif(not importlib.util.find_spec("snakemake"), reason="needs snakemake")
 def test_a_study_goes_on_past_a_failing_run(environment, tmp_path):
-    """One run of two fails: the other ends, the index shows both, the exit code says so, and a second call retries."""
+    """One run of two fails: the other ends, the index shows both, the exit code says so, and a second call retries it
+    and what it needs."""
     plan = tmp_path / "small.yaml"
     plan.write_text(
         "experiments: [no-extractor, resnet18]\nseeds: [0]\ndata: {source: photos, name: photos, image_size: 32}\n"
@@ -90,10 +91,14 @@ def test_a_study_goes_on_past_a_failing_run(environment, tmp_path):
     assert "weights" in index.split("failed:")[1][:500]
     folder = paths.Path(environment["KOALA_HOME"]) / "runs" / "studies" / "small"
     before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*-s0.json")}
+    features = next(folder.glob("features-resnet18*.json"))
+    assert paths.read_json(features)["status"] == "failed"
+    needed = features.stat().st_mtime_ns
     call(environment, *command.split(), "--", *(folder / name for name in before))
     again = {path.name: path.stat().st_mtime_ns for path in folder.glob("*-s0.json")}
     assert again["no-extractor-s0.json"] == before["no-extractor-s0.json"]
     assert again["resnet18-s0.json"] > before["resnet18-s0.json"]
+    assert features.stat().st_mtime_ns > needed
 
 
 def test_several_files_combine_and_the_later_wins(environment, tmp_path):
