@@ -6,6 +6,7 @@ papermill injects an unknown name with one warning line and goes on, and hands `
 
 import ast
 import dataclasses
+import os
 import typing
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,7 @@ import psutil
 import pydantic
 from IPython import get_ipython
 
-from koala.system import paths, yaml_files
+from koala.system import paths, terminal, yaml_files
 from koala.system.errors import KoalaError, nearest
 
 LONGEST = 4096  # characters of a text: as many as a path may have
@@ -86,14 +87,12 @@ def injected_names(history: list[str]) -> list[str]:
 
 def parameter_files() -> list[Path]:
     """The files that papermill, which started this kernel, was told to read with -f, as far as they are on this disk."""
+    words = terminal.papermill_words() or ()
+    names = [words[i + 1] for i, word in enumerate(words[:-1]) if word in ("-f", "--parameters_file")]
     try:
-        parent = psutil.Process().parent()
-        words, folder = (parent.cmdline(), Path(parent.cwd())) if parent else ([], None)
+        folder = Path(psutil.Process(os.getppid()).cwd()) if names else Path()
     except psutil.Error:
         return []
-    if not any("papermill" in word for word in words[:4]):
-        return []
-    names = [words[i + 1] for i, word in enumerate(words[:-1]) if word in ("-f", "--parameters_file")]
     return [folder / name for name in names if paths.exists(folder / name)]
 
 

@@ -12,7 +12,7 @@ def say(text: str) -> None:
     """Write a line to papermill's terminal; nothing where the notebook runs in JupyterLab or elsewhere.
 
     ipykernel keeps the stderr that papermill handed on to the kernel: sys.stderr.fileno()."""
-    if _papermill() is None:
+    if papermill_words() is None:
         return
     try:
         terminal = sys.stderr.fileno()
@@ -24,13 +24,13 @@ def say(text: str) -> None:
 
 def output_notebook() -> Path | None:
     """Where papermill writes the executed notebook; None where it writes none, or another program runs it."""
-    named = [word for word in _papermill() or () if word.endswith(".ipynb")]
+    named = [word for word in papermill_words() or () if word.endswith(".ipynb")]
     return Path(named[1]) if len(named) > 1 else None
 
 
 @functools.cache
-def _papermill() -> tuple[str, ...] | None:
-    """The command line of papermill if it started this kernel."""
+def papermill_words() -> tuple[str, ...] | None:
+    """papermill's command line, word by word, if it started this kernel; else None."""
     try:
         command = psutil.Process(os.getppid()).cmdline()
     except psutil.Error:

@@ -161,14 +161,14 @@ def test_what_was_judged_elsewhere_is_told(tmp_path, monkeypatch):
 def test_the_index_over_all_studies_is_made_from_their_summaries(tmp_path, monkeypatch):
     monkeypatch.setenv("KOALA_REPORTS", str(tmp_path))
     known = facts.gather(made_study())
-    for name, title in (("test", "Test"), ("precision", "Precision"), ("benchmark-x", "Speed")):
+    for name, title in (("test", "Test"), ("photographs", "Photographs"), ("benchmark-x", "Speed")):
         paths.write_text(tmp_path / name / "index.html", f"<title>{title}</title>")
     paths.write_json(tmp_path / "test" / "summary.json", known)
     overview.write()
     page = (tmp_path / "index.html").read_text()
     assert known["answers"][0] in html.unescape(page) and 'href="test/analysis.html"' in page
     before, _, after = page.partition("Measurements")
-    assert study.load("precision").about[:40] in html.unescape(before)
+    assert study.load("photographs").about[:40] in html.unescape(before)
     assert "benchmark-x" in after and "benchmark-x" not in before and loads(page) == []
 
 

@@ -92,6 +92,6 @@ def test_what_is_a_default_may_be_left_out(write, monkeypatch, tmp_path):
 
 
 def test_an_extractor_in_two_precisions_has_two_outputs():
-    plan = study.load("precision")
-    kinds = {values["precision"] for values in study.extractors(plan).values()}
-    assert kinds == {"bf16", "fp32"} and len(study.extractors(plan)) == 2
+    wanted = study.extractors(study.load("replica"))
+    kinds = {name: wanted[f"efficientnet-auto-features-{name}"]["precision"] for name in ("bf16", "fp32")}
+    assert kinds == {"bf16": "bf16", "fp32": "fp32"}

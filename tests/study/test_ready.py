@@ -30,9 +30,9 @@ def plan(photo_folder, tmp_path, monkeypatch):
 def test_the_source_of_the_command_line_takes_the_place_of_the_studys_own(plan, photo_folder, monkeypatch):
     assert plan.data == {"source": str(photo_folder), "name": "small-data", "image_size": 32}
     assert study.parameters(plan, "untrained", 0)["dataset"] == "small-data"
-    assert study.load("precision").data["name"] == "scenes"
+    assert study.load("photographs").data["name"] == "tiny-imagenet"
     monkeypatch.delenv("KOALA_SOURCE")
-    assert study.load("precision").data["source"].endswith("sun-scenes.zip")
+    assert study.load("photographs").data["source"].endswith("tiny-imagenet-*.zip")
 
 
 @pytest.mark.parametrize("name", ["report", "report-small"])
