@@ -14,7 +14,7 @@ def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[s
     methods = {row["label"]: row for row in summary.to_dict("records")}
     told = [
         _helps(study, rows, methods),
-        _best(methods),
+        _best(study, methods),
         _earned(study, methods),
         _category(study, rows, methods),
         _content(rows),
@@ -85,8 +85,14 @@ def _helps(study, rows, methods) -> str:
     return told + f" Beside it: {'; '.join(others)}." * bool(others)
 
 
-def _best(methods) -> str:
-    networks = [row for row in methods.values() if not row["trivial"]]
+def _best(study, methods) -> str:
+    """The lowest mean of a network that sees the photograph and is told nothing else, and of what needs no network."""
+    names = pairs.names(study)
+    networks = [
+        row
+        for label, row in methods.items()
+        if not row["trivial"] and study.config(names[label])["feature_source"] != "category"
+    ]
     trivial = [row for row in methods.values() if row["trivial"]]
     best, other = (min(rows, key=lambda row: row["ciede2000"]) for rows in (networks, trivial))
     left_gray = trivial[0]

@@ -83,6 +83,9 @@ def test_no_control_is_kept_silent_and_who_is_told_the_category_is_no_control():
     (content,) = (text for text in told if text.startswith("Not every control is shown to do worse"))
     assert "vector minus shuffled" in content and "vector minus zero +1.00" in content
     assert "zero: better than no extractor; shuffled: worse than no extractor" in " ".join(told)
+    assert told[1].startswith(
+        "The lowest mean of a network is that of zero: "
+    )  # not of who is told the category
 
 
 def test_only_controls_and_fp32_twins_are_compared():
