@@ -86,15 +86,9 @@ def _helps(study, rows, methods) -> str:
 
 
 def _best(study, methods) -> str:
-    """The lowest mean of a network that sees the photograph and is told nothing else, and of what needs no network."""
-    names = pairs.names(study)
-    networks = [
-        row
-        for label, row in methods.items()
-        if not row["trivial"] and study.config(names[label])["feature_source"] != "category"
-    ]
+    best = methods[study.label(compare.lowest(study))]
     trivial = [row for row in methods.values() if row["trivial"]]
-    best, other = (min(rows, key=lambda row: row["ciede2000"]) for rows in (networks, trivial))
+    other = min(trivial, key=lambda row: row["ciede2000"])
     left_gray = trivial[0]
     interval = f"{best['ciede2000_low']:.2f} to {best['ciede2000_high']:.2f}"
     return (

@@ -199,6 +199,5 @@ def grid(study: compare.FinishedStudy, count: int) -> pictures.Photographs:
     }
     captions = [plain(str(name)).replace("_", " ") for name in names[chosen]]
     truth = shown["truth"][chosen]
-    best = min(study.experiments, key=lambda name: np.nanmean(study.values(name, "ciede2000")))
     title = f"{len(chosen)} photographs of the test split"
-    return pictures.grid(columns | {"truth": truth}, captions, title, study.label(best))
+    return pictures.grid(columns | {"truth": truth}, captions, title, study.label(compare.lowest(study)))

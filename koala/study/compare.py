@@ -185,6 +185,13 @@ def _comparable(own: dict, theirs: dict) -> bool:
     return not _is_control(own) and _is_control(theirs) and differ <= {"weights", "feature_source"}
 
 
+def lowest(study: FinishedStudy) -> str:
+    """The experiment with the lowest mean CIEDE2000, of those whose network is not told the photograph's category."""
+    told = [name for name in study.experiments if study.config(name)["feature_source"] == "category"]
+    names = [name for name in study.experiments if name not in told] or told
+    return min(names, key=lambda name: np.nanmean(study.values(name, "ciede2000")))
+
+
 def differing(own: dict, theirs: dict) -> set[str]:
     """Parameters in which two configurations differ, without the seed and what decides no result."""
     return {key for key in own if own[key] != theirs.get(key, own[key])} - {"seed", "dataset", *VOLATILE}
