@@ -46,7 +46,7 @@ rule all:
         PARTS,
         REPORTS / "index.html",
     shell:
-        "{PYTHON} -m koala.report verdict {NAME:q}"
+        "{PYTHON} -m koala.study verdict {NAME:q}"
 
 
 for part, values in SETS.items():

@@ -71,12 +71,12 @@ def test_a_parameter_twice_in_a_file_is_refused(environment, tmp_path):
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("snakemake"), reason="needs snakemake")
-def test_a_study_goes_on_past_a_failing_run(environment, tmp_path):
+def test_a_study_goes_on_past_a_failing_run(environment, photo_folder, tmp_path):
     """One run of two fails: the other ends, the index shows both, the exit code says so, and a second call retries it
     and what it needs."""
     plan = tmp_path / "small.yaml"
     plan.write_text(
-        "experiments: [no-extractor, resnet18]\nseeds: [0]\ndata: {source: photos, name: photos, image_size: 32}\n"
+        f"experiments: [no-extractor, resnet18]\nseeds: [0]\ndata: {{source: {photo_folder}, name: folder, image_size: 32}}\n"
         "scale: {epochs: 1, max_images: 60, weights: imagenet, device: cpu}\n"
     )
     command = f"snakemake --cores 1 --keep-going --quiet all --directory {paths.ROOT} --nolock --config study={plan}"

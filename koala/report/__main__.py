@@ -1,4 +1,4 @@
-"""python -m koala.report render STUDY · again STUDY · verdict STUDY (exit 1 where a run failed) · page NOTEBOOK NAME TITLE · html NOTEBOOK"""
+"""python -m koala.report render STUDY · again STUDY · page NOTEBOOK NAME TITLE · html NOTEBOOK"""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ from koala.system import paths
 from koala.system.errors import KoalaError
 
 
-def main() -> int:
+def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m koala.report", description="Pages from executed notebooks."
     )
@@ -16,7 +16,6 @@ def main() -> int:
     for action, words in (
         ("render", "every page of a study"),
         ("again", "the same, with its analysis made again from its runs or from what was exported of them"),
-        ("verdict", "say what failed; exit 1 if anything did"),
     ):
         actions.add_parser(action, help=words).add_argument("study", help="its name in params/studies")
     page = actions.add_parser("page", help="one executed notebook as reports/NAME/index.html")
@@ -25,12 +24,10 @@ def main() -> int:
     page.add_argument("title", help="of the page")
     page = actions.add_parser("html", help="one executed notebook as a page beside it, to look at")
     page.add_argument("notebook", help="an executed notebook")
-    return _act(parser.parse_args())
+    _act(parser.parse_args())
 
 
-def _act(arguments) -> int:
-    if arguments.action == "verdict":
-        return pages.verdict(arguments.study)
+def _act(arguments) -> None:
     if arguments.action == "html":
         notebook = paths.resolve(arguments.notebook)
         target = notebook.with_suffix(".html")
@@ -44,10 +41,9 @@ def _act(arguments) -> int:
         print(
             f"rendered {pages.render_page(paths.resolve(arguments.notebook), arguments.name, arguments.title)}"
         )
-    return 0
 
 
 try:
-    sys.exit(main())
+    main()
 except KoalaError as error:
     sys.exit(f"koala: {error}")

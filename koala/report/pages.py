@@ -150,24 +150,6 @@ def _markdown(rows: list[dict]) -> str:
     return re.sub(r"-{3,}", "---", re.sub(r" {2,}", " ", text))
 
 
-def verdict(name: str) -> int:
-    """Say what to open and what failed; 1 where anything did."""
-    plan = study.load(name)
-    failed = [
-        f"{row['experiment']}, seed {row['seed']}: {row['error']}"
-        for row in study.results(plan)
-        if row["status"] != "finished"
-    ]
-    for part in questions.parts(plan) + ["elsewhere"] * study.is_here(plan.elsewhere):
-        outcome = study.outcome(plan, part)
-        if outcome["status"] != "finished":
-            failed.append(f"{part}: {outcome['error']}")
-    print(f"Study '{name}' is done: open {plan.reports / INDEX}")
-    for text in failed:
-        print(f"FAILED {text}")
-    return 1 if failed else 0
-
-
 def _numbers(name: str) -> dict:
     """The study's numbers; {} where no run is finished. KoalaError where one is damaged: what was rendered before stays."""
     try:

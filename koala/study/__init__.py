@@ -6,7 +6,7 @@ is in them, `probe` and `category_baseline` look into an extractor, `elsewhere` 
 keeps the numbers in git.
 """
 
-from koala.study.outcomes import forget_failures, outcome, record_end, record_failure, results, why
+from koala.study.outcomes import forget_failures, outcome, record_end, record_failure, results, verdict, why
 from koala.study.plan import (
     PARAMS,
     Study,
@@ -36,5 +36,6 @@ __all__ = [
     "record_end",
     "record_failure",
     "results",
+    "verdict",
     "why",
 ]

@@ -1,4 +1,4 @@
-"""python -m koala.study check NAME | export NAME | elsewhere NAME DATASET | why NOTEBOOK | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
+"""python -m koala.study check NAME | verdict NAME | export NAME | elsewhere NAME DATASET | why NOTEBOOK | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
 
 import argparse
 import sys
@@ -21,6 +21,7 @@ def main() -> None:
             (study_name, ("dataset", "the name of a prepared data set")),
         ),
         ("why", "say why a notebook failed, in one line", (log,)),
+        ("verdict", "say which page to open and what failed; exit 1 if anything did", (study_name,)),
         ("ended", "write down that a notebook ended well", (result,)),
         ("failed", "write down why a notebook failed", (log, result)),
     ):
@@ -38,6 +39,8 @@ def main() -> None:
         study.record_end(arguments.result_file)
         return
     try:
+        if arguments.action == "verdict":
+            sys.exit(study.verdict(study.load(arguments.name)))
         if arguments.action == "export":
             from koala.study import compare, export
 

@@ -4,7 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from koala.study.plan import Study
+from koala.study import questions
+from koala.study.plan import Study, is_here
 from koala.system import paths
 
 
@@ -59,6 +60,23 @@ def why(notebook) -> str:
         if output["output_type"] == "error":
             error = f"{output['ename']}: {output['evalue']}"
     return error
+
+
+def verdict(study: Study) -> int:
+    """Say which page to open and what failed; 1 where anything did, else 0."""
+    failed = [
+        f"{row['experiment']}, seed {row['seed']}: {row['error']}"
+        for row in results(study)
+        if row["status"] != "finished"
+    ]
+    for part in questions.parts(study) + ["elsewhere"] * is_here(study.elsewhere):
+        ended = outcome(study, part)
+        if ended["status"] != "finished":
+            failed.append(f"{part}: {ended['error']}")
+    print(f"Study '{study.name}' is done: open {study.reports / 'index.html'}")
+    for text in failed:
+        print(f"FAILED {text}")
+    return 1 if failed else 0
 
 
 def forget_failures(study: Study) -> None:

@@ -172,34 +172,6 @@ def test_the_index_over_all_studies_is_made_from_their_summaries(tmp_path, monke
     assert "benchmark-x" in after and "benchmark-x" not in before and loads(page) == []
 
 
-def test_verdict_exits_with_one_where_a_run_failed(capsys):
-    plan = study.load("demo")
-    results(plan)
-    for part in ("analysis", "colorize"):
-        paths.write_json(plan.folder / f"{part}.json", {"status": "finished"})
-    assert pages.verdict("demo") == 1
-    assert "FAILED 2-convnext, seed 0: KoalaError: <why>" in capsys.readouterr().out
-
-
-def test_verdict_exits_with_one_where_any_part_failed(monkeypatch, capsys):
-    plan = study.load("replica")
-    monkeypatch.setattr(study, "is_here", lambda photographs: True)
-    monkeypatch.setattr(study, "results", lambda plan: [])
-    parts = [
-        "analysis",
-        "probe",
-        "elsewhere",
-        *(f"experiment-{one.experiment}" for one in questions.asked(plan)),
-    ]
-    for part in parts:
-        paths.write_json(plan.folder / f"{part}.json", {"status": "finished"})
-    assert pages.verdict("replica") == 0
-    for part in parts:
-        paths.write_json(plan.folder / f"{part}.json", {"status": "failed", "error": "why"})
-        assert pages.verdict("replica") == 1 and f"FAILED {part}: why" in capsys.readouterr().out
-        paths.write_json(plan.folder / f"{part}.json", {"status": "finished"})
-
-
 def test_damaged_numbers_leave_a_studys_page_as_it_was(monkeypatch):
     def damaged(name):
         raise KoalaError("take it from git again")
