@@ -8,7 +8,6 @@ split thus uses features of photographs that its pupil was not trained on. It is
 import dataclasses
 import json
 
-import numpy as np
 import pandas as pd
 import safetensors.torch
 import torch
@@ -16,23 +15,12 @@ import torch
 from koala import extractors
 from koala.experiment import artefacts, inputs, provenance
 from koala.experiment.lesson import Lesson, agreement, fit
-from koala.extractors import quantize
+from koala.extractors import classes, quantize
 from koala.extractors.weights import distilled_file
 from koala.system import device as devices
 from koala.system import paths, processes
 from koala.system.errors import KoalaError
 from koala.training.batches import make_batches
-
-
-def classes(photos) -> np.ndarray | None:
-    """(N,) int64: the number of each photograph's class in ImageNet; None where the categories are not its synsets."""
-    from timm.data import ImageNetInfo
-
-    numbers = {name: number for number, name in enumerate(ImageNetInfo().label_names())}
-    categories = photos.files["category"]
-    if not set(categories.unique()) <= set(numbers):
-        return None
-    return categories.map(numbers).to_numpy(np.int64)
 
 
 def teach(config, photos, rows, device, progress=None) -> extractors.Features:
@@ -98,7 +86,7 @@ def _train(lesson, photos, taught, rows, work, on_epoch, progress) -> None:
 def _lesson(config, photos, taught, rows, extractor, device, precision) -> Lesson:
     count = inputs.used(rows)
     batches = make_batches(photos.images[:count], taught.array[:count], device)
-    labels = classes(photos)
+    labels = classes.of(photos.files["category"])
     steps = config.epochs * -(-len(rows["train"]) // config.batch_size)
     compiled = devices.pick_compile(config.compile, device, steps, extractor.row.size)
     return Lesson(

@@ -5,7 +5,6 @@ import itertools
 import json
 
 import numpy as np
-import pandas as pd
 import pytest
 import safetensors
 import torch
@@ -33,19 +32,6 @@ def photos(photo_folder):
 def train(photos, **changes):
     settings = dataclasses.replace(SMALL, **changes)
     return pretrain.run(settings, photos, experiment.split_rows(settings, photos), CPU)
-
-
-@dataclasses.dataclass
-class Table:
-    """As much of a data set as `classes` looks at."""
-
-    files: pd.DataFrame
-
-
-def test_synsets_have_imagenets_numbers_and_other_categories_none():
-    names = pd.Categorical(["n01443537", "n01440764", "n01443537"])  # goldfish 1, tench 0
-    assert pretrain.classes(Table(pd.DataFrame({"category": names}))).tolist() == [1, 0, 1]
-    assert pretrain.classes(Table(pd.DataFrame({"category": pd.Categorical(["sea", "forest"])}))) is None
 
 
 def test_the_loss_is_the_divergence_of_the_softened_softmaxes():
