@@ -80,7 +80,9 @@ def _helps(study, rows, methods) -> str:
         f"network without an extractor {mean(best['minus']):.2f} (difference {difference(best)})."
     )
     if len(leading) > 1:
-        told += f" {len(better)} of {len(leading)} trained extractors are better than none."
+        short = [f"{row['label']} {difference(row)}" for row in leading if row not in better]
+        told += f" {len(better)} of {len(leading)} trained extractors are better than none"
+        told += f"; not shown to be: {'; '.join(short)}." if better and short else "."
     others = [f"{row['label']} {difference(row)}" for row in gains if row not in leading]
     return told + f" Beside it: {'; '.join(others)}." * bool(others)
 
@@ -160,13 +162,8 @@ def _encoder(study, methods) -> str:
     best, alone = pairs.pyramids(study, _means(methods))
     if not best:
         return ""
-    worth = (
-        "does better"
-        if best["high"] < 0
-        else "does worse"
-        if best["low"] > 0
-        else "is not shown to do better"
-    )
+    shown = "does better" if best["high"] < 0 else "does worse"
+    worth = shown if best["low"] > 0 or best["high"] < 0 else "is not shown to do better"
     told = (
         f"By its maps at several scales ({best['experiment']}) the same extractor {worth} than as one vector: minus "
         f"{best['minus']} {difference(best)}."

@@ -58,13 +58,12 @@ def notebooks(plan: study.Study) -> list[tuple[str, str, Path]]:
     if plan.probe:
         pages.append(("Probe", f"What can the extractor of {plan.probe} do? {plan.title}", "probe"))
     for backbone in plan.distill:
-        pages.append(
-            (f"{backbone}, taught", f"{backbone}, distilled here: {plan.title}", f"distilled-{backbone}")
-        )
-    for name, values in study.extractors(plan).items():
+        title = f"{backbone}, distilled here: {plan.title}"
+        pages.append((f"{backbone}, distilled here", title, f"distilled-{backbone}"))
+    for name, values in study.extractors(plan).items() if plan.distill else ():
         if values.get("weights") == "distilled":
             title = f"What {values['backbone']}, distilled here, says: {plan.title}"
-            pages.append((f"{values['backbone']}, asked", title, f"features-{name}"))
+            pages.append((f"What {values['backbone']} says", title, f"features-{name}"))
     for one in questions.asked(plan):
         title = f"Experiment: {one.title} ({one.experiment}, {plan.name})"
         pages.append((one.experiment, title, f"experiment-{one.experiment}"))

@@ -192,5 +192,5 @@ def _line(study, row) -> dict:
             f"not tested: {' and '.join(untrained)} untrained here (between these runs: {row['verdict']})"
         )
     elif any(study.first(name).remark for name in names):
-        row["verdict"] = f"between extractors distilled here, not ImageNet's: {row['verdict']}"
+        row["verdict"] = f"distilled here, not ImageNet's: {row['verdict']}"
     return row

@@ -130,6 +130,11 @@ def test_the_answer_follows_the_numbers():
         return answers.sentences(found, pairs.compared(found), summary)
 
     assert first(efficientnet=2.0, inception=1.0)[0].startswith("No trained extractor is shown to help")
+    short = first(inception=2.0)[0]
+    assert (
+        " 1 of 2 trained extractors are better than none; not shown to be: inception (distilled here) minus"
+        in short
+    )
     text = " ".join(first())
     assert "untrained: not shown to differ from no extractor" in text or "untrained: worse than" in text
     assert "intervals are over photographs (of the same categories) and seeds." in text

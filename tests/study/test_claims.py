@@ -63,7 +63,7 @@ def test_two_networks_distilled_here_are_compared_with_each_other_alone():
     pairs = {claim: verdict for claim, verdict in read(study).items() if claim.startswith("C1:")}
     assert pairs == {
         "C1: Inception-v3 and ConvNeXt-T end about equal (one (distilled here) against two (distilled here))": (
-            "between extractors distilled here, not ImageNet's: holds"
+            "distilled here, not ImageNet's: holds"
         )
     }
 
