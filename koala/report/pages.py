@@ -28,7 +28,7 @@ def render_study(name: str) -> Path:
         }
         links = {where: page and (page[0], f"{page[2].stem}.html") for where, page in around.items()}
         files = downloads(plan.reports, source.stem)
-        if _executed(plan, source):
+        if _executed(source):
             target = plan.reports / f"{source.stem}.html"
             render.render_notebook(source, target, title, home=home, downloads=files, **links)
     known = _numbers(name)
@@ -58,11 +58,11 @@ def notebooks(plan: study.Study) -> list[tuple[str, str, Path]]:
     if plan.probe:
         pages.append(("Probe", f"What can the extractor of {plan.probe} do? {plan.title}", "probe"))
     for backbone in plan.distill:
-        title = f"{backbone}, distilled here: {plan.title}"
+        title = f"{backbone}, distilled here ({plan.name})"
         pages.append((f"{backbone}, distilled here", title, f"distilled-{backbone}"))
     for name, values in study.extractors(plan).items() if plan.distill else ():
         if values.get("weights") == "distilled":
-            title = f"What {values['backbone']}, distilled here, says: {plan.title}"
+            title = f"What {values['backbone']} says, distilled here ({plan.name})"
             pages.append((f"What {values['backbone']} says", title, f"features-{name}"))
     for one in questions.asked(plan):
         title = f"Experiment: {one.title} ({one.experiment}, {plan.name})"
@@ -78,14 +78,15 @@ def made(plan: study.Study) -> list[tuple[str, str, Path]]:
     return [
         page
         for page in notebooks(plan)
-        if _executed(plan, page[2]) or (plan.reports / f"{page[2].stem}.html").exists()
+        if _executed(page[2]) or (plan.reports / f"{page[2].stem}.html").exists()
     ]
 
 
-def _executed(plan: study.Study, notebook: Path) -> bool:
-    """Whether it was executed to its end: papermill writes it while it runs, and a run's result file comes last."""
-    result, runs = notebook.with_suffix(".json"), {plan.result_file(*run) for run in plan.runs()}
-    return notebook.exists() and (result.exists() or result not in runs)
+def _executed(notebook: Path) -> bool:
+    """Whether it was executed to its end: papermill writes it while it runs, and its result file comes last. What compares
+    runs is also executed without one (koala.report.again)."""
+    compares = notebook.stem == "analysis" or notebook.stem.startswith("experiment-")
+    return notebook.exists() and (compares or notebook.with_suffix(".json").exists())
 
 
 def downloads(folder: Path, stem: str) -> list[tuple[str, str]]:
