@@ -9,6 +9,7 @@ import torch.nn.functional as F
 
 from koala import extractors, lab
 from koala.config import PretrainConfig
+from koala.extractors import classes
 from koala.system import device as devices
 from koala.system.errors import KoalaError
 from koala.training import checkpoint, loop
@@ -153,9 +154,8 @@ def agreement(lesson: Lesson, rows: np.ndarray) -> dict[str, float]:
         sums["agreement"] += (logits.argmax(1) == taught.argmax(1)).sum().item()
         if lesson.labels is not None:
             true = lesson.labels[torch.from_numpy(piece).to(lesson.labels.device)]
-            hits = logits.topk(5, 1).indices == true[:, None]  # (n, 5)
-            sums["top1"] += hits[:, 0].sum().item()
-            sums["top5"] += hits.sum().item()
+            for name, count in classes.right(logits, true).items():
+                sums[name] += count
             sums["teacher_top1"] += (taught.argmax(1) == true).sum().item()
     return {name: value / len(rows) for name, value in sums.items()}
 

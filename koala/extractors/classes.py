@@ -15,10 +15,15 @@ def of(categories) -> np.ndarray | None:
     return None if found.isna().any() else found.to_numpy(np.int64)
 
 
-def accuracy(logits, true) -> dict[str, float]:
-    """Shares of photographs whose strongest class is the true one (top1), and whose five strongest hold it (top5).
+def right(logits: torch.Tensor, true: torch.Tensor) -> dict[str, int]:
+    """How many photographs have the true class as their strongest (top1), and among their five strongest (top5).
 
-    logits: (n,1000) array; true: (n,) classes."""
-    strongest = torch.from_numpy(np.asarray(logits, np.float32)).topk(5, 1).indices  # (n, 5)
-    hits = strongest == torch.from_numpy(true)[:, None]
-    return {"top1": hits[:, 0].float().mean().item(), "top5": hits.any(1).float().mean().item()}
+    logits: (n,1000); true: (n,) classes."""
+    hits = logits.topk(5, 1).indices == true[:, None]  # (n, 5)
+    return {"top1": hits[:, 0].sum().item(), "top5": hits.sum().item()}
+
+
+def accuracy(logits: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """The same as shares of the photographs. logits: (n,1000), any kind of float; true: (n,) classes."""
+    counts = right(torch.from_numpy(np.asarray(logits, np.float32)), torch.from_numpy(true))
+    return {name: count / len(true) for name, count in counts.items()}
