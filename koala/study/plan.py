@@ -6,27 +6,11 @@ import re
 from pathlib import Path
 
 from koala import config
+from koala.study import entries
 from koala.system import paths, yaml_files
 from koala.system.errors import KoalaError, nearest
 
 PARAMS = paths.ROOT / "params"
-KEYS = {"title", "about", "experiments", "seeds", "data", "scale", "distill", "elsewhere", "probe", "parts"}
-PART_KEYS = {"experiments", "seeds", "scale", "suffix"}
-
-_NAMES, _VALUES = (list, "a list: [one, two]"), (dict, "parameters with their values, one per line")
-KINDS = {
-    "experiments": _NAMES,
-    "seeds": _NAMES,
-    "data": _VALUES,
-    "scale": _VALUES,
-    "distill": _VALUES,
-    "elsewhere": _VALUES,
-    "title": (str, "text"),
-    "about": (str, "text"),
-    "probe": (str, "an experiment's name, or empty quotes for none"),
-    "suffix": (str, "text that follows the experiments' names"),
-    "parts": (list, "a list of parts, each with experiments and seeds"),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,7 +92,7 @@ def load(name: str) -> Study:
     if not re.fullmatch(paths.NAME, path.stem):
         raise KoalaError(f"{path}: name a study's file with letters, digits, dots, '-' and '_'.")
     values = yaml_files.read(path)
-    _check(path, values, KEYS, {"data"} | ({"parts"} if "parts" in values else {"experiments", "seeds"}))
+    entries.check(path, values, entries.KEYS, {"data"} | ({"parts"} if "parts" in values else entries.RUNS))
     values = {"title": path.stem, "probe": ""} | values | {"scale": values.get("scale") or {}}
     plain = config.DataConfig
     values["data"] = _chosen({"name": plain.name, "image_size": plain.image_size} | values["data"], path.stem)
@@ -219,28 +203,12 @@ def _named(kind: str, name: str) -> Path:
     return PARAMS / kind / f"{name}.yaml"
 
 
-def _check(path: Path, values: dict, known: set, needed: set) -> None:
-    """Raises KoalaError where a study's file, or a part of it, has an unknown key, lacks one, or has a wrong kind of value."""
-    for key in sorted(set(values) - known) or sorted(needed - set(values)):
-        state = "no key of a study file" if key in values else "missing"
-        raise KoalaError(f"{path}: '{key}' is {state} (keys: {', '.join(sorted(known))}).")
-    for key, (kind, words) in KINDS.items():
-        if key in values and not isinstance(values[key], kind):
-            raise KoalaError(f"{path}: '{key}' must be {words}, not {values[key]!r}.")
-        if kind is list and len(set(map(str, values.get(key, [])))) < len(values.get(key, [])):
-            raise KoalaError(f"{path}: '{key}' names one of {values[key]} twice.")
-    for key, kind, words in (("seeds", int, "whole numbers"), ("experiments", str, "names")):
-        for entry in values.get(key, []):
-            if type(entry) is not kind:  # 0 and 0.0 and "0" would be one seed under three names
-                raise KoalaError(f"{path}: '{key}' must hold {words}, not {entry!r}.")
-
-
 def _with_parts(path: Path, values: dict) -> dict:
     """A study's values with its parts as `Part`s, and all their experiments and seeds. Raises KoalaError on a wrong part."""
     for part in values["parts"]:
         if not isinstance(part, dict):
             raise KoalaError(f"{path}: a part must hold experiments and seeds, not {part!r}.")
-        _check(path, part, PART_KEYS, {"experiments", "seeds"})
+        entries.check(path, part, entries.PART_KEYS, entries.RUNS)
     if "experiments" in values or "seeds" in values:
         raise KoalaError(f"{path}: a study has either parts, or experiments and seeds of its own.")
     parts = [Part(**part) for part in values["parts"]]
