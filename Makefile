@@ -68,7 +68,7 @@ test: $(READY)
 	@ruff format --quiet --check . || { echo "Run ruff format: the files named by 'ruff format --check' are not formatted."; exit 1; }
 	@ruff check --quiet .
 	@echo "Library, notebooks and papermill, on 2 processes ..."
-	@python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	@python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 	@echo "All tests passed. To see the study: make study, then open reports/demo/index.html"
 
 fuzz: $(READY)

@@ -11,6 +11,21 @@ import skimage.data
 from calling import make_environment
 from PIL import Image
 
+LONGEST = (
+    "test_papermill",
+    "test_nbval",
+    "test_training",
+    "test_pretrain",
+    "test_benchmark",
+    "test_starting",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """The longest files first: so the processes of `make test`, which take one after the other, end together."""
+    order = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(LONGEST)))
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
