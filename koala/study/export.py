@@ -184,7 +184,8 @@ def _truth(run: artefacts.Run, rows: np.ndarray, size: int) -> np.ndarray:
 
 def read_lines(target: Path, file: Path, method: str) -> pd.DataFrame:
     """A method's lines of per_image.csv, from its own file and from that of the photographs that it was judged on."""
-    own = packing.unpacked(file, packing.STEPS)
-    names = lzma.decompress((target / f"photographs-{len(own)}.csv.xz").read_bytes())
-    true = packing.unpacked(target / f"true-{len(own)}.npy.xz", packing.TRUE)
+    count = packing.photographs(file)
+    names = lzma.decompress((target / f"photographs-{count}.csv.xz").read_bytes())
+    true = packing.unpacked(target / f"true-{count}.npy.xz", packing.TRUE)
+    own = packing.unpacked(file, packing.STEPS, true)
     return pd.concat([pd.read_csv(io.BytesIO(names)), true, own], axis=1).assign(method=method)
