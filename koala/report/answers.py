@@ -3,10 +3,11 @@
 Every number comes from koala.study; nothing is computed here but the mean over seeds of epochs."""
 
 from koala import metrics
-from koala.report import pairs
+from koala.report import objections, pairs, words
 from koala.study import compare, curves, elsewhere
 
 GRAY = metrics.BASELINES["gray"]
+VISIBLE = 1  # CIEDE2000: about the smallest difference that is seen side by side
 
 
 def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[str]:
@@ -15,8 +16,10 @@ def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[s
     told = [
         _helps(study, rows, methods),
         _best(study, methods),
-        _earned(study, methods),
-        _category(study, rows, methods),
+        objections.gray(study, rows, methods),
+        objections.earned(study, methods),
+        objections.category(study, methods),
+        objections.told(study, rows, methods),
         _content(rows),
         _encoder(study, methods),
         _controls(rows),
@@ -32,7 +35,7 @@ def beside(study: compare.FinishedStudy, first: str, second: str) -> str:
     seeds = len(compare.common_seeds(study, first, second))
     row = {"difference": mean, "low": low, "high": high, "seeds": 0}
     told = (
-        f"{study.label(first)} minus {study.label(second)}: {difference(row)} in CIEDE2000, "
+        f"{study.label(first)} minus {study.label(second)}: {words.difference(row)} in CIEDE2000, "
         f"{compare.reads(low, high)}, over {seeds} seed{'s' * (seeds > 1)}."
     )
     if study.config(first)["loss"] != study.config(second)["loss"]:
@@ -47,26 +50,8 @@ def beside(study: compare.FinishedStudy, first: str, second: str) -> str:
     )
 
 
-def difference(row: dict) -> str:
-    """A difference with its interval, in words."""
-    words = f"{signed(row['difference'])}, 95 % interval {signed(row['low'])} to {signed(row['high'])}"
-    return words + ", one seed" * (row["seeds"] == 1)
-
-
-def signed(value: float) -> str:
-    return f"{value:+z.2f}".replace("-", "\N{MINUS SIGN}")
-
-
-def _of(rows, kind):
-    return [row for row in rows if row["kind"] == kind]
-
-
-def _means(methods):
-    return lambda label: methods[label]["ciede2000"]
-
-
 def _helps(study, rows, methods) -> str:
-    gains, mean = _of(rows, "extractor"), _means(methods)
+    gains, mean = words.of(rows, "extractor"), words.means(methods)
     if not gains:
         return (
             "This study has no trained extractor beside the same network without one: it does not say whether "
@@ -77,13 +62,15 @@ def _helps(study, rows, methods) -> str:
     verdict = "A trained extractor helps" if better else "No trained extractor is shown to help"
     told = (
         f"{verdict}: {best['experiment']} reaches CIEDE2000 {mean(best['experiment']):.2f} on held-out photographs, the same "
-        f"network without an extractor {mean(best['minus']):.2f} (difference {difference(best)})."
+        f"network without an extractor {mean(best['minus']):.2f} (difference {words.difference(best)})."
     )
+    if better and abs(best["difference"]) < VISIBLE:
+        told += f" On average that is less than is seen side by side, about {VISIBLE}."
     if len(leading) > 1:
-        short = [f"{row['label']} {difference(row)}" for row in leading if row not in better]
+        short = [f"{row['label']} {words.difference(row)}" for row in leading if row not in better]
         told += f" {len(better)} of {len(leading)} trained extractors are better than none"
         told += f"; not shown to be: {'; '.join(short)}." if better and short else "."
-    others = [f"{row['label']} {difference(row)}" for row in gains if row not in leading]
+    others = [f"{row['label']} {words.difference(row)}" for row in gains if row not in leading]
     return told + f" Beside it: {'; '.join(others)}." * bool(others)
 
 
@@ -93,80 +80,39 @@ def _best(study, methods) -> str:
     other = min(trivial, key=lambda row: row["ciede2000"])
     left_gray = trivial[0]
     interval = f"{best['ciede2000_low']:.2f} to {best['ciede2000_high']:.2f}"
+    known = any(study.config(name)["feature_source"] == "category" for name in study.experiments)
+    which = "a network that is not told the category" if known else "a network"
     return (
-        f"The lowest mean of a network is that of {best['label']}: {best['ciede2000']:.2f} ({interval}"
+        f"The lowest mean of {which} is that of {best['label']}: {best['ciede2000']:.2f} ({interval}"
         + ", one seed" * (best["seeds"] == 1)
         + f"). Without any network: {left_gray['label']} {left_gray['ciede2000']:.2f}; at best {other['label']}, "
         f"{other['ciede2000']:.2f}."
     )
 
 
-def _earned(study, methods) -> str:
-    """The networks that share loss and features with a regression, beside it."""
-    names, rows = pairs.names(study), _by_mse(study, compare.earned(study, ("linear",)))
-    rows = [row for row in rows if not study.config(names[row["experiment"]])["feature_dims"]]
-    if not rows:
-        return ""
-    leading = pairs.leading(study, rows, _means(methods))
-    best, better = leading[0], sum(row["high"] < 0 for row in leading)
-    return (
-        f"A ridge regression from the same features, without a network ({best['minus']}), reaches "
-        f"{methods[best['minus']]['ciede2000']:.2f}: {best['experiment']} minus that {difference(best)}, {best['verdict']}"
-        + f"; so for {better} of {len(leading)} extractors" * (len(leading) > 1)
-        + "."
-    )
-
-
-def _by_mse(study, rows) -> list[dict]:
-    """Those whose network has the loss that the ways without a network have, too."""
-    names = pairs.names(study)
-    return [row for row in rows if study.config(names[row["experiment"]])["loss"] == "mse"]
-
-
-def _category(study, rows, methods) -> str:
-    """The strongest objection: how far the photograph's category alone goes, by a table of colours and as a network's input."""
-    earned = _by_mse(study, compare.earned(study, ("category",)))
-    if not earned:
-        return ""
-    best = min(earned, key=lambda row: (-row["seeds"], methods[row["experiment"]]["ciede2000"]))
-    told = [row for row in _of(rows, "told") if row["experiment"] in {one["experiment"] for one in earned}]
-    better, worse = sum(row["high"] < 0 for row in earned), sum(row["low"] > 0 for row in earned)
-    return (
-        "An objection: where the category is known, a table of colours needs no network. "
-        f"{best['minus'].capitalize()} reaches {methods[best['minus']]['ciede2000']:.2f}: {best['experiment']} minus that "
-        f"{difference(best)}, {best['verdict']}; of the {len(earned)} networks with a trained extractor and MSE {better or 'none'} "
-        f"{'are' if better > 1 else 'is'} shown to be better than the table, {worse or 'none'} to be worse."
-        + "".join(
-            f" A network that gets the mean features of the true category ({row['minus']}) reaches "
-            f"{methods[row['minus']]['ciede2000']:.2f}: {row['label']} {difference(row)}."
-            for row in told
-        )
-    )
-
-
 def _content(rows) -> str:
     """Each experiment with an extractor beside its controls of what the features hold, won or not."""
-    content = _of(rows, "content")
+    content = words.of(rows, "content")
     if not content:
         return ""
     start = (
-        "What the features hold is what helps, as far as controls have run (none does as well)"
+        "What the features hold is what helps: those of another photograph or of random weights, as far as they have run, do worse"
         if all(row["high"] < 0 for row in content)
         else "Not every control is shown to do worse"
     )
-    return start + ": " + "; ".join(f"{row['label']} {difference(row)}" for row in content) + "."
+    return start + ": " + "; ".join(f"{row['label']} {words.difference(row)}" for row in content) + "."
 
 
 def _encoder(study, methods) -> str:
     """The extractor by its maps at every scale beside one vector of it, and what the architecture does without its training."""
-    best, alone = pairs.pyramids(study, _means(methods))
+    best, alone = pairs.pyramids(study, words.means(methods))
     if not best:
         return ""
     shown = "does better" if best["high"] < 0 else "does worse"
     worth = shown if best["low"] > 0 or best["high"] < 0 else "is not shown to do better"
     told = (
         f"By its maps at several scales ({best['experiment']}) the same extractor {worth} than as one vector: minus "
-        f"{best['minus']} {difference(best)}."
+        f"{best['minus']} {words.difference(best)}."
     )
     if not alone:
         return told
@@ -176,12 +122,12 @@ def _encoder(study, methods) -> str:
     )
     return (
         f"{told} What that architecture{larger} {'give' if larger else 'gives'} without a trained extractor (one draw of weights): "
-        f"{alone['experiment']} minus {alone['minus']} {difference(alone)}."
+        f"{alone['experiment']} minus {alone['minus']} {words.difference(alone)}."
     )
 
 
 def _controls(rows) -> str:
-    controls = sorted(_of(rows, "control"), key=lambda row: row["difference"])
+    controls = sorted(words.of(rows, "control"), key=lambda row: row["difference"])
     if not controls:
         return ""
     better = [row["experiment"] for row in controls if row["high"] < 0]
@@ -197,16 +143,16 @@ def _elsewhere(study) -> list[str]:
     told = []
     for name in elsewhere.names(study):
         judged = elsewhere.read(study, name)
-        gains = _of(pairs.compared(judged), "extractor")
+        gains = words.of(pairs.compared(judged), "extractor")
         if not gains:
             continue
         methods = {row["label"]: row for row in compare.summary(judged, ["ciede2000"]).to_dict("records")}
-        mean = _means(methods)
+        mean = words.means(methods)
         best = pairs.leading(judged, gains, mean)[0]
         encoder, _ = pairs.pyramids(judged, mean)
-        parts = [f"{best['label']} {difference(best)}"]
+        parts = [f"{best['label']} {words.difference(best)}"]
         if encoder:
-            parts.append(f"{encoder['experiment']} minus {encoder['minus']} {difference(encoder)}")
+            parts.append(f"{encoder['experiment']} minus {encoder['minus']} {words.difference(encoder)}")
         first = judged.experiments[0]
         categories = judged.photographs(first).category.nunique() if judged.over_categories else 0
         told.append(

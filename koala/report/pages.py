@@ -147,6 +147,11 @@ def results(known: dict) -> str:
         {"": row["label"], "seeds": "" if row["trivial"] else row["seeds"], **tables.numbers(row)}
         for row in known["experiments"]
     ]
+    photographs = {
+        "": "the photographs themselves",
+        tables.METRICS["colourfulness"].heading: f"{known['truth']:.1f}",
+    }
+    rows.append(dict.fromkeys(rows[0], "") | photographs)
     claims = [{key: row[key] for key in ("claim", "verdict", "measured")} for row in known["claims"]]
     parts = ["\n".join(f"- {sentence}" for sentence in known["answers"]), _markdown(rows), _markdown(claims)]
     return "\n\n".join(part for part in parts if part) + "\n"

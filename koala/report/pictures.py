@@ -111,9 +111,12 @@ def show_jpeg(shown) -> Image:
 
 def _jpeg(rgb: np.ndarray) -> bytes:
     """JPEG with every pixel's own colour (4:4:4): the usual halving of the colour planes would blur just what is
-    compared here."""
+    compared here. A gray photograph has no such planes at all."""
     buffer = io.BytesIO()
-    Picture.fromarray(rgb).save(buffer, "JPEG", quality=85, subsampling=0, optimize=True)
+    is_gray = rgb.ndim == 3 and (rgb == rgb[..., :1]).all()
+    Picture.fromarray(rgb[..., 0] if is_gray else rgb).save(
+        buffer, "JPEG", quality=85, subsampling=0, optimize=True
+    )
     return buffer.getvalue()
 
 

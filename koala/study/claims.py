@@ -126,8 +126,7 @@ def _ends(study) -> list[dict]:
         ]
     rows += [verdicts.worse(study, _claim(3), *pair) for pair in without(study)]
     rows += [
-        verdicts.worse(study, (4, f"far behind, {_reading(study, pair[0])}"), *pair, least=verdicts.FAR)
-        for pair in unbinned
+        verdicts.far_behind(study, (4, f"far behind, {_reading(study, pair[0])}"), *pair) for pair in unbinned
     ]
     return rows
 

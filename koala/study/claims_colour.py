@@ -38,7 +38,7 @@ def rows(study, networks: list[str], reduced: list[tuple], without: list[tuple])
     lines = [*(_red(study, name) for name in networks)]
     lines += [_sky(study, name, none[name]) for name in networks if name in none]
     lines += [_grass(study, whole, fewer) for fewer, whole in reduced]
-    lines += [_many_colours(study, name) for name in networks]
+    lines += [_many_colours(study, name, none.get(name)) for name in networks]
     return [line for line in lines if line]
 
 
@@ -61,7 +61,11 @@ def _red(study, name):
         parts.append(f"{'recall' if metric == 'recall' else 'CIEDE2000'}: {values}")
     verdict = readings[0] if len(set(readings)) == 1 else f"{readings[0]} by recall, {readings[1]} by error"
     rare = [hue for hue in metrics.HUES if hue not in common]
-    parts += [f"{' and '.join(rare)} not judged: under {hues.LEAST:.0%} of the pixels each"] * bool(rare)
+    values = ", ".join(
+        f"{hue} ({hues.of_hue(study, name, hue, 'recall')[0]:.0%}, {hues.of_hue(study, name, hue, 'ciede2000')[0]:.1f})"
+        for hue in rare
+    )
+    parts += [f"not judged, since under {hues.LEAST:.0%} of the pixels each: {values}"] * bool(rare)
     return verdicts.row((7, TITLES[7]), verdict, "; ".join(parts), name)
 
 
@@ -113,7 +117,7 @@ def _too_much(excess, more) -> str:
     return verdicts.FAILS if excess[2] < 0 or more[2] < 0 else verdicts.OPEN
 
 
-def _many_colours(study, name):
+def _many_colours(study, name, none):
     """Over categories, and their coloured pixels alone: the entropy of the true hues against the share of the gray photograph's
     error that remains. Colourless pixels have no hue to be mistaken for, and hardly an error that could be taken away."""
     if not study.has(name, *(f"{hue}_ciede2000" for hue in metrics.HUES)):
@@ -126,12 +130,16 @@ def _many_colours(study, name):
         return None
     value, low, high = rank_correlation(pairs.bits.to_numpy(), pairs.kept.to_numpy())
     verdict = verdicts.HOLDS if low > 0 else verdicts.FAILS if high < 0 else verdicts.OPEN
-    plain = remaining(study, name, categories, "lightness").reindex(pairs.index).to_numpy()
-    without = rank_correlation(pairs.bits.to_numpy(), plain)[0]
+    others = {"colour by lightness, without a network,": remaining(study, name, categories, "lightness")}
+    if none:
+        others[study.label(none)] = remaining(study, none, categories)
+    beside = [
+        f"{other} has {rank_correlation(pairs.bits.to_numpy(), kept.reindex(pairs.index).to_numpy())[0]:+z.2f}"
+        for other, kept in others.items()
+    ]
     text = (
         f"rank correlation over {len(pairs)} categories {verdicts.estimate('+z.2f', value, low, high)}: entropy of the true hues "
-        "against the share of the gray photograph's error that remains, both over coloured pixels; colour by lightness, without "
-        f"a network, has {without:+z.2f}"
+        f"against the share of the gray photograph's error that remains, both over coloured pixels; {', '.join(beside)}"
     )
     return verdicts.row((10, TITLES[10]), verdict, text, name)
 

@@ -13,18 +13,48 @@ __all__ = ["FinishedStudy", "Unfinished", "find_run", "load"]
 
 FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  # what the extractor is
 ARCHITECTURE = {"network", "init", "layer"}  # what is not the same, or has no meaning, in a pyramid
+KNOWING = (
+    "linear",
+    "category_told",
+    "category",
+)  # of koala.experiment.baselines: without a network, with what one knows
 RATIOS = {"chroma_ratio": ("chroma", "chroma_true")}  # a mean of ratios is lifted by nearly gray photographs
 
 
-def difference(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
+def difference(
+    study: FinishedStudy, first: str, second: str, of_gain: float = 0
+) -> tuple[float, float, float]:
     """CIEDE2000 of the first minus the second's, paired by photograph and by seed (the seeds that both have), with its interval.
 
-    Where they have a single seed in common, the chance between seeds is that of the study's other networks (`chance`)."""
+    Where they have a single seed in common, the chance between seeds is that of the study's other networks (`chance`).
+    of_gain: a share of what the second gains on the photograph left gray, which is taken off."""
     common = common_seeds(study, first, second)
     if not common:
         return (np.nan,) * 3
     own, other = (study.values(name, "ciede2000", seeds=common) for name in (first, second))
+    if of_gain:
+        other = other + of_gain * (_gray(study, second) - other)
     return interval(own - other, _scaled(chance(study, "ciede2000"), np.sqrt(2)), study.groups(first))
+
+
+def minus_gray(study: FinishedStudy, experiment: str) -> tuple[float, float, float]:
+    """CIEDE2000 of a network minus that of the same photographs left gray, with its interval."""
+    values = study.values(experiment, "ciede2000") - _gray(study, experiment)
+    return interval(values, chance(study, "ciede2000"), study.groups(experiment))
+
+
+def better_than_gray(study: FinishedStudy, experiment: str) -> float:
+    """The share of the photographs that a network colours better than they are left gray, by CIEDE2000; mean over seeds."""
+    return float((study.values(experiment, "ciede2000") < _gray(study, experiment)).mean())
+
+
+def _gray(study, experiment) -> np.ndarray:  # (1, photographs)
+    """CIEDE2000 of the experiment's test photographs left gray; the lines may stand beside another run."""
+    size = study.tested(experiment)
+    holder = next(
+        name for name, _, method in study.methods() if method == "gray" and study.tested(name) == size
+    )
+    return study.values(holder, "ciede2000", "gray")[:1]
 
 
 def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
@@ -150,10 +180,10 @@ def encoders(study: FinishedStudy) -> list[dict]:
     return rows
 
 
-def earned(study: FinishedStudy, methods: tuple[str, ...] = ("linear", "category")) -> list[dict]:
-    """Each network with a trained extractor minus the best that needs no network and knows the same features, linear colour,
-    and minus colour by lightness of the true category, in CIEDE2000: what its convolutions have earned. methods: one of
-    the two, or both."""
+def earned(study: FinishedStudy, methods: tuple[str, ...] = KNOWING) -> list[dict]:
+    """Each network with a trained extractor minus what needs no network and knows as much, in CIEDE2000: what its convolutions
+    have earned. methods: of KNOWING: linear colour and colour by lightness of the category told, both from the same features,
+    and colour by lightness of the true category. A network that gets the true category is beside the last alone."""
     lines = {
         (method in baselines.OF_FEATURES and study.extractor(name), method, study.tested(name)): (label, name)
         for label, name, method in without_network(study)
@@ -161,13 +191,16 @@ def earned(study: FinishedStudy, methods: tuple[str, ...] = ("linear", "category
     rows = []
     for name in study.experiments:
         config = study.config(name)
-        if config["backbone"] == "none" or study.untrained(name) or config["feature_source"] != "image":
+        if config["backbone"] == "none" or study.untrained(name):
             continue
-        keys = ((study.extractor(name), "linear"), (False, "category"))
-        for key in ((*key, study.tested(name)) for key in keys if key[1] in methods):
+        if config["feature_source"] not in ("image", "category"):
+            continue
+        known = methods if config["feature_source"] == "image" else {"category"} & set(methods)
+        for method in known:
+            key = (method in baselines.OF_FEATURES and study.extractor(name), method, study.tested(name))
             if key in lines:
                 label, other = lines[key]
-                values = study.values(name, "ciede2000") - study.values(other, "ciede2000", key[1])[:1]
+                values = study.values(name, "ciede2000") - study.values(other, "ciede2000", method)[:1]
                 estimate = interval(values, chance(study, "ciede2000"), study.groups(name))
                 rows.append(_line(study, study.label(name), label, estimate, len(values)))
     return rows

@@ -13,7 +13,7 @@ from made_study import made_study
 from synthetic import TRUTH
 
 from koala import study
-from koala.report import again, answers, facts, overview, pages, pairs, render, tables
+from koala.report import again, answers, facts, overview, pages, pairs, render, tables, words
 from koala.study import compare, elsewhere, questions
 from koala.system import paths
 from koala.system.errors import KoalaError
@@ -96,7 +96,7 @@ def test_a_studys_page_opens_with_its_answer_and_has_a_row_for_each_experiment()
     body = pages.study_body(found.plan, known)
     answer, mean = body[: body.index("</div>")], found.values("efficientnet", "ciede2000").mean()
     assert f"A trained extractor helps: efficientnet reaches CIEDE2000 {mean:.2f} on" in answer
-    low, high = (answers.signed(known["differences"][0][end]) for end in ("low", "high"))
+    low, high = (words.signed(known["differences"][0][end], "") for end in ("low", "high"))
     assert f"95 % interval {low} to {high}" in answer
     for text in (
         "gray (no colour)",

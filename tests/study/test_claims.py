@@ -96,17 +96,20 @@ def test_mse_stands_beside_ciede2000():
     assert row["measured"].startswith("CIEDE2000 +2.0") and "; MSE +3" in row["measured"]
 
 
-def test_far_behind_needs_more_than_behind():
-    study = make_study(
-        one=seeds_of(0.0),
-        slightly=seeds_of(0.6, loss="crossentropy"),
-        far=seeds_of(3.0, loss="crossentropy_unit"),
-    )
-    verdicts = read(study)
-    assert verdicts["C4: far behind, a*b* scaled to [0, 1] (far against one)"] == "holds"
-    assert verdicts["C4: far behind, a*b* scaled to [-1, 1] (slightly against one)"].startswith(
-        "undecided: behind"
-    )
+@pytest.mark.parametrize(
+    "behind, reads",
+    [
+        (3.0, "holds"),
+        (2.0, "holds"),  # it paints gray, which is 2 behind
+        (1.0, "undecided: behind, not shown to be by more than half of what the other gains on gray"),
+        (0.6, "does not hold: behind, by less than half of what the other gains on gray"),
+        (0.0, "undecided: no difference shown"),
+        (-1.0, "does not hold: it is better"),
+    ],
+)
+def test_far_behind_is_more_than_half_of_what_mse_gains_on_the_gray_photograph(behind, reads):
+    study = make_study(one=seeds_of(0.0), other=seeds_of(behind, loss="crossentropy"))
+    assert read(study)["C4: far behind, a*b* scaled to [-1, 1] (other against one)"] == reads
 
 
 def test_more_epochs_help_where_the_validation_loss_still_falls():

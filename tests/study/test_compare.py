@@ -1,11 +1,12 @@
 """Tables of a study, and which runs are compared with which."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from synthetic import NOISE, TRUTH, make_run, make_study
 
-from koala.report import answers, pairs
-from koala.study import claims_colour, compare
+from koala.report import answers, pairs, words
+from koala.study import claims_colour, compare, verdicts
 from koala.study.intervals import Spread, interval, pooled
 
 
@@ -83,9 +84,10 @@ def test_no_control_is_kept_silent_and_who_is_told_the_category_is_no_control():
     (content,) = (text for text in told if text.startswith("Not every control is shown to do worse"))
     assert "vector minus shuffled" in content and "vector minus zero +1.00" in content
     assert "zero: better than no extractor; shuffled: worse than no extractor" in " ".join(told)
-    assert told[1].startswith(
-        "The lowest mean of a network is that of zero: "
-    )  # not of who is told the category
+    assert told[1].startswith("The lowest mean of a network that is not told the category is that of zero: ")
+    assert told[2].startswith("Minus photographs left gray: vector \N{MINUS SIGN}2.00 (")
+    assert ", better for 100 % of the photographs; none +0.00 (" in told[2]
+    assert told[2].endswith("Not shown to be better than gray: none, shuffled.")
 
 
 def test_only_controls_and_fp32_twins_are_compared():
@@ -153,6 +155,43 @@ def test_a_network_has_earned_what_it_is_better_than_linear_colour():
     assert [row["minus"] for row in rows] == [
         "linear colour from the features of a"
     ]  # never the untrained one's
+
+
+def test_a_network_that_is_told_the_category_is_beside_the_table_of_the_category_alone():
+    runs = {"vector": make_run(0, 0.0), "told": make_run(0, -0.5, feature_source="category")}
+    for run in runs.values():
+        lines = run.per_image[run.per_image.method == "linear"]
+        known = [
+            lines.assign(method=f"category{way}", ciede2000=lines.ciede2000 + 0.5) for way in ("", "_told")
+        ]
+        run.per_image = pd.concat([run.per_image, *known])
+    study = make_study(**{name: [run] for name, run in runs.items()})
+    rows = {
+        (row["experiment"], row["minus"].partition(" from the")[0]): row["difference"]
+        for row in compare.earned(study)
+    }
+    assert rows == pytest.approx(
+        {
+            ("vector", "linear colour"): -0.5,
+            ("vector", "colour by lightness of the category told"): -1.0,
+            ("vector", "colour by lightness of the true category"): -1.0,
+            ("told", "colour by lightness of the true category"): -1.5,
+        }
+    )
+    told = answers.sentences(study, pairs.compared(study), compare.summary(study, ["ciede2000"]))
+    (network,) = (
+        text for text in told if text.startswith("A network that gets the mean features of the true category")
+    )
+    assert "vector minus told +0.50" in network and "told minus the table \N{MINUS SIGN}1.50" in network
+    (table,) = (text for text in told if text.startswith("An objection"))
+    assert "of the 1 network with" in table and "tell the category from the same features" in table
+
+
+def test_an_end_that_is_rounded_to_nothing_keeps_its_sign():
+    row = {"difference": -0.001, "low": -0.002, "high": 0.3, "seeds": 3}
+    assert words.difference(row) == "+0.00, 95 % interval \N{MINUS SIGN}0.00 to +0.30"
+    assert verdicts.estimate("+z.2f", -0.001, -0.002, 0.3) == "+0.00 [-0.00, +0.30]"
+    assert verdicts.estimate("z.0%", 0.05, -0.002, 0.11) == "5% [0%, 11%]"  # a share
 
 
 def test_each_test_split_has_its_own_rows_without_a_network():
