@@ -1,7 +1,7 @@
 """What a study's networks have to be better than, in sentences: gray photographs, a regression, tables of colours by category."""
 
 from koala.report import pairs, words
-from koala.study import compare
+from koala.study import compare, left_gray
 
 ALONE = "one seed"  # what needs no network has none
 
@@ -14,11 +14,11 @@ def gray(study, rows, methods) -> str:
     experiments, leading = pairs.names(study), pairs.leading(study, gains, words.means(methods))[0]
     shown = [experiments[leading[key]] for key in ("experiment", "minus")]
     parts = [
-        f"{study.label(name)} {words.ends(compare.minus_gray(study, name))}, better for "
-        f"{100 * compare.better_than_gray(study, name):.0f} % of the photographs"
+        f"{study.label(name)} {words.ends(left_gray.minus(study, name))}, better for "
+        f"{100 * left_gray.better(study, name):.0f} % of the photographs"
         for name in shown
     ]
-    short = [study.label(name) for name in study.experiments if compare.minus_gray(study, name)[2] >= 0]
+    short = [study.label(name) for name in study.experiments if left_gray.minus(study, name)[2] >= 0]
     return (
         f"Minus photographs left gray: {'; '.join(parts)}."
         + f" Not shown to be better than gray: {', '.join(short)}." * bool(short)

@@ -21,40 +21,15 @@ KNOWING = (
 RATIOS = {"chroma_ratio": ("chroma", "chroma_true")}  # a mean of ratios is lifted by nearly gray photographs
 
 
-def difference(
-    study: FinishedStudy, first: str, second: str, of_gain: float = 0
-) -> tuple[float, float, float]:
+def difference(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
     """CIEDE2000 of the first minus the second's, paired by photograph and by seed (the seeds that both have), with its interval.
 
-    Where they have a single seed in common, the chance between seeds is that of the study's other networks (`chance`).
-    of_gain: a share of what the second gains on the photograph left gray, which is taken off."""
+    Where they have a single seed in common, the chance between seeds is that of the study's other networks (`chance`)."""
     common = common_seeds(study, first, second)
     if not common:
         return (np.nan,) * 3
     own, other = (study.values(name, "ciede2000", seeds=common) for name in (first, second))
-    if of_gain:
-        other = other + of_gain * (_gray(study, second) - other)
-    return interval(own - other, _scaled(chance(study, "ciede2000"), np.sqrt(2)), study.groups(first))
-
-
-def minus_gray(study: FinishedStudy, experiment: str) -> tuple[float, float, float]:
-    """CIEDE2000 of a network minus that of the same photographs left gray, with its interval."""
-    values = study.values(experiment, "ciede2000") - _gray(study, experiment)
-    return interval(values, chance(study, "ciede2000"), study.groups(experiment))
-
-
-def better_than_gray(study: FinishedStudy, experiment: str) -> float:
-    """The share of the photographs that a network colours better than they are left gray, by CIEDE2000; mean over seeds."""
-    return float((study.values(experiment, "ciede2000") < _gray(study, experiment)).mean())
-
-
-def _gray(study, experiment) -> np.ndarray:  # (1, photographs)
-    """CIEDE2000 of the experiment's test photographs left gray; the lines may stand beside another run."""
-    size = study.tested(experiment)
-    holder = next(
-        name for name, _, method in study.methods() if method == "gray" and study.tested(name) == size
-    )
-    return study.values(holder, "ciede2000", "gray")[:1]
+    return interval(own - other, scaled(chance(study, "ciede2000"), np.sqrt(2)), study.groups(first))
 
 
 def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
@@ -65,7 +40,7 @@ def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, 
     own, other = (study.values(name, "ab_rmse", seeds=common) ** 2 for name in (first, second))
     # of a quotient of two means that vary alike, by the delta method
     factor = np.hypot(1, own.mean() / other.mean()) / other.mean()
-    spread = _scaled(chance(study, "mse"), factor)
+    spread = scaled(chance(study, "mse"), factor)
     return tuple(value - 1 for value in ratio(own, other, spread, study.groups(first)))
 
 
@@ -86,7 +61,8 @@ def _seed_means(study, experiment, metric) -> np.ndarray:  # (seeds,)
     return np.nanmean(study.values(experiment, metric), 1)
 
 
-def _scaled(seeds: Spread | None, factor: float) -> Spread | None:
+def scaled(seeds: Spread | None, factor: float) -> Spread | None:
+    """The spread of what varies `factor` times as much."""
     return seeds and Spread(seeds.deviation * factor, seeds.freedom)
 
 
@@ -165,7 +141,12 @@ def encoders(study: FinishedStudy) -> list[dict]:
     """Each pyramid minus Deep Koalarization's network that gets one vector of the same extractor, trained as it is, and minus
     that without an extractor, as `contrasts` has its rows. Photographs, loss, optimizer and schedule are the same; the
     architecture is not."""
-    rows = []
+    return [_row(study, *pair) for pair in encoder_pairs(study)]
+
+
+def encoder_pairs(study: FinishedStudy) -> list[tuple[str, str]]:
+    """The experiments of `encoders`: (pyramid, what it is compared with)."""
+    found = []
     for name in study.experiments:
         for other in study.experiments:
             own, theirs = study.config(name), study.config(other)
@@ -176,8 +157,8 @@ def encoders(study: FinishedStudy) -> list[dict]:
             )
             same_budget = differing(own, theirs) <= ARCHITECTURE | {"weights", "backbone"}
             if (own["network"], theirs["network"]) == ("pyramid", "koala") and alike and same_budget:
-                rows.append(_row(study, name, other))
-    return rows
+                found.append((name, other))
+    return found
 
 
 def earned(study: FinishedStudy, methods: tuple[str, ...] = KNOWING) -> list[dict]:

@@ -32,10 +32,16 @@ def curves(study: compare.FinishedStudy) -> dict[str, pd.DataFrame]:
 
 
 def by_category(study: compare.FinishedStudy) -> pd.DataFrame:
-    """Of every such pair, the difference in CIEDE2000 by category: the columns category, photographs, and one for each pair."""
+    """Of every such pair, and of a trained pyramid beside one vector, the difference in CIEDE2000 by category: the columns category,
+    photographs, and one for each pair."""
     names = study.photographs(study.experiments[0]).category.map(plain)
     table = names.value_counts().sort_index().rename_axis("category").reset_index(name="photographs")
-    for none, own in without(study):
+    maps = [
+        (vector, own)
+        for own, vector in compare.encoder_pairs(study)
+        if study.config(vector)["backbone"] != "none" and not study.untrained(own)
+    ]
+    for none, own in without(study) + maps:
         seeds = compare.common_seeds(study, own, none)
         pair = (study.values(name, "ciede2000", seeds=seeds).mean(0) for name in (own, none))
         means = pd.Series(np.subtract(*pair)).groupby(names.to_numpy()).mean()

@@ -4,7 +4,7 @@ An undecided claim says what is missing: seeds, or a narrower interval."""
 
 import numpy as np
 
-from koala.study import compare, curves
+from koala.study import compare, curves, left_gray
 from koala.study.intervals import LEAST_SEEDS, interval
 
 EQUAL = 0.3  # CIEDE2000: two experiments are called equal where 0 and the whole interval lie within +-EQUAL
@@ -60,7 +60,7 @@ def far_behind(study, claim, first, second) -> dict:
     reading = worse(study, claim, first, second)
     if reading["verdict"].startswith(HOLDS):
         remark = reading["verdict"].removeprefix(HOLDS)
-        _, low, high = compare.difference(study, first, second, of_gain=FAR)
+        _, low, high = left_gray.behind(study, first, second, FAR)
         verdict = HOLDS if low > 0 else f"{FAILS}: behind, by less than {FAR_WORDS}"
         if low <= 0 <= high:
             verdict = f"{OPEN}: behind, not shown to be by more than {FAR_WORDS}"
