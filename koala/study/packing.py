@@ -17,7 +17,7 @@ STEPS = {
     "ab_rmse": 20,
     "ssim": 250,
     "auc": 1000,
-    **dict.fromkeys(("psnr", "colourfulness", "chroma"), 4),
+    **dict.fromkeys(("psnr", "colourfulness", "chroma"), 10),
     **{f"{hue}_painted": 1000 for hue in metrics.HUES},
     **{f"{hue}_ciede2000": 2 for hue in metrics.HUES},
     **{f"{hue}_recall": 100 for hue in metrics.HUES},
