@@ -64,7 +64,22 @@ def calibrate(extractor, classifier) -> None:
 
 
 def _rescale(classifier, width: int, forward) -> None:
-    """Make the logits (n, width) that forward() returns have mean 0 and standard deviation 1 over the images.
+    """Make the logits (n, width) that forward() returns have mean 0 and standard deviation 1 over the images. classifier: as
+    `last_layers` takes it."""
+    last = last_layers(classifier, width)
+    for layer in last:
+        if not layer.weight.any():  # some of timm's start their classifier at 0
+            layer.weight.normal_(std=0.02)
+    logits = forward()
+    scale = logits.std(0).mean()
+    for layer in last:
+        layer.weight.div_(scale)
+        if layer.bias is not None:
+            layer.bias.sub_(logits.mean(0)).div_(scale)
+
+
+def last_layers(classifier, width: int) -> list[nn.Linear | nn.Conv2d]:
+    """The layers that give a classifier's logits.
 
     classifier: a layer, a module that ends in one, or several whose outputs are averaged (timm's distilled networks).
     KoalaError where none of its layers gives `width` outputs."""
@@ -75,12 +90,4 @@ def _rescale(classifier, width: int, forward) -> None:
         raise KoalaError(
             f"a classifier of the kind {type(classifier).__name__} cannot be used untrained: choose another backbone."
         )
-    for layer in last:
-        if not layer.weight.any():  # some of timm's start their classifier at 0
-            layer.weight.normal_(std=0.02)
-    logits = forward()
-    scale = logits.std(0).mean()
-    for layer in last:
-        layer.weight.div_(scale)
-        if layer.bias is not None:
-            layer.bias.sub_(logits.mean(0)).div_(scale)
+    return last

@@ -91,6 +91,16 @@ def test_a_pupil_learns_and_its_packed_weights_are_an_extractor(photos):
     )  # read back
 
 
+def test_a_pupil_begins_with_the_teachers_mean_answer_to_every_photograph(photos):
+    extractor = extractors.build("resnet10t", "untrained", size=32)
+    taught = torch.randn(1000, generator=torch.Generator().manual_seed(0))
+    pretrain.begin(extractor, taught)
+    gray = lab.luma(torch.from_numpy(photos.images[:4].copy()).permute(0, 3, 1, 2))
+    with torch.no_grad():
+        logits = extractor.net.train()(extractor.prepare(gray))
+    assert torch.equal(logits, taught.expand(4, -1))
+
+
 def test_only_the_training_split_is_learned(photos, monkeypatch):
     seen = []
     honest = lesson.Lesson.step
