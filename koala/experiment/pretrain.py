@@ -91,7 +91,7 @@ def begin(extractor: extractors.Extractor, logits: torch.Tensor) -> None:
     """Let a network answer every photograph with the same logits (K,), in place: its classifier's weights are 0.
 
     A classifier of random weights says something at random about each photograph, and dropout adds more; after three passes
-    Inception-v3 had not unlearnt it and was no better than a constant, which it is here after 40 steps."""
+    Inception-v3 had not unlearnt it and was no better than a constant answer; begun so, it is after 60 steps."""
     row, net = extractor.row, extractor.net
     with torch.no_grad():
         for layer in untrained.last_layers(classifier_of(row, net), row.logits):

@@ -13,12 +13,13 @@ def gray(study, rows, methods) -> str:
         return ""
     experiments, leading = pairs.names(study), pairs.leading(study, gains, words.means(methods))[0]
     shown = [experiments[leading[key]] for key in ("experiment", "minus")]
+    beside = {name: left_gray.minus(study, name) for name in study.experiments}
     parts = [
-        f"{study.label(name)} {words.ends(left_gray.minus(study, name))}, better for "
+        f"{study.label(name)} {words.ends(beside[name])}, better for "
         f"{100 * left_gray.better(study, name):.0f} % of the photographs"
         for name in shown
     ]
-    short = [study.label(name) for name in study.experiments if left_gray.minus(study, name)[2] >= 0]
+    short = [study.label(name) for name, (_, _, high) in beside.items() if high >= 0]
     return (
         f"Minus photographs left gray: {'; '.join(parts)}."
         + f" Not shown to be better than gray: {', '.join(short)}." * bool(short)
@@ -68,11 +69,11 @@ def told(study, rows, methods) -> str:
     """A network that gets the true category's features, beside one that gets the photograph's and beside the table."""
     own, given = _beside_category(study)
     names = {row["experiment"] for row in own}
-    told = [row for row in words.of(rows, "told") if row["experiment"] in names]
-    if not told:
+    rows = [row for row in words.of(rows, "told") if row["experiment"] in names]
+    if not rows:
         return ""
-    network = told[0]["minus"]
-    parts = [f"{row['label']} {words.difference(row)}" for row in told if row["minus"] == network]
+    network = rows[0]["minus"]
+    parts = [f"{row['label']} {words.difference(row)}" for row in rows if row["minus"] == network]
     parts += [
         f"{network} minus the table {words.difference(row, ALONE)}"
         for row in given

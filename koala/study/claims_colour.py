@@ -153,10 +153,9 @@ def remaining(study, name, categories: pd.Series, method: str = "model") -> pd.S
     """Share of the gray photograph's CIEDE2000 over coloured pixels that the network leaves, or that a method without a network
     does on the same photographs, by category, means over photographs and seeds; without categories that have no coloured
     pixel."""
-    size = study.tested(name)
-    holders = {way: own for own, _, way in study.methods() if study.tested(own) == size}
-    error = hues.coloured_error(study, name if method == "model" else holders[method], method).mean(0)
-    gray = hues.coloured_error(study, holders["gray"], "gray").mean(0)
+    holder = name if method == "model" else study.holder(name, method)
+    error = hues.coloured_error(study, holder, method).mean(0)
+    gray = hues.coloured_error(study, study.holder(name, "gray"), "gray").mean(0)
     sums = pd.DataFrame({"error": error, "gray": gray}).groupby(categories.to_numpy()).sum()
     sums = sums[sums.gray > 0]
     return sums.error / sums.gray

@@ -13,11 +13,8 @@ __all__ = ["FinishedStudy", "Unfinished", "find_run", "load"]
 
 FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  # what the extractor is
 ARCHITECTURE = {"network", "init", "layer"}  # what is not the same, or has no meaning, in a pyramid
-KNOWING = (
-    "linear",
-    "category_told",
-    "category",
-)  # of koala.experiment.baselines: without a network, with what one knows
+# Of koala.experiment.baselines: what needs no network, and knows what networks are given
+KNOWING = ("linear", "category_told", "category")
 RATIOS = {"chroma_ratio": ("chroma", "chroma_true")}  # a mean of ratios is lifted by nearly gray photographs
 
 

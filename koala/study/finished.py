@@ -78,6 +78,11 @@ class FinishedStudy:
                     rows.append((name, seed, method))
         return rows
 
+    def holder(self, experiment: str, method: str) -> str:
+        """The experiment beside whose runs the lines of a method of the photographs stand, for the test split of another."""
+        size = self.tested(experiment)
+        return next(name for name, _, way in self.methods() if way == method and self.tested(name) == size)
+
     def values(self, experiment: str, metric: str, method: str = "model", seeds=None) -> np.ndarray:
         """(seeds, photographs) of a metric, photographs in row order, the same for every experiment of a study.
 

@@ -27,9 +27,5 @@ def behind(study: compare.FinishedStudy, first: str, second: str, share: float) 
 
 
 def _gray(study, experiment) -> np.ndarray:  # (1, photographs)
-    """CIEDE2000 of the experiment's test photographs left gray; the lines may stand beside another run."""
-    size = study.tested(experiment)
-    holder = next(
-        name for name, _, method in study.methods() if method == "gray" and study.tested(name) == size
-    )
-    return study.values(holder, "ciede2000", "gray")[:1]
+    """CIEDE2000 of the experiment's test photographs left gray."""
+    return study.values(study.holder(experiment, "gray"), "ciede2000", "gray")[:1]

@@ -57,15 +57,18 @@ def worse(study, claim, first, second) -> dict:
 
 def far_behind(study, claim, first, second) -> dict:
     """The claim is that the first is far behind the second: by more than FAR of what that gains on the gray photograph."""
-    reading = worse(study, claim, first, second)
-    if reading["verdict"].startswith(HOLDS):
-        remark = reading["verdict"].removeprefix(HOLDS)
-        _, low, high = left_gray.behind(study, first, second, FAR)
-        verdict = HOLDS if low > 0 else f"{FAILS}: behind, by less than {FAR_WORDS}"
-        if low <= 0 <= high:
-            verdict = f"{OPEN}: behind, not shown to be by more than {FAR_WORDS}"
-        reading["verdict"] = verdict + remark
-    return reading
+    _, low, _ = compare.difference(study, first, second)
+    if not low > 0:  # nor where it is NaN
+        return worse(study, claim, first, second)
+    _, low, high = left_gray.behind(study, first, second, FAR)
+    if low > 0:
+        verdict = HOLDS
+    elif high < 0:
+        verdict = f"{FAILS}: behind, by less than {FAR_WORDS}"
+    else:
+        verdict = f"{OPEN}: behind, not shown to be by more than {FAR_WORDS}"
+    remark = compare.one_seed(study, len(compare.common_seeds(study, first, second)))
+    return row(claim, verdict + remark, _measured(study, first, second), first, second)
 
 
 def estimate(form: str, mean: float, low: float, high: float) -> str:
