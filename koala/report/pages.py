@@ -142,7 +142,7 @@ def best(known: dict) -> dict[str, float]:
 
 
 def results(known: dict) -> str:
-    """A study's answer, means over seeds (those without a network first) and claims as Markdown: what the README shows."""
+    """A study's answer, means over seeds (those without a network first) and the claims' verdicts as Markdown: what the README shows."""
     rows = [
         {"": row["label"], "seeds": "" if row["trivial"] else row["seeds"], **tables.numbers(row)}
         for row in known["experiments"]
@@ -152,9 +152,26 @@ def results(known: dict) -> str:
         tables.METRICS["colourfulness"].heading: f"{known['truth']:.1f}",
     }
     rows.append(dict.fromkeys(rows[0], "") | photographs)
-    claims = [{key: row[key] for key in ("claim", "verdict", "measured")} for row in known["claims"]]
-    parts = ["\n".join(f"- {sentence}" for sentence in known["answers"]), _markdown(rows), _markdown(claims)]
+    answers = "\n".join(f"- {sentence}" for sentence in known["answers"])
+    parts = [answers, _markdown(rows), _markdown(_by_claim(known["claims"]))]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _by_claim(claims: list[dict]) -> list[dict]:
+    """One row per claim: each verdict with the networks that have it. What was measured is on the study's page."""
+    verdicts: dict[str, dict[str, list[str]]] = {}
+    for row in claims:
+        told = row["verdict"] if row["networks"] else f"{row['verdict']}: {row['measured']}"
+        verdicts.setdefault(row["claim"], {}).setdefault(told, []).append(row["networks"])
+    return [
+        {
+            "claim": claim,
+            "verdict": "; ".join(
+                told + f" ({', '.join(names)})" * any(names) for told, names in members.items()
+            ),
+        }
+        for claim, members in verdicts.items()
+    ]
 
 
 def _markdown(rows: list[dict]) -> str:

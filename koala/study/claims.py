@@ -33,10 +33,10 @@ TITLES = {
 
 
 def table(study: compare.FinishedStudy) -> list[dict]:
-    """One dict per claim and pair of runs: claim, how it reads here, what was measured. Differences are in CIEDE2000, and
-    beside it in MSE, the report's own measure; first minus second, 95 % interval.
+    """One dict per claim and pair of networks: claim, networks, verdict and what was measured. Differences are in CIEDE2000,
+    and beside it in MSE, the report's own measure; first minus second, 95 % interval.
 
-    "untrained" in `reads`: the claim is about a trained extractor, which this study did not have; "distilled here": about one
+    "untrained" in the verdict: the claim is about a trained extractor, which this study did not have; "distilled here": about one
     that learnt on ImageNet, for which another stands in."""
     rows = [
         *_ends(study),
@@ -176,13 +176,14 @@ def _claim(number: int) -> tuple[int, str]:
 
 
 def _line(study, row) -> dict:
-    """A row of koala.study.verdicts as the table has it: its runs named in the claim, and no verdict where these cannot give
-    one."""
+    """A row of koala.study.verdicts as the table has it: its networks named, and no verdict where these cannot give one."""
     names = row["names"]
     untrained = [name for name in names if study.untrained(name)]
-    against = f" ({' against '.join(study.label(name) for name in names)})" if names else ""
-    row = {"claim": f"C{row['number']}: {row['words']}{against}"} | {
-        key: row[key] for key in ("verdict", "measured")
+    row = {
+        "claim": f"C{row['number']}: {row['words']}",
+        "networks": " against ".join(study.label(name) for name in names),
+        "verdict": row["verdict"],
+        "measured": row["measured"],
     }
     if study.plan.demo:
         row["verdict"] = "not judged: the embedded photographs are a check of the chain, never evidence"

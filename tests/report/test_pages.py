@@ -106,7 +106,7 @@ def test_a_studys_page_opens_with_its_answer_and_has_a_row_for_each_experiment()
         "<svg",
     ):
         assert text in body, text
-    rows = body[body.index('id="experiments"') : body.index('id="runs"')]
+    rows = body[body.index('id="experiments"') : body.index('id="claims"')]
     assert rows.count(">efficientnet<") == 1 and "<td>2</td>" in rows  # one row for two seeds
     assert '<td class="untrained">untrained</td>' in rows and ">inception (distilled here)<" in rows
     assert "<b>" in rows[rows.index(">efficientnet<") :]
@@ -161,6 +161,24 @@ def test_what_was_judged_elsewhere_is_told(tmp_path, monkeypatch):
     (told,) = [text for text in facts.gather(found)["answers"] if "another data set" in text]
     assert told.startswith("On 300 photographs of another data set (beach), where gray ones have ")
     assert "efficientnet minus no-extractor \N{MINUS SIGN}3.00" in told
+
+
+def test_the_readme_has_one_row_per_claim_with_the_networks_of_each_verdict():
+    gray = {"label": "gray", "trivial": True} | dict.fromkeys(tables.METRICS, 1.0)
+    wanted = {"claim": "C1: equal", "networks": "", "verdict": "not tested", "measured": "would need two"}
+    judged = [
+        {"claim": "C3: worse", "networks": name, "verdict": verdict, "measured": "+0.70 [+0.56, +0.84]"}
+        for name, verdict in (
+            ("none against one", "holds"),
+            ("none against two", "undecided"),
+            ("a", "holds"),
+        )
+    ]
+    known = {"experiments": [gray], "truth": 40.0, "answers": ["It helps."], "claims": [wanted, *judged]}
+    assert pages.results(known).splitlines()[-2:] == [
+        "| C1: equal | not tested: would need two |",
+        "| C3: worse | holds (none against one, a); undecided (none against two) |",
+    ]
 
 
 def test_the_index_over_all_studies_is_made_from_their_summaries(tmp_path, monkeypatch):

@@ -16,8 +16,8 @@ def seeds_of(shift: float, **config) -> list:
 
 
 def read(study) -> dict:
-    """claim -> how it reads, claims named by their number and runs."""
-    return {row["claim"]: row["verdict"] for row in claims.table(study)}
+    """claim -> how it reads, claims named by their number and networks."""
+    return {f"{row['claim']} ({row['networks']})": row["verdict"] for row in claims.table(study)}
 
 
 def of(study, start: str) -> list[str]:
