@@ -27,7 +27,8 @@ from koala.data import statistics
 from koala.experiment import baselines, evaluate
 from koala.experiment.artefacts import Run
 from koala.report.tables import METRICS
-from koala.study import category_baseline, claims, compare, hues, packing, probe
+from koala.study import category_baseline, claims, compare, contrasts, hues, packing, probe
+from koala.study.finished import FinishedStudy
 from koala.system import paths, processes
 from koala.training.batches import at_a_time, chunks, make_batches
 
@@ -182,7 +183,7 @@ def pages(table, folder: Path, lines: pd.DataFrame, tests: int) -> None:
     lines = table.timed(
         "36 runs' lines, read", *runs, lambda: packing.rounded(pd.read_csv(io.StringIO(text)))
     )
-    found = compare.FinishedStudy(plan, {run: made_run(plan, run, lines) for run in plan.runs()}, [])
+    found = FinishedStudy(plan, {run: made_run(plan, run, lines) for run in plan.runs()}, [])
     table.timed("36 runs compared", *count, lambda: analysis(found))
 
 
@@ -200,9 +201,9 @@ def made_run(plan, run, lines: pd.DataFrame) -> Run:
     return Run(Path(), settings, env, {}, losses, lines)
 
 
-def analysis(found: compare.FinishedStudy) -> None:
+def analysis(found: FinishedStudy) -> None:
     compare.summary(found, list(METRICS))
-    for what in (claims.table, compare.contrasts, compare.earned, hues.table, hues.biases):
+    for what in (claims.table, contrasts.controls, contrasts.earned, hues.table, hues.biases):
         what(found)
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 from koala import metrics, study
 from koala.config import RunConfig
 from koala.experiment.artefacts import Run
-from koala.study import compare
+from koala.study.finished import FinishedStudy
 
 RNG = np.random.default_rng(0)
 TRUTH = RNG.normal(12, 4, 300)  # how hard each photograph is: what pairing takes away
@@ -58,12 +58,12 @@ def make_run(
     return Run(Path("."), dataclasses.asdict(RunConfig(seed=seed, **config)), env, result, history, table)
 
 
-def make_study(**runs) -> compare.FinishedStudy:
+def make_study(**runs) -> FinishedStudy:
     """runs: experiment -> list of runs, one per seed. A dash in a name is written as two underscores."""
     runs = {name.replace("__", "-"): members for name, members in runs.items()}
     plan = study.Study("test", "Test", list(runs), [0], {"source": "somewhere", "name": "scenes"}, {})
     by_seed = {(name, run.config["seed"]): run for name, members in runs.items() for run in members}
-    return compare.FinishedStudy(plan, by_seed, [])
+    return FinishedStudy(plan, by_seed, [])
 
 
 def with_losses(seed: int, losses, training=None, **config) -> Run:

@@ -5,12 +5,13 @@ Every number comes from koala.study; nothing is computed here but the mean over 
 from koala import metrics
 from koala.report import objections, pairs, words
 from koala.study import compare, curves, elsewhere
+from koala.study.finished import FinishedStudy
 
 GRAY = metrics.BASELINES["gray"]
 VISIBLE = 1  # CIEDE2000: about the smallest difference that is seen side by side
 
 
-def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[str]:
+def sentences(study: FinishedStudy, rows: list[dict], summary) -> list[str]:
     """The study's question answered: rows as `compared` gives them, summary as koala.study.compare.summary does."""
     methods = {row["label"]: row for row in summary.to_dict("records")}
     told = [
@@ -29,7 +30,7 @@ def sentences(study: compare.FinishedStudy, rows: list[dict], summary) -> list[s
     return [text for text in told if text] + [_how_sure(study)]
 
 
-def beside(study: compare.FinishedStudy, first: str, second: str) -> str:
+def beside(study: FinishedStudy, first: str, second: str) -> str:
     """How one experiment does beside another, in two sentences: in colour, and in the validation loss."""
     mean, low, high = compare.difference(study, first, second)
     seeds = len(compare.common_seeds(study, first, second))

@@ -7,6 +7,7 @@ from koala.data import catalog
 from koala.experiment import inputs
 from koala.report import answers, pairs, tables
 from koala.study import claims, compare
+from koala.study.finished import FinishedStudy
 from koala.system import paths
 
 MAKERS = ("notebooks/analysis.ipynb", "notebooks/experiment.ipynb", "koala/report/templates/**/*.*")
@@ -30,7 +31,7 @@ SETTINGS = (
 )
 
 
-def gather(study: compare.FinishedStudy) -> dict:
+def gather(study: FinishedStudy) -> dict:
     """Everything that the pages say about a study, in plain values."""
     plan, demo = study.plan, study.plan.demo
     summary = compare.summary(study, list(tables.METRICS))

@@ -1,7 +1,7 @@
 """What a study's networks have to be better than, in sentences: gray photographs, a regression, tables of colours by category."""
 
 from koala.report import pairs, words
-from koala.study import compare, left_gray
+from koala.study import contrasts, left_gray
 
 ALONE = "one seed"  # what needs no network has none
 
@@ -28,7 +28,7 @@ def gray(study, rows, methods) -> str:
 
 def earned(study, methods) -> str:
     """The networks that share loss and features with a regression, beside it."""
-    names, rows = pairs.names(study), _by_mse(study, compare.earned(study, ("linear",)))
+    names, rows = pairs.names(study), _by_mse(study, contrasts.earned(study, ("linear",)))
     rows = [row for row in rows if not study.config(names[row["experiment"]])["feature_dims"]]
     if not rows:
         return ""
@@ -49,7 +49,7 @@ def category(study, methods) -> str:
         return ""
     best = min(own, key=lambda row: (-row["seeds"], methods[row["experiment"]]["ciede2000"]))
     guessed = [
-        row for row in compare.earned(study, ("category_told",)) if row["experiment"] == best["experiment"]
+        row for row in contrasts.earned(study, ("category_told",)) if row["experiment"] == best["experiment"]
     ]
     better, worse = sum(row["high"] < 0 for row in own), sum(row["low"] > 0 for row in own)
     return (
@@ -93,6 +93,6 @@ def _by_mse(study, rows) -> list[dict]:
 
 def _beside_category(study) -> tuple[list[dict], list[dict]]:
     """Networks with MSE beside colour by lightness of the true category: those that are not told it, and those that are."""
-    names, rows = pairs.names(study), _by_mse(study, compare.earned(study, ("category",)))
+    names, rows = pairs.names(study), _by_mse(study, contrasts.earned(study, ("category",)))
     given = [row for row in rows if study.config(names[row["experiment"]])["feature_source"] == "category"]
     return [row for row in rows if row not in given], given

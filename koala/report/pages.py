@@ -9,7 +9,7 @@ import pandas as pd
 from koala import study
 from koala.report import facts, overview, render, tables
 from koala.report.pictures import MIME
-from koala.study import compare, questions
+from koala.study import loading, questions
 from koala.system import paths
 from koala.system.progress import format_seconds
 
@@ -183,8 +183,8 @@ def _markdown(rows: list[dict]) -> str:
 def _numbers(name: str) -> dict:
     """The study's numbers; {} where no run is finished. KoalaError where one is damaged: what was rendered before stays."""
     try:
-        return facts.gather(compare.load(name))
-    except compare.Unfinished:
+        return facts.gather(loading.load(name))
+    except loading.Unfinished:
         return {}
 
 

@@ -1,22 +1,23 @@
 """Differences between the runs of a study with their labels and kinds: what its charts draw and its sentences say."""
 
-from koala.study import compare
+from koala.study import contrasts
+from koala.study.finished import FinishedStudy
 
 
-def compared(study: compare.FinishedStudy) -> list[dict]:
-    """koala.study.compare.contrasts with `label` and `kind`: "extractor" (a trained extractor minus none), "content"
+def compared(study: FinishedStudy) -> list[dict]:
+    """koala.study.contrasts.controls with `label` and `kind`: "extractor" (a trained extractor minus none), "content"
     (a trained extractor minus the same with controlled features), "control" (a control minus none), "told" (of these, where
     either gets the true category's features, which no photograph tells), "precision"."""
     experiments, rows = names(study), []
-    for row in compare.contrasts(study):
+    for row in contrasts.controls(study):
         first, second = experiments[row["experiment"]], experiments[row["minus"]]
         label = f"{row['experiment']} minus {row['minus']}"
         rows.append({**row, "label": label, "kind": _kind(study, first, second)})
     return rows
 
 
-def encoders(study: compare.FinishedStudy) -> list[dict]:
-    """koala.study.compare.encoders with `label` and `kind`: "extractor" where the pyramid's is trained, else "control"."""
+def encoders(study: FinishedStudy) -> list[dict]:
+    """koala.study.contrasts.encoders with `label` and `kind`: "extractor" where the pyramid's is trained, else "control"."""
     experiments = names(study)
     return [
         {
@@ -24,7 +25,7 @@ def encoders(study: compare.FinishedStudy) -> list[dict]:
             "label": f"{row['experiment']} minus {row['minus']}",
             "kind": "control" if study.untrained(experiments[row["experiment"]]) else "extractor",
         }
-        for row in compare.encoders(study)
+        for row in contrasts.encoders(study)
     ]
 
 
@@ -46,11 +47,12 @@ def leading(study, rows, mean) -> list[dict]:
 
 
 def pyramids(study, mean) -> tuple[dict | None, dict | None]:
-    """Of koala.study.compare.encoders: a trained one beside a vector, an untrained one beside none; of the most seeds, the best,
+    """Of koala.study.contrasts.encoders: a trained one beside a vector, an untrained one beside none; of the most seeds, the best,
     and against the best."""
     experiments, rows = names(study), {}
     order = sorted(
-        compare.encoders(study), key=lambda row: (-row["seeds"], mean(row["experiment"]), mean(row["minus"]))
+        contrasts.encoders(study),
+        key=lambda row: (-row["seeds"], mean(row["experiment"]), mean(row["minus"])),
     )
     for row in order:
         none = study.config(experiments[row["minus"]])["backbone"] == "none"

@@ -9,20 +9,20 @@ from koala.experiment import evaluate
 from koala.report import answers, pairs, pictures, tables
 from koala.report.charts import against, forest, show_svg
 from koala.report.show_run import gray
-from koala.study import claims, compare, export, gains, hues
+from koala.study import claims, compare, contrasts, export, gains, hues
 from koala.study import elsewhere as others
-from koala.study.finished import plain
+from koala.study.finished import FinishedStudy, plain
 from koala.system.progress import format_seconds
 
 
-def answer(study: compare.FinishedStudy, summary: pd.DataFrame) -> HTML:
+def answer(study: FinishedStudy, summary: pd.DataFrame) -> HTML:
     """The study's question answered in a box. summary: of koala.study.compare."""
     if study.plan.demo:
         return tables.banner(tables.DEMO, "demo")
     return tables.box(answers.sentences(study, pairs.compared(study), summary))
 
 
-def answered(study: compare.FinishedStudy, asked) -> HTML:
+def answered(study: FinishedStudy, asked) -> HTML:
     """A question of koala.study.questions with what the report says and what is seen here."""
     if study.plan.demo:
         here = tables.DEMO
@@ -32,7 +32,7 @@ def answered(study: compare.FinishedStudy, asked) -> HTML:
     return HTML(tables.render("question.html.j2", rows=rows))
 
 
-def status(study: compare.FinishedStudy) -> HTML:
+def status(study: FinishedStudy) -> HTML:
     """The experiments of a study with their seeds, weights and time; what failed, and why."""
     rows = []
     for name in study.experiments:
@@ -83,14 +83,14 @@ def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     return frame[list(columns)].rename(columns=columns)
 
 
-def contrasts(study: compare.FinishedStudy) -> HTML:
-    """Every experiment with an extractor against its controls, in CIEDE2000 (see koala.study.compare.contrasts)."""
-    return _compared(compare.contrasts(study), "pair of runs that differ in nothing else")
+def controls(study: FinishedStudy) -> HTML:
+    """Every experiment with an extractor against its controls, in CIEDE2000 (see koala.study.contrasts.controls)."""
+    return _compared(contrasts.controls(study), "pair of runs that differ in nothing else")
 
 
-def encoders(study: compare.FinishedStudy) -> HTML:
-    """The extractor as an encoder beside one vector of it, and beside none (see koala.study.compare.encoders)."""
-    return _compared(compare.encoders(study), "pyramid beside the report's network")
+def encoders(study: FinishedStudy) -> HTML:
+    """The extractor as an encoder beside one vector of it, and beside none (see koala.study.contrasts.encoders)."""
+    return _compared(contrasts.encoders(study), "pyramid beside the report's network")
 
 
 def _compared(rows: list[dict], what: str) -> HTML:
@@ -99,7 +99,7 @@ def _compared(rows: list[dict], what: str) -> HTML:
     return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+z.2f}"))
 
 
-def differences(study: compare.FinishedStudy):
+def differences(study: FinishedStudy):
     """The same as a figure: trained extractors minus none first, controls below."""
     rows = sorted(pairs.compared(study), key=lambda row: row["kind"] != "extractor")
     if not rows:
@@ -107,7 +107,7 @@ def differences(study: compare.FinishedStudy):
     return show_svg(forest({"": rows}, "difference in CIEDE2000 (left of 0: the first is better)"))
 
 
-def gain_by_photographs(study: compare.FinishedStudy):
+def gain_by_photographs(study: FinishedStudy):
     """What an extractor gains, by the number of training photographs, where the study has pairs of several."""
     rows = gains.by_photographs(study)
     if not len(rows) or rows.photographs.nunique() == 1:
@@ -123,7 +123,7 @@ def gain_by_photographs(study: compare.FinishedStudy):
     return show_svg(forest({"": lines}, "difference in CIEDE2000 (left of 0: the extractor helps)"))
 
 
-def costs(study: compare.FinishedStudy, summary: pd.DataFrame):
+def costs(study: FinishedStudy, summary: pd.DataFrame):
     """CIEDE2000 of the networks with mean squared error against their trained parameters and the time of their training."""
     rows = []
     for line in summary[~summary.trivial].to_dict("records"):
@@ -139,14 +139,14 @@ def costs(study: compare.FinishedStudy, summary: pd.DataFrame):
     return show_svg(against(pd.DataFrame(rows), "CIEDE2000 (lower is better)", names))
 
 
-def claims_table(study: compare.FinishedStudy) -> HTML:
+def claims_table(study: FinishedStudy) -> HTML:
     """The report's claims put to the test; the embedded photographs are no evidence for or against them."""
     if study.plan.demo:
         return HTML("<p>Not judged: the embedded photographs are a check of the chain, never evidence.</p>")
     return tables.table(claims.table(study))
 
 
-def biases(study: compare.FinishedStudy) -> HTML:
+def biases(study: FinishedStudy) -> HTML:
     """koala.study.hues.biases: the true shares, and below them signed differences."""
     first, *others = hues.biases(study).to_dict("records")
     rows = [
@@ -157,7 +157,7 @@ def biases(study: compare.FinishedStudy) -> HTML:
     return tables.table(rows)
 
 
-def elsewhere(study: compare.FinishedStudy) -> HTML:
+def elsewhere(study: FinishedStudy) -> HTML:
     """The networks on other data sets, where they were judged there: means, differences, and the share painted in each hue."""
     parts = []
     for name in others.names(study):
@@ -169,7 +169,7 @@ def elsewhere(study: compare.FinishedStudy) -> HTML:
         )
         parts.append(
             "<p>Runs that differ in one thing only, with intervals over categories:</p>"
-            + contrasts(judged).data
+            + controls(judged).data
         )
         by_category = gains.by_category(judged)
         if len(by_category.columns) > 2:
@@ -177,7 +177,7 @@ def elsewhere(study: compare.FinishedStudy) -> HTML:
             parts.append(
                 "<p>What the extractors give, by category:</p>" + tables.table(by_category, form).data
             )
-        if compare.encoders(judged):
+        if contrasts.encoders(judged):
             parts.append(
                 "<p>Maps at every scale beside one vector, and beside none:</p>" + encoders(judged).data
             )
@@ -188,7 +188,7 @@ def elsewhere(study: compare.FinishedStudy) -> HTML:
     return HTML("".join(parts) or "<p>This study was judged on no other photographs.</p>")
 
 
-def grid(study: compare.FinishedStudy, count: int) -> pictures.Photographs:
+def grid(study: FinishedStudy, count: int) -> pictures.Photographs:
     """Gray, the first seed of every experiment, and the truth, for `count` photographs of the seeded draw:
     the first of each category before the second of any."""
     drawn, shown = export.drawn(study)

@@ -42,9 +42,9 @@ def main() -> None:
         if arguments.action == "verdict":
             sys.exit(study.verdict(study.load(arguments.name)))
         if arguments.action == "export":
-            from koala.study import compare, export
+            from koala.study import export, loading
 
-            print(f"exported to {export.write(compare.load(arguments.name))}")
+            print(f"exported to {export.write(loading.load(arguments.name))}")
             return
         if arguments.action == "elsewhere":
             _elsewhere(arguments.name, arguments.dataset)
@@ -56,11 +56,11 @@ def main() -> None:
 
 def _elsewhere(name: str, dataset: str) -> None:
     from koala import data
-    from koala.study import compare, elsewhere
+    from koala.study import compare, elsewhere, loading
     from koala.system import device
     from koala.system.progress import Progress
 
-    whole = compare.load(name)
+    whole = loading.load(name)
     judged = elsewhere.judge(whole, data.load(dataset), device.pick("auto"), Progress())
     elsewhere.write(whole, judged, dataset)
     print(

@@ -4,7 +4,8 @@ A study's experiments may stand for the report's under other names (inception201
 by their configuration: networks that differ in nothing but what the claim is about.
 """
 
-from koala.study import claims_colour, compare, verdicts
+from koala.study import claims_colour, contrasts, verdicts
+from koala.study.finished import FinishedStudy
 
 INCEPTION = ("inception", "inception2015")
 FAMILY = {"backbone", "weights", "layer"}  # what one extractor has and another has not
@@ -32,7 +33,7 @@ TITLES = {
 }
 
 
-def table(study: compare.FinishedStudy) -> list[dict]:
+def table(study: FinishedStudy) -> list[dict]:
     """One dict per claim and pair of networks: claim, networks, verdict and what was measured. Differences are in CIEDE2000,
     and beside it in MSE, the report's own measure; first minus second, 95 % interval.
 
@@ -72,7 +73,7 @@ def reduced(study) -> list[tuple[str, str]]:
 
 def without(study) -> list[tuple[str, str]]:
     """Pairs (no extractor, a network with one)."""
-    return _pairs(study, lambda c: c["backbone"] == "none", _whole, compare.FEATURES)
+    return _pairs(study, lambda c: c["backbone"] == "none", _whole, contrasts.FEATURES)
 
 
 def _pairs(study, is_first, is_second, differing) -> list[tuple[str, str]]:
@@ -85,7 +86,7 @@ def _pairs(study, is_first, is_second, differing) -> list[tuple[str, str]]:
                 first != second
                 and is_first(own)
                 and is_second(other)
-                and compare.differing(own, other) <= differing
+                and contrasts.differing(own, other) <= differing
             ):
                 pairs.append((first, second))
     return pairs

@@ -1,20 +1,12 @@
-"""Runs of a study side by side: tables with intervals and paired differences."""
+"""Means of a study's experiments and paired differences between them, with intervals."""
 
 import numpy as np
 import pandas as pd
 
-from koala.config import VOLATILE
 from koala.experiment import baselines
-from koala.study.finished import FinishedStudy, find_run
+from koala.study.finished import FinishedStudy
 from koala.study.intervals import Spread, interval, pooled, ratio
-from koala.study.loading import Unfinished, load
 
-__all__ = ["FinishedStudy", "Unfinished", "find_run", "load"]
-
-FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  # what the extractor is
-ARCHITECTURE = {"network", "init", "layer"}  # what is not the same, or has no meaning, in a pyramid
-# Of koala.experiment.baselines: what needs no network, and knows what networks are given
-KNOWING = ("linear", "category_told", "category")
 RATIOS = {"chroma_ratio": ("chroma", "chroma_true")}  # a mean of ratios is lifted by nearly gray photographs
 
 
@@ -109,107 +101,11 @@ def _estimate(study, experiment, name, method):
     return interval(study.values(experiment, name, method, seeds), spread, study.groups(experiment))
 
 
-def contrasts(study: FinishedStudy) -> list[dict]:
-    """Each experiment with an extractor minus its controls, in CIEDE2000 (lower is better), with intervals.
-
-    A control has no extractor, or the same extractor untrained, or with features of another source, and shares every other
-    parameter. Controls themselves are compared with no extractor. Nothing else is compared, so that a difference is the
-    features' doing. Beside these, an experiment in bf16 minus the same in fp32."""
-    rows = []
-    for name in study.experiments:
-        for other in study.experiments:
-            if _comparable(study.config(name), study.config(other)):
-                rows.append(_row(study, name, other))
-    return rows
-
-
-def _row(study, name, other) -> dict:
-    seeds = len(common_seeds(study, name, other))
-    return _line(study, study.label(name), study.label(other), difference(study, name, other), seeds)
-
-
-def _line(study, first: str, second: str, estimate, seeds: int) -> dict:
-    mean, low, high = estimate
-    row = {"experiment": first, "minus": second, "difference": mean, "low": low, "high": high}
-    return row | {"seeds": seeds, "verdict": reads(low, high) + one_seed(study, seeds)}
-
-
-def encoders(study: FinishedStudy) -> list[dict]:
-    """Each pyramid minus Deep Koalarization's network that gets one vector of the same extractor, trained as it is, and minus
-    that without an extractor, as `contrasts` has its rows. Photographs, loss, optimizer and schedule are the same; the
-    architecture is not."""
-    return [_row(study, *pair) for pair in encoder_pairs(study)]
-
-
-def encoder_pairs(study: FinishedStudy) -> list[tuple[str, str]]:
-    """The experiments of `encoders`: (pyramid, what it is compared with)."""
-    found = []
-    for name in study.experiments:
-        for other in study.experiments:
-            own, theirs = study.config(name), study.config(other)
-            alike = theirs["backbone"] == "none" or (
-                theirs["backbone"] == own["backbone"]
-                and theirs["feature_source"] == "image"
-                and study.untrained(name) == study.untrained(other)
-            )
-            same_budget = differing(own, theirs) <= ARCHITECTURE | {"weights", "backbone"}
-            if (own["network"], theirs["network"]) == ("pyramid", "koala") and alike and same_budget:
-                found.append((name, other))
-    return found
-
-
-def earned(study: FinishedStudy, methods: tuple[str, ...] = KNOWING) -> list[dict]:
-    """Each network with a trained extractor minus what needs no network and knows as much, in CIEDE2000: what its convolutions
-    have earned. methods: of KNOWING: linear colour and colour by lightness of the category told, both from the same features,
-    and colour by lightness of the true category. A network that gets the true category is beside the last alone."""
-    lines = {
-        (method in baselines.OF_FEATURES and study.extractor(name), method, study.tested(name)): (label, name)
-        for label, name, method in without_network(study)
-    }
-    rows = []
-    for name in study.experiments:
-        config = study.config(name)
-        if config["backbone"] == "none" or study.untrained(name):
-            continue
-        if config["feature_source"] not in ("image", "category"):
-            continue
-        known = methods if config["feature_source"] == "image" else {"category"} & set(methods)
-        for method in known:
-            key = (method in baselines.OF_FEATURES and study.extractor(name), method, study.tested(name))
-            if key in lines:
-                label, other = lines[key]
-                values = study.values(name, "ciede2000") - study.values(other, "ciede2000", method)[:1]
-                estimate = interval(values, chance(study, "ciede2000"), study.groups(name))
-                rows.append(_line(study, study.label(name), label, estimate, len(values)))
-    return rows
-
-
-def _comparable(own: dict, theirs: dict) -> bool:
-    """Whether `theirs` is a control of `own`, or its fp32 twin: everything else is the same."""
-    differ = differing(own, theirs)
-    if differ == {"precision"}:
-        return theirs["precision"] == "fp32"
-    if own["backbone"] == "none" or not differ:
-        return False
-    if theirs["backbone"] == "none":
-        return differ <= FEATURES
-    return not _is_control(own) and _is_control(theirs) and differ <= {"weights", "feature_source"}
-
-
 def lowest(study: FinishedStudy) -> str:
     """The experiment with the lowest mean CIEDE2000, of those whose network is not told the photograph's category."""
     told = [name for name in study.experiments if study.config(name)["feature_source"] == "category"]
     names = [name for name in study.experiments if name not in told] or told
     return min(names, key=lambda name: np.nanmean(study.values(name, "ciede2000")))
-
-
-def differing(own: dict, theirs: dict) -> set[str]:
-    """Parameters in which two configurations differ, without the seed and what decides no result."""
-    return {key for key in own if own[key] != theirs.get(key, own[key])} - {"seed", "dataset", *VOLATILE}
-
-
-def _is_control(config: dict) -> bool:
-    return config["feature_source"] != "image" or config["weights"] == "untrained"
 
 
 def reads(low: float, high: float) -> str:

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from koala.study.compare import FinishedStudy, common_seeds
+from koala.study.compare import common_seeds
+from koala.study.finished import FinishedStudy
 from koala.study.intervals import interval
 
 GOALS = ("common", "own")

@@ -4,14 +4,14 @@ and data, and where?"""
 import numpy as np
 import pandas as pd
 
-from koala.study import compare
+from koala.study import compare, contrasts
 from koala.study.claims import without
 from koala.study.curves import validation_losses
-from koala.study.finished import plain
+from koala.study.finished import FinishedStudy, plain
 from koala.study.intervals import interval
 
 
-def by_epoch(study: compare.FinishedStudy, first: str, second: str) -> pd.DataFrame:
+def by_epoch(study: FinishedStudy, first: str, second: str) -> pd.DataFrame:
     """Validation loss of the first (with an extractor) over the second's (without), minus 1: the columns epoch, gain, low,
     high (over seeds), one line per epoch. Below 0 the extractor helps; where the curve returns to 0, it only saved steps."""
     seeds = compare.common_seeds(study, first, second)
@@ -23,7 +23,7 @@ def by_epoch(study: compare.FinishedStudy, first: str, second: str) -> pd.DataFr
     return table.assign(epoch=np.arange(1, len(table) + 1))[["epoch", "gain", "low", "high"]]
 
 
-def curves(study: compare.FinishedStudy) -> dict[str, pd.DataFrame]:
+def curves(study: FinishedStudy) -> dict[str, pd.DataFrame]:
     """label -> `by_epoch` of every pair of a network with an extractor and the same without."""
     return {
         f"{study.label(own)} minus {study.label(none)}": by_epoch(study, own, none)
@@ -31,14 +31,14 @@ def curves(study: compare.FinishedStudy) -> dict[str, pd.DataFrame]:
     }
 
 
-def by_category(study: compare.FinishedStudy) -> pd.DataFrame:
+def by_category(study: FinishedStudy) -> pd.DataFrame:
     """Of every such pair, and of a trained pyramid beside one vector, the difference in CIEDE2000 by category: the columns category,
     photographs, and one for each pair."""
     names = study.photographs(study.experiments[0]).category.map(plain)
     table = names.value_counts().sort_index().rename_axis("category").reset_index(name="photographs")
     maps = [
         (vector, own)
-        for own, vector in compare.encoder_pairs(study)
+        for own, vector in contrasts.encoder_pairs(study)
         if study.config(vector)["backbone"] != "none" and not study.untrained(own)
     ]
     for none, own in without(study) + maps:
@@ -49,7 +49,7 @@ def by_category(study: compare.FinishedStudy) -> pd.DataFrame:
     return table
 
 
-def by_photographs(*studies: compare.FinishedStudy) -> pd.DataFrame:
+def by_photographs(*studies: FinishedStudy) -> pd.DataFrame:
     """Of every such pair in the studies: photographs (in the training split), label, difference (CIEDE2000, extractor minus none, on
     the pair's own test split), low, high, steps. In the order of the photographs."""
     rows = []

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 
 from koala import metrics
-from koala.study.compare import FinishedStudy, without_network
+from koala.study.compare import without_network
+from koala.study.finished import FinishedStudy
 from koala.study.intervals import ratio, ratio_difference
 
 LEAST = 0.02  # of the test pixels: a hue that is rarer is not judged

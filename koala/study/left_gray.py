@@ -3,21 +3,22 @@
 import numpy as np
 
 from koala.study import compare
+from koala.study.finished import FinishedStudy
 from koala.study.intervals import interval
 
 
-def minus(study: compare.FinishedStudy, experiment: str) -> tuple[float, float, float]:
+def minus(study: FinishedStudy, experiment: str) -> tuple[float, float, float]:
     """CIEDE2000 of a network minus that of the same photographs left gray, with its interval."""
     values = study.values(experiment, "ciede2000") - _gray(study, experiment)
     return interval(values, compare.chance(study, "ciede2000"), study.groups(experiment))
 
 
-def better(study: compare.FinishedStudy, experiment: str) -> float:
+def better(study: FinishedStudy, experiment: str) -> float:
     """The share of the photographs that a network colours better than they are left gray, by CIEDE2000; mean over seeds."""
     return float((study.values(experiment, "ciede2000") < _gray(study, experiment)).mean())
 
 
-def behind(study: compare.FinishedStudy, first: str, second: str, share: float) -> tuple[float, float, float]:
+def behind(study: FinishedStudy, first: str, second: str, share: float) -> tuple[float, float, float]:
     """`compare.difference` of two networks, less a share of what the second gains on the photographs left gray."""
     seeds = compare.common_seeds(study, first, second)
     own, other = (study.values(name, "ciede2000", seeds=seeds) for name in (first, second))

@@ -8,7 +8,7 @@ from koala import study
 from koala.experiment import artefacts
 from koala.experiment.artefacts import Run
 from koala.report.tables import METRICS
-from koala.study import compare
+from koala.study.finished import FinishedStudy
 
 SHIFTS = {"efficientnet": -2.0, "inception": -1.0, "no-extractor": 0.0, "untrained": 0.1}
 SETTINGS = {
@@ -18,7 +18,7 @@ SETTINGS = {
 }
 
 
-def made_study(**shifts) -> compare.FinishedStudy:
+def made_study(**shifts) -> FinishedStudy:
     """Two seeds of each experiment in SHIFTS; shifts: experiment -> CIEDE2000 above that of the network without extractor."""
     data = {"source": "somewhere", "name": "scenes"}
     names = list(SHIFTS)
@@ -28,7 +28,7 @@ def made_study(**shifts) -> compare.FinishedStudy:
         plan.result_file(name, seed).write_text('{"status": "finished"}')
     shifts = SHIFTS | shifts
     runs = {(name, seed): _run(name, seed, shifts[name]) for name, seed in plan.runs()}
-    return compare.FinishedStudy(plan, runs, [])
+    return FinishedStudy(plan, runs, [])
 
 
 def _run(name: str, seed: int, shift: float) -> Run:

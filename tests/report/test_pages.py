@@ -14,7 +14,7 @@ from synthetic import TRUTH
 
 from koala import study
 from koala.report import again, answers, facts, overview, pages, pairs, render, tables, words
-from koala.study import compare, elsewhere, questions
+from koala.study import compare, elsewhere, loading, questions
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -199,7 +199,7 @@ def test_damaged_numbers_leave_a_studys_page_as_it_was(monkeypatch):
     def damaged(name):
         raise KoalaError("take it from git again")
 
-    monkeypatch.setattr(compare, "load", damaged)
+    monkeypatch.setattr(loading, "load", damaged)
     with pytest.raises(KoalaError, match="take it from git again"):
         pages._numbers("replica")
 

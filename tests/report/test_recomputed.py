@@ -7,7 +7,7 @@ import json
 import pytest
 
 from koala.report import facts, pages
-from koala.study import compare
+from koala.study import loading
 from koala.system import paths
 
 STUDIES = sorted(
@@ -17,7 +17,7 @@ STUDIES = sorted(
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_studys_summary_is_made_again_from_its_exported_numbers(name):
-    again = json.loads(json.dumps(facts.gather(compare.load(name)), default=str))
+    again = json.loads(json.dumps(facts.gather(loading.load(name)), default=str))
     kept = paths.read_json(paths.ROOT / "reports" / name / "summary.json")
     for key in again.keys() - {"made_from"}:
         one, other = (json.dumps(numbers[key], sort_keys=True) for numbers in (again, kept))

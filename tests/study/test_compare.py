@@ -6,7 +6,7 @@ import pytest
 from synthetic import NOISE, TRUTH, make_run, make_study
 
 from koala.report import answers, pairs, words
-from koala.study import claims_colour, compare, verdicts
+from koala.study import claims_colour, compare, contrasts, verdicts
 from koala.study.intervals import Spread, interval, pooled
 
 
@@ -26,10 +26,10 @@ def test_differences_are_paired_by_photograph_and_by_common_seeds():
 def test_one_seed_has_the_chance_of_the_studys_other_seeds():
     several = [make_run(seed, seed / 10, loss="binned") for seed in range(3)]
     one = {"a": [make_run(0, 0.0)], "none": [make_run(0, 0.1, backbone="none")]}
-    (row,) = [row for row in compare.contrasts(make_study(**one)) if row["minus"] == "none"]
+    (row,) = [row for row in contrasts.controls(make_study(**one)) if row["minus"] == "none"]
     assert row["verdict"] == "better (one seed: photographs only)"
     found = make_study(**one, others=several)
-    (row,) = compare.contrasts(found)
+    (row,) = contrasts.controls(found)
     assert row["verdict"] == "no difference shown (one seed)" and row["low"] < -0.1 - 0.4
     assert compare.difference(found.only("a", "none"), "a", "none") == compare.difference(found, "a", "none")
     line = compare.summary(found, ["ciede2000"]).set_index("label").loc["a"]
@@ -104,7 +104,7 @@ def test_only_controls_and_fp32_twins_are_compared():
         real_bf16=[make_run(0, 0.5, precision="bf16")],
         real_fp32=[make_run(0, 0.0, precision="fp32")],
     )
-    rows = {(row["experiment"], row["minus"]): row for row in compare.contrasts(found)}
+    rows = {(row["experiment"], row["minus"]): row for row in contrasts.controls(found)}
     assert {pair[1] for pair in rows if pair[0] == "real"} == {"none", "shuffled", "untrained", "real_fp32"}
     assert (
         ("shuffled", "none") in rows
@@ -143,7 +143,7 @@ def test_a_network_has_earned_what_it_is_better_than_linear_colour():
     study = make_study(
         a=[make_run(0, 0.0), make_run(1, 0.0), make_run(2, 0.0)], none=[make_run(0, 2.0, backbone="none")]
     )
-    (row,) = compare.earned(study)
+    (row,) = contrasts.earned(study)
     assert (
         row["difference"] == pytest.approx(-0.5)
         and row["verdict"] == "better"
@@ -151,7 +151,7 @@ def test_a_network_has_earned_what_it_is_better_than_linear_colour():
     )
     other = make_run(0, 0.0, trained=False, weights="untrained")
     other.env["weights"]["sha256"] = "of the untrained"
-    rows = compare.earned(make_study(a=[make_run(0, 0.0)], untrained=[other]))
+    rows = contrasts.earned(make_study(a=[make_run(0, 0.0)], untrained=[other]))
     assert [row["minus"] for row in rows] == [
         "linear colour from the features of a"
     ]  # never the untrained one's
@@ -168,7 +168,7 @@ def test_a_network_that_is_told_the_category_is_beside_the_table_of_the_category
     study = make_study(**{name: [run] for name, run in runs.items()})
     rows = {
         (row["experiment"], row["minus"].partition(" from the")[0]): row["difference"]
-        for row in compare.earned(study)
+        for row in contrasts.earned(study)
     }
     assert rows == pytest.approx(
         {
@@ -200,7 +200,7 @@ def test_each_test_split_has_its_own_rows_without_a_network():
     study = make_study(all=[make_run(0, -1.0)], half=[half])
     labels = [label for label, _, method in compare.without_network(study) if method == "gray"]
     assert labels == ["gray (no colour) (300 photographs)", "gray (no colour) (150 photographs)"]
-    assert [row["difference"] for row in compare.earned(study)] == pytest.approx([-1.5, -0.7])
+    assert [row["difference"] for row in contrasts.earned(study)] == pytest.approx([-1.5, -0.7])
     assert claims_colour.remaining(study, "half", study.photographs("half").category).between(0, 1).all()
 
 
@@ -230,7 +230,7 @@ def test_an_encoder_is_compared_with_one_vector_of_the_same_extractor_and_with_n
         longer=[make_run(0, -1.0, **pyramid, epochs=9)],
         other_extractor=[make_run(0, 1.0, **pyramid, backbone="convnext")],
     )
-    rows = {(row["experiment"], row["minus"]): row["difference"] for row in compare.encoders(found)}
+    rows = {(row["experiment"], row["minus"]): row["difference"] for row in contrasts.encoders(found)}
     assert rows == pytest.approx(
         {
             ("maps", "vector"): -1.0,

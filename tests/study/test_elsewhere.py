@@ -12,6 +12,7 @@ from small_runs import CPU, small, train
 from koala import data, study
 from koala.report import show_study
 from koala.study import compare, elsewhere, export
+from koala.study.finished import FinishedStudy
 from koala.system.errors import KoalaError
 
 
@@ -31,7 +32,7 @@ def judged(photo_folder, tmp_path, monkeypatch):
     for i in range(12):
         pixels = np.random.default_rng(i).integers(0, 256, (6, 6, 3), dtype=np.uint8)
         Image.fromarray(pixels).resize((64, 64), Image.Resampling.BICUBIC).save(folder / f"{i}.png")
-    return photos, compare.FinishedStudy(plan, runs, []), data.prepare(str(folder), "others", 32)
+    return photos, FinishedStudy(plan, runs, []), data.prepare(str(folder), "others", 32)
 
 
 def test_networks_elsewhere(judged):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from synthetic import make_run, make_study
 
-from koala.study import claims, compare, export, hues, loading, outcomes, packing
+from koala.study import claims, compare, contrasts, export, hues, loading, outcomes, packing
 from koala.system.errors import KoalaError
 
 RNG = np.random.default_rng(0)
@@ -52,7 +52,7 @@ def again(trained, monkeypatch):
     monkeypatch.setattr(loading.plans, "load", lambda name: trained.plan)
     missing = [{"experiment": name, "seed": seed, "status": "missing"} for name, seed in trained.plan.runs()]
     monkeypatch.setattr(outcomes, "results", lambda plan: missing)
-    return lambda: compare.load("test")
+    return lambda: loading.load("test")
 
 
 def test_tables_and_claims_are_the_same_to_the_last_digit(trained, again):
@@ -63,7 +63,7 @@ def test_tables_and_claims_are_the_same_to_the_last_digit(trained, again):
         pd.testing.assert_frame_equal(own, others)
         assert "gray (no colour)" in set(own.label)
     pd.testing.assert_frame_equal(hues.table(trained), hues.table(again()))
-    for make in (claims.table, compare.contrasts, compare.earned):
+    for make in (claims.table, contrasts.controls, contrasts.earned):
         assert make(trained) == make(again())
     assert list(again().runs) == [("own", 0), ("none", 0), ("own", 1), ("none", 1)]
 
