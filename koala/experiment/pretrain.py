@@ -24,7 +24,7 @@ from koala.system import paths, processes
 from koala.system.errors import KoalaError
 from koala.training.batches import make_batches
 
-START = 2  # raise it where a pupil would start otherwise
+RECIPE = 3  # raise it where the same settings would give another pupil
 
 
 def teach(config, photos, rows, device, progress=None) -> extractors.Features:
@@ -60,7 +60,7 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
     extractor = extractors.build(config.backbone, "untrained", size=config.size or None).to(device)
     precision = _precision(config, device)
     resolved = dataclasses.replace(config, precision=precision)
-    hashes = f"{START} {extractor.info['sha256']} {taught.info['sha256']}"
+    hashes = f"{RECIPE} {extractor.info['sha256']} {taught.info['sha256']}"
     folder = paths.runs_dir() / provenance.run_id(resolved, photos.fingerprint, hashes, photos.name)
     with artefacts.locked(folder):
         if not (config.resume and artefacts.is_finished(folder)):

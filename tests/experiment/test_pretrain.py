@@ -116,6 +116,36 @@ def test_only_the_training_split_is_learned(photos, monkeypatch):
     assert rows == set(photos.rows("train").tolist())
 
 
+def test_batch_normalization_has_whole_photographs_statistics_and_stands_still_in_the_last_epoch(
+    photos, monkeypatch
+):
+    settled, ended = {}, {}
+    settle, quantize = lesson.settle, pretrain.quantize.quantize
+
+    def settling(pupil, rows):
+        settle(pupil, rows)
+        assert pupil.net.training and pupil.net.bn1.momentum == 0.1
+        settled.update({name: value.clone() for name, value in pupil.net.state_dict().items()})
+        with torch.no_grad():
+            maps = [
+                pupil.net.conv1[0](pupil.extractor.prepare(lab.luma(pupil.batches(part).rgb)))
+                for part in rows
+            ]
+        settled["expected"] = torch.stack([each.mean((0, 2, 3)) for each in maps]).mean(0)
+
+    def quantizing(state):
+        ended.update(state)
+        return quantize(state)
+
+    monkeypatch.setattr(lesson, "settle", settling)
+    monkeypatch.setattr(pretrain.quantize, "quantize", quantizing)
+    train(photos, epochs=3)
+    assert torch.allclose(settled["conv1.1.running_mean"], settled["expected"], atol=1e-5)
+    gathered = [name for name in ended if "running_" in name]
+    assert gathered and all(torch.equal(ended[name], settled[name]) for name in gathered)
+    assert not torch.equal(ended["conv1.0.weight"], settled["conv1.0.weight"])
+
+
 class Stop(Exception):
     pass
 
@@ -127,7 +157,8 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(photos):
 
     folder = pretrain.run(settings, photos, rows, CPU)["folder"]
     expected = (folder / "weights.safetensors").read_bytes()
-    for steps in (1, 3):
+    in_last_epoch = -(-len(rows["train"]) // settings.batch_size) + 2  # where batch normalization stands still
+    for steps in (1, 3, in_last_epoch):
         (folder / "result.json").unlink()
         calls = itertools.count(1)
 
