@@ -90,8 +90,8 @@ def _train(lesson, photos, taught, rows, work, on_epoch, progress) -> None:
 def begin(extractor: extractors.Extractor, logits: torch.Tensor) -> None:
     """Let a network answer every photograph with the same logits (K,), in place: its classifier's weights are 0.
 
-    A classifier of random weights says something at random about each photograph, and dropout adds more; after three passes
-    Inception-v3 had not unlearnt it and was no better than a constant answer; begun so, it is after 60 steps."""
+    A classifier of random weights says something at random about each photograph, and dropout adds more. In its third epoch
+    Inception-v3 had a training loss of 0.91 with it, and begun so of 0.72; a constant answer has 0.93."""
     row, net = extractor.row, extractor.net
     with torch.no_grad():
         for layer in untrained.last_layers(classifier_of(row, net), row.logits):
