@@ -3,7 +3,7 @@
 # make report  a study's pages again, from its runs or from what was exported of them to reports/STUDY/runs
 # make help    these lines
 # make benchmark   how fast this machine trains; reports/benchmark-NAME/index.html (NAME=cpu where it is not given)
-# make test    the tests: library, notebooks, papermill
+# make test    the tests: library, notebooks, papermill; make test-slow those that take long
 # make fuzz    damages photographs and archives at random: none may be used silently
 #              (SECONDS=60 by default, SEED=0)
 # make lab     JupyterLab: the notebooks, what they wrote, the reports
@@ -28,7 +28,7 @@ export KOALA_SOURCE = $(DATA)
 endif
 
 .PHONY: setup help study report benchmark test test-slow fuzz lab
-.DEFAULT_GOAL := study
+.DEFAULT_GOAL := help
 
 $(READY): requirements.txt requirements-tested.txt requirements-weights.txt pyproject.toml
 	@echo "Setting up .venv (a few minutes and about 7 GB the first time) ..."

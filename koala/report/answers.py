@@ -66,7 +66,9 @@ def _helps(study, rows, methods) -> str:
         f"network without an extractor {mean(best['minus']):.2f} (difference {words.difference(best)})."
     )
     if better and abs(best["difference"]) < VISIBLE:
-        told += f" On average that is less than is seen side by side, about {VISIBLE}."
+        told += (
+            f" On average that is below the smallest difference that is seen side by side, about {VISIBLE}."
+        )
     if len(leading) > 1:
         short = [f"{row['label']} {words.difference(row)}" for row in leading if row not in better]
         told += f" {len(better)} of {len(leading)} trained extractors are better than none"
@@ -151,9 +153,9 @@ def _elsewhere(study) -> list[str]:
         mean = words.means(methods)
         best = pairs.leading(judged, gains, mean)[0]
         encoder, _ = pairs.pyramids(judged, mean)
-        parts = [f"{best['label']} {words.difference(best)}"]
+        parts = [f"{best['label']} {_shown(best)}"]
         if encoder:
-            parts.append(f"{encoder['experiment']} minus {encoder['minus']} {words.difference(encoder)}")
+            parts.append(f"{encoder['experiment']} minus {encoder['minus']} {_shown(encoder)}")
         first = judged.experiments[0]
         categories = judged.photographs(first).category.nunique() if judged.over_categories else 0
         told.append(
@@ -163,6 +165,10 @@ def _elsewhere(study) -> list[str]:
             * (categories > 1)
         )
     return told
+
+
+def _shown(row) -> str:
+    return f"{words.difference(row)}, {compare.reads(row['low'], row['high'])}"
 
 
 def _untrained(study) -> str:

@@ -19,10 +19,12 @@ def gray(study, rows, methods) -> str:
         f"{100 * left_gray.better(study, name):.0f} % of the photographs"
         for name in shown
     ]
-    short = [study.label(name) for name, (_, _, high) in beside.items() if high >= 0]
+    worse = [study.label(name) for name, (_, low, _) in beside.items() if low > 0]
+    open_ = [study.label(name) for name, (_, low, high) in beside.items() if low <= 0 <= high]
     return (
-        f"Minus photographs left gray: {'; '.join(parts)}."
-        + f" Not shown to be better than gray: {', '.join(short)}." * bool(short)
+        f"Compared with photographs left gray: {'; '.join(parts)}."
+        + f" Worse than gray: {', '.join(worse)}." * bool(worse)
+        + f" Not shown to differ from gray: {', '.join(open_)}." * bool(open_)
     )
 
 
@@ -37,7 +39,7 @@ def earned(study, methods) -> str:
     return (
         f"A ridge regression from the same features, without a network ({best['minus']}), reaches "
         f"{methods[best['minus']]['ciede2000']:.2f}: {best['experiment']} minus that {words.difference(best, ALONE)}, {best['verdict']}"
-        + f"; so for {better} of {len(leading)} extractors" * (len(leading) > 1)
+        + f"; this holds for {better} of {len(leading)} extractors" * (len(leading) > 1)
         + "."
     )
 

@@ -157,7 +157,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_same_bits(photos):
 
     folder = pretrain.run(settings, photos, rows, CPU)["folder"]
     expected = (folder / "weights.safetensors").read_bytes()
-    in_last_epoch = -(-len(rows["train"]) // settings.batch_size) + 2  # where batch normalization stands still
+    in_last_epoch = (
+        -(-len(rows["train"]) // settings.batch_size) + 2
+    )  # where batch normalization stands still
     for steps in (1, 3, in_last_epoch):
         (folder / "result.json").unlink()
         calls = itertools.count(1)

@@ -160,7 +160,7 @@ def test_what_was_judged_elsewhere_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(elsewhere, "read", lambda *_: made_study(efficientnet=-3.0))
     (told,) = [text for text in facts.gather(found)["answers"] if "another data set" in text]
     assert told.startswith("On 300 photographs of another data set (beach), where gray ones have ")
-    assert "efficientnet minus no-extractor \N{MINUS SIGN}3.00" in told
+    assert "efficientnet minus no-extractor \N{MINUS SIGN}3.00, 95 % interval" in told and ", better." in told
 
 
 def test_the_readme_has_one_row_per_claim_with_the_networks_of_each_verdict():

@@ -85,9 +85,9 @@ def test_no_control_is_kept_silent_and_who_is_told_the_category_is_no_control():
     assert "vector minus shuffled" in content and "vector minus zero +1.00" in content
     assert "zero: better than no extractor; shuffled: worse than no extractor" in " ".join(told)
     assert told[1].startswith("The lowest mean of a network that is not told the category is that of zero: ")
-    assert told[2].startswith("Minus photographs left gray: vector \N{MINUS SIGN}2.00 (")
+    assert told[2].startswith("Compared with photographs left gray: vector \N{MINUS SIGN}2.00 (")
     assert ", better for 100 % of the photographs; none +0.00 (" in told[2]
-    assert told[2].endswith("Not shown to be better than gray: none, shuffled.")
+    assert told[2].endswith("Worse than gray: shuffled. Not shown to differ from gray: none.")
 
 
 def test_only_controls_and_fp32_twins_are_compared():
