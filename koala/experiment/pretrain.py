@@ -42,11 +42,11 @@ def teach(config, photos, rows, device, progress=None) -> extractors.Features:
         inputs.used(rows),
         device=device,
         progress=progress,
-        precision=_precision(config, device),
+        precision=pick_precision(config, device),
     )
 
 
-def _precision(config, device) -> str:
+def pick_precision(config, device) -> str:
     """fp32 where `auto` means fp16: a lesson's loss is not scaled."""
     picked = devices.pick_precision(config.precision, device)
     return "fp32" if picked == "fp16" else picked
@@ -58,7 +58,7 @@ def run(config, photos, rows, device, on_epoch=None, progress=None) -> dict:
     weights.safetensors holds the network in 8 bits a weight; a copy goes where `-p weights distilled` looks for it."""
     taught = teach(config, photos, rows, device, progress)
     extractor = extractors.build(config.backbone, "untrained", size=config.size or None).to(device)
-    precision = _precision(config, device)
+    precision = pick_precision(config, device)
     resolved = dataclasses.replace(config, precision=precision)
     hashes = f"{RECIPE} {extractor.info['sha256']} {taught.info['sha256']}"
     folder = paths.runs_dir() / provenance.run_id(resolved, photos.fingerprint, hashes, photos.name)

@@ -1,33 +1,23 @@
-"""What a study costs on this machine, before it starts: steps, disk, memory and hours, measured on a few photographs."""
+"""What a study costs on this machine, before it starts: steps, disk, memory and hours."""
 
 import dataclasses
 import math
 import shutil
-import time
 from collections.abc import Iterator
 
-import numpy as np
 import psutil
 import torch
 
-from koala import config as configs
-from koala import data, extractors, losses
+from koala import data, extractors
 from koala.data import sources
-from koala.experiment import pipeline
-from koala.extractors import backbones
-from koala.extractors.extractor import Extractor
-from koala.study import outcomes, ready
+from koala.study import cost, outcomes, ready
 from koala.study import plan as plans
 from koala.system import device as devices
 from koala.system import paths
 from koala.system.errors import KoalaError
-from koala.training.batches import make_batches
-from koala.training.step import Job, Trainer
 
 GB = 10**9
 TRAIN = 0.8  # share of the photographs
-LIBRARIES = 1.5 * GB  # host memory of a notebook's kernel with torch, and what it reads ahead
-PIXELS = 2**18  # of the photographs of a measured step on a CPU: 64 at 64 pixels, 5 at 224
 COMPRESSED = (".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz")
 
 
@@ -56,7 +46,7 @@ class Budget:
         )
         if self.steps:
             yield (
-                f"{self.steps:,} steps and the extractors: {_roughly(self.seconds)} with all cores, by a few photographs "
+                f"{self.steps:,} steps, extractors and what they are taught: {_roughly(self.seconds)} with all cores, by a few photographs "
                 "measured now; beside other work it is more."
             )
 
@@ -83,16 +73,19 @@ def estimate(study: plans.Study, device: torch.device) -> Budget:
     for config in open_runs:
         key = (config.network, config.loss, config.image_size, config.batch_size, config.precision)
         key += (config.backbone,) if config.network == "pyramid" else ()
-        cost = measured[key] = measured.get(key) or _step(config, stored, device)
+        each = measured[key] = measured.get(key) or cost.step(config, stored, device)
         batches = _used(config.max_images, total) * TRAIN / config.batch_size  # the last one is not full
         steps += config.epochs * math.ceil(batches)
-        seconds += config.epochs * batches * cost.seconds
-        memory, weights = max(memory, cost.memory), max(weights, cost.weights)
+        seconds += config.epochs * batches * each.seconds
+        memory, weights = max(memory, each.memory), max(weights, each.weights)
     if open_runs:
         seconds += sum(
-            _extracting(values, _used(values.get("max_images"), total), device)
+            cost.extracting(values, _used(values.get("max_images"), total), device)
             for values in plans.extractors(study).values()
         )
+    for backbone in study.distill if total else ():
+        if outcomes.outcome(study, f"distilled-{backbone}")["status"] != "finished":
+            seconds += cost.teaching(plans.distillation(study, backbone), round(total * TRAIN), device)
     teams = max(1, torch.cuda.device_count()) if device.type == "cuda" else 1
     return Budget(
         len(runs),
@@ -151,82 +144,6 @@ def _free_disk() -> int:
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
-
-
-@dataclasses.dataclass(frozen=True)
-class Cost:
-    """Of one training step: seconds; bytes of memory that a run needs at least; bytes of the network's weights."""
-
-    seconds: float
-    memory: int
-    weights: int
-
-
-def _step(config: configs.RunConfig, stored: int, device) -> Cost:
-    """A step on photographs of noise: as many as a batch, or on a CPU, where large ones take long, as PIXELS holds."""
-    n = config.batch_size
-    if device.type == "cpu":
-        n = min(n, max(4, PIXELS // config.image_size**2))
-    images = np.random.default_rng(0).integers(0, 256, (n, stored, stored, 3), dtype=np.uint8)
-    width = (
-        0
-        if config.backbone == "none"
-        else config.feature_dims or extractors.width(config.backbone, config.layer)
-    )
-    features = None if config.network == "pyramid" else np.zeros((n, width), np.float16)
-    batches = make_batches(images, features, device, config.image_size)
-    loss = losses.build(config.loss, lambda: pipeline.count_colours(batches, np.arange(n)), config.bins)
-    model = pipeline.make_model(config, width).to(device, memory_format=torch.channels_last)
-    trainer = Trainer(Job(model, loss, batches, config, devices.pick_precision(config.precision, device)))
-    batch = batches(np.arange(n))
-    kept = _kept_for_backward(trainer, batch)
-    seconds = _seconds(lambda: trainer.take(batch), device)
-    weights = sum(p.nbytes for p in model.parameters())
-    at_once = (
-        config.batch_size if device.type == "cpu" else 1
-    )  # a GPU that is too small takes smaller micro-batches
-    memory = 4 * weights + kept * at_once // n + (LIBRARIES if device.type == "cpu" else 0)
-    return Cost(seconds * config.batch_size / n, int(memory), weights)
-
-
-def _kept_for_backward(trainer, batch) -> int:
-    """Bytes that the forward pass keeps for the backward pass beside the weights, each storage once; takes the step that warms
-    up, too."""
-    kept = {}
-    weights = {parameter.untyped_storage().data_ptr() for parameter in trainer.job.model.parameters()}
-
-    def pack(tensor):
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in weights:
-            kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        trainer.take(batch)
-    return sum(kept.values())
-
-
-def _extracting(values: dict, total: int, device) -> float:
-    """Seconds of one extractor over all photographs."""
-    n = 8 if device.type == "cpu" else 64
-    row = backbones.find_row(values["backbone"])
-    precision = devices.pick_precision(values.get("precision", "auto"), device)
-    extractor = Extractor(row, backbones.create(row), values.get("layer", "logits"), precision).to(device)
-    gray = torch.rand(n, 1, row.size, row.size, device=device)
-    extractor(gray)
-    return _seconds(lambda: extractor(gray), device) * total / n
-
-
-def _seconds(call, device) -> float:
-    """The quickest of three: what else the machine does only adds."""
-    took = []
-    for _ in range(3):
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        took.append(time.perf_counter() - start)
-    return min(took)
 
 
 def _roughly(seconds: float) -> str:

@@ -197,6 +197,6 @@ def test_notebook_and_a_run_with_its_weights(photo_folder, tmp_path):
 def test_a_lesson_is_never_taught_in_fp16(monkeypatch):
     """Its loss is not scaled; on a GPU for which `auto` means fp16 it is fp32."""
     monkeypatch.setattr(pretrain.devices, "pick_precision", lambda *_: "fp16")
-    assert pretrain._precision(config.PretrainConfig(), "cuda") == "fp32"
+    assert pretrain.pick_precision(config.PretrainConfig(), "cuda") == "fp32"
     with pytest.raises(KoalaError, match="precision"):
         config.from_dict(config.PretrainConfig, {"precision": "fp16"})

@@ -9,7 +9,7 @@ import torch
 
 from koala import data, study
 from koala.extractors import origins
-from koala.study import budget, ready
+from koala.study import budget, cost, ready
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -88,18 +88,30 @@ def test_a_budget_counts_what_is_left_to_do(plan, photo_folder):
 @pytest.mark.parametrize(("most", "used"), [(0, 60), (20, 20)])
 def test_hours_follow_the_photographs_that_are_shown(plan, monkeypatch, most, used):
     """A last batch that is not full costs less, and extractors see no more photographs than the runs."""
-    monkeypatch.setattr(budget, "_step", lambda *_: budget.Cost(10.0, 0, 0))  # of ten photographs
-    monkeypatch.setattr(budget, "_extracting", lambda values, total, device: total)
+    monkeypatch.setattr(cost, "step", lambda *_: cost.Cost(10.0, 0, 0))  # of ten photographs
+    monkeypatch.setattr(cost, "extracting", lambda values, total, device: total)
     costs = budget.estimate(dataclasses.replace(plan, scale=plan.scale | {"max_images": most}), CPU)
     assert costs.seconds == pytest.approx(4 * 3 * 0.8 * used + used)
+
+
+def test_hours_hold_what_pupils_are_taught(plan, monkeypatch):
+    pupil = {"resnet10t": {"teacher": "efficientnet", "size": 32, "epochs": 2, "precision": "fp32"}}
+    teaching = dataclasses.replace(plan, distill=pupil)
+    assert cost.teaching(study.distillation(teaching, "resnet10t"), 48, CPU) > 0
+    monkeypatch.setattr(cost, "step", lambda *_: cost.Cost(0.0, 0, 0))
+    monkeypatch.setattr(cost, "extracting", lambda *_: 0.0)
+    monkeypatch.setattr(cost, "teaching", lambda values, photographs, device: values["epochs"] * photographs)
+    assert budget.estimate(teaching, CPU).seconds == 2 * 48
+    paths.write_json(plan.folder / "distilled-resnet10t.json", {"status": "finished"})
+    assert budget.estimate(teaching, CPU).seconds == 0
 
 
 def test_larger_batches_need_more_memory(plan):
     (config, *_) = ready.configurations(plan).values()
     costs = [
-        budget._step(dataclasses.replace(config, batch_size=n, precision="fp32"), 32, CPU) for n in (10, 100)
+        cost.step(dataclasses.replace(config, batch_size=n, precision="fp32"), 32, CPU) for n in (10, 100)
     ]
-    small, large = (cost.memory - budget.LIBRARIES - 4 * cost.weights for cost in costs)
+    small, large = (each.memory - cost.LIBRARIES - 4 * each.weights for each in costs)
     assert 9 < large / small <= 10.1
 
 
