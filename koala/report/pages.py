@@ -142,7 +142,8 @@ def best(known: dict) -> dict[str, float]:
 
 
 def results(known: dict) -> str:
-    """A study's answer, means over seeds (those without a network first) and the claims' verdicts as Markdown: what the README shows."""
+    """A study's answer, means over seeds (those without a network first) and the claims' verdicts as Markdown: what the README
+    shows."""
     rows = [
         {"": row["label"], "seeds": "" if row["trivial"] else row["seeds"], **tables.numbers(row)}
         for row in known["experiments"]

@@ -46,8 +46,8 @@ class Budget:
         )
         if self.steps:
             yield (
-                f"{self.steps:,} steps, extractors and what they are taught: {_roughly(self.seconds)} with all cores, by a few photographs "
-                "measured now; beside other work it is more."
+                f"{self.steps:,} steps, extractors and what they are taught: {_roughly(self.seconds)} with all cores, by a few "
+                "photographs measured now; beside other work it is more."
             )
 
     def check(self) -> None:
