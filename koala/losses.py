@@ -43,7 +43,8 @@ def build(name: str, prior=None, n_bins: int = 50, temperature: float = 0.38) ->
 
     n_bins: `binned` cuts [-SPAN, SPAN] into as many for each of a* and b*. prior: counts (Q,) from koala.bins.count_bins, or a
     function that returns them, called at once where the loss needs them; without one `rebalanced` can decode, not train.
-    temperature: of the annealed mean that decodes `binned` and `rebalanced`, softmax(log z / temperature): 1 is the mean, towards 0 the mode (Zhang et al. 2016: 0.38)."""
+    temperature: of the annealed mean that decodes `binned` and `rebalanced`, softmax(log z / temperature): 1 is the mean,
+    towards 0 the mode (Zhang et al. 2016: 0.38)."""
     if name not in LOSSES:
         raise KoalaError(
             f"unknown loss '{name}'{nearest(name, LOSSES) or ';'} there are {', '.join(LOSSES)}."

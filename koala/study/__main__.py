@@ -1,4 +1,5 @@
-"""python -m koala.study check NAME | verdict NAME | export NAME | elsewhere NAME DATASET | why NOTEBOOK | ended RESULT_FILE | failed NOTEBOOK RESULT_FILE"""
+"""python -m koala.study check NAME | verdict NAME | export NAME | elsewhere NAME DATASET | why NOTEBOOK | ended RESULT_FILE |
+failed NOTEBOOK RESULT_FILE"""
 
 import argparse
 import sys
