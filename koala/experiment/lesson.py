@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from koala import extractors, lab
 from koala.config import PretrainConfig
-from koala.extractors import classes
+from koala.extractors import classes, normalization
 from koala.system import device as devices
 from koala.system.errors import KoalaError
 from koala.training import checkpoint, loop
@@ -136,7 +136,7 @@ def _begin_epoch(lesson, order, state) -> None:
     if 0 < state["epoch"] == lesson.config.epochs - 1:
         if state["step"] == 0:
             settle(lesson, order[:SETTLING])
-        for layer in _normalizing(lesson.net):
+        for layer in normalization.layers(lesson.net):
             layer.eval()
 
 
@@ -147,23 +147,12 @@ def settle(lesson: Lesson, rows: list[np.ndarray]) -> None:
     Those that it gathers in training are of a few batches, and where a map is one pixel wide a batch of 64 has 64 values. So
     Inception-v3, after three epochs, had a loss of 0.69 by the statistics of each batch and 1.14 by what it had gathered
     (Wu & Johnson 2021, arXiv:2105.07576)."""
-    mode, layers = lesson.net.training, _normalizing(lesson.net)
+    mode = lesson.net.training
     lesson.net.eval()
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.train()
-        layer.momentum = None  # the mean over all batches
-    for batch in lesson.batches.load(rows) if layers else ():
-        lesson.extractor(lab.luma(batch.rgb))
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
+    with normalization.gathering(lesson.net):
+        for batch in lesson.batches.load(rows) if normalization.layers(lesson.net) else ():
+            lesson.extractor(lab.luma(batch.rgb))
     lesson.net.train(mode)
-
-
-def _normalizing(net) -> list[torch.nn.BatchNorm2d]:
-    """Its layers of batch normalization: ConvNeXt has none."""
-    return [layer for layer in net.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
 
 
 def _record(lesson, rows, state) -> dict:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from koala.extractors import normalization
 from koala.system.errors import KoalaError
 
 NOISE = 8  # images
@@ -42,22 +43,14 @@ def calibrate(extractor, classifier) -> None:
         noise = torch.randn(NOISE, 1, k, k) * torch.rand(NOISE, 1, 1, 1) * 2
         gray = gray + F.interpolate(noise, (256, 256), mode="bilinear")
     gray = torch.sigmoid(gray)
-    norms = [m for m in extractor.net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    momenta = [m.momentum for m in norms]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # sums in one order: the same weights, and hash, whatever the number of threads
     try:
-        for m in norms:
-            m.momentum = None  # cumulative: exactly the statistics of this one batch
-            m.train()
-            m.reset_running_stats()
-        with torch.no_grad():
+        with torch.no_grad(), normalization.gathering(extractor.net):
             if isinstance(classifier, nn.Identity):
                 extractor.net(extractor.prepare(gray))
             else:
                 _rescale(classifier, extractor.row.logits, lambda: extractor.net(extractor.prepare(gray)))
-        for m, momentum in zip(norms, momenta, strict=True):
-            m.momentum = momentum
         extractor.eval()
     finally:
         torch.set_num_threads(threads)
