@@ -7,17 +7,26 @@ import yaml
 from koala.system.errors import KoalaError
 
 LARGEST = 2**16  # bytes; the longest of ours has about 1,000
+DEEPEST = 10  # levels; ours have four
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses aliases (a few lines of them can fill the memory) and repeated keys."""
+    """Refuses aliases (a few lines of them can fill the memory), deep nesting and repeated keys."""
+
+    depth = 0
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
-            raise yaml.MarkedYAMLError(
-                problem="aliases (*name) are not used here", problem_mark=self.peek_event().start_mark
-            )
-        return super().compose_node(parent, index)
+            self._refuse("aliases (*name) are not used here")
+        if self.depth == DEEPEST and not self.check_event(yaml.ScalarEvent):
+            self._refuse(f"it goes more than {DEEPEST} levels deep")
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def _refuse(self, problem):
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=self.peek_event().start_mark)
 
     def construct_mapping(self, node, deep=False):
         seen = set()
@@ -44,7 +53,7 @@ def read(path) -> dict:
         raise KoalaError(f"{path} cannot be read: {error.strerror or error}.") from None
     except KoalaError:
         raise
-    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no text, 5,000 digits, 1,000 brackets
+    except (yaml.YAMLError, ValueError) as error:  # no text, 5,000 digits
         raise KoalaError(f"{path} cannot be read: {str(error).splitlines()[0][:200]}.") from None
     if not isinstance(values, dict):
         raise KoalaError(f"{path} must hold 'name: value' lines.")

@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+import types
 
 import pytest
 import safetensors.torch
@@ -163,9 +164,20 @@ def hub(tmp_path):
 
 @pytest.fixture
 def silent():
-    """A server that accepts and never answers, as a hub behind a broken firewall."""
+    """A server that accepts and never answers, as a hub behind a broken firewall; `asked` counts who tried."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        hub = types.SimpleNamespace(url=f"http://127.0.0.1:{server.getsockname()[1]}", asked=0, open=[])
+
+        def accept():
+            while True:
+                try:
+                    hub.open.append(server.accept())
+                except OSError:
+                    return
+                hub.asked += 1
+
+        threading.Thread(target=accept, daemon=True).start()
+        yield hub
 
 
 def url_of(hub):
@@ -234,38 +246,42 @@ def test_a_file_named_as_the_hubs_must_have_its_hash(tmp_path):
         weights.from_file(path, "https://hub.example/net-12345678.pth")
 
 
-def elapsed(origin, patient=True):
-    started = time.monotonic()
+def refusal(origin, patient=True):
     with pytest.raises(KoalaError) as caught:
         origins.imagenet(origin, patient)
-    return time.monotonic() - started, str(caught.value)
+    return str(caught.value)
 
 
-def test_a_hub_that_refuses_costs_nothing():
-    seconds, message = elapsed(origins.Origin(url="http://127.0.0.1:9/net-12345678.pth"))
-    assert seconds < 1 and "Connection refused" in message and "weights=untrained" in message
+def test_a_hub_that_refuses_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(download, "PATIENCE", 3600.0)
+    message = refusal(origins.Origin(url="http://127.0.0.1:9/net-12345678.pth"))
+    assert "Connection refused" in message and "weights=untrained" in message
 
 
 def test_a_hub_that_hangs_costs_its_patience_once(silent, monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 1.0)
-    monkeypatch.setenv("HF_ENDPOINT", silent)
-    origin = origins.Origin(url=f"{silent}/net-12345678.pth", hub="timm/net.in1k", package="no-such-package")
-    seconds, message = elapsed(origin)
-    assert 0.9 < seconds < 2 and "pip install no-such-package" in message
+    monkeypatch.setenv("HF_ENDPOINT", silent.url)
+    origin = origins.Origin(
+        url=f"{silent.url}/net-12345678.pth", hub="timm/net.in1k", package="no-such-package"
+    )
+    message = refusal(origin)
+    assert "pip install no-such-package" in message and silent.asked == 1  # not for the second address, too
     assert "timed out" in message or "did not answer within 1 s" in message
-    assert elapsed(origin, patient=False)[0] < 0.3  # auto remembers
+    refusal(origin, patient=False)
+    assert silent.asked == 1  # auto remembers
     other = origins.Origin(
         url="http://127.0.0.1:9/net-12345678.pth"
     )  # one more host of many: none is waited for
-    assert "127.0.0.1:9" not in elapsed(other, patient=False)[1] and "127.0.0.1:9" in elapsed(other)[1]
-    assert elapsed(origin)[0] > 0.9  # imagenet asks again
+    assert "127.0.0.1:9" not in refusal(other, patient=False) and "127.0.0.1:9" in refusal(other)
+    refusal(origin)
+    assert silent.asked == 2  # imagenet asks again
 
 
 def test_a_name_server_that_hangs_costs_the_same(monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 1.0)
     monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: time.sleep(5))
-    seconds, message = elapsed(origins.Origin(url="http://hub.example/net-12345678.pth"))
-    assert 0.9 < seconds < 2 and "did not answer within 1 s" in message
+    message = refusal(origins.Origin(url="http://hub.example/net-12345678.pth"))
+    assert "did not answer within 1 s" in message
 
 
 def test_a_hub_that_trickles_counts_as_hanging(monkeypatch):
@@ -281,20 +297,23 @@ def test_a_hub_that_trickles_counts_as_hanging(monkeypatch):
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Trickle)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    seconds, message = elapsed(origins.Origin(url=f"http://127.0.0.1:{server.server_port}/net-12345678.pth"))
+    message = refusal(origins.Origin(url=f"http://127.0.0.1:{server.server_port}/net-12345678.pth"))
     server.shutdown()
-    assert seconds < 2 and "did not answer" in message
+    assert "did not answer within 1 s" in message
 
 
 @pytest.mark.slow
 def test_the_real_patience_is_ten_seconds(silent):
-    seconds, _ = elapsed(origins.Origin(url=f"{silent}/net-12345678.pth"))
-    assert 9 < seconds < 12
+    began = time.monotonic()
+    message = refusal(origins.Origin(url=f"{silent.url}/net-12345678.pth"))
+    assert time.monotonic() - began > 9 and (
+        "timed out" in message or "did not answer within 10 s" in message
+    )
 
 
 def test_no_hub_is_asked_when_hugging_face_is_offline(hub, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE forbids" in elapsed(origins.Origin(url=url_of(hub)))[1]
+    assert "HF_HUB_OFFLINE forbids" in refusal(origins.Origin(url=url_of(hub)))
 
 
 def test_imagenet_stops_and_auto_goes_on_untrained_and_says_why(monkeypatch):

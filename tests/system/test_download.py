@@ -37,7 +37,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.wfile.write(body[i : i + 50_000])
             time.sleep(self.pause)
         if self.manners == "stops":
-            time.sleep(3)
+            time.sleep(60)  # longer than anybody waits
 
     def log_message(self, *_):
         pass
@@ -97,10 +97,8 @@ def test_a_server_without_ranges_begins_again(server, tmp_path):
 def test_a_transfer_that_stops_is_given_up_and_goes_on(server, tmp_path, monkeypatch):
     monkeypatch.setattr(download, "PATIENCE", 0.5)
     server.content, server.manners, server.length = CONTENT[:300_000], "stops", len(CONTENT)
-    begin = time.monotonic()
-    with pytest.raises(KoalaError, match=r"timed out|did not answer|failed"):
+    with pytest.raises(KoalaError, match=r"timed out|did not answer"):
         fetch(server, tmp_path)
-    assert time.monotonic() - begin < 4
     assert (tmp_path / "archive.zip.part").read_bytes() == CONTENT[:300_000]
     server.content, server.manners, server.length = CONTENT, "", None
     assert fetch(server, tmp_path).read_bytes() == CONTENT

@@ -1,6 +1,4 @@
-"""Files of parameters: what else YAML can do is refused in a moment, with the line."""
-
-import time
+"""Files of parameters: what else YAML can do is refused where it begins, with the line."""
 
 import pytest
 
@@ -22,7 +20,12 @@ BOMB = 'a: &a ["x","x","x","x","x","x","x","x","x"]\n' + "".join(
         ("1: 2", "is no name of a parameter"),
         ("? [1]\n: 2", "a key must be a name"),
         ("a: " + "9" * 5000, "cannot be read: .*4300 digits"),
-        ("a: " + "[" * 5000, "cannot be read: "),
+        ("a: " + "[" * 5000, "line 1 cannot be read: it goes more than 10 levels deep"),
+        ("a: " + "{a: " * 5000, "line 1 cannot be read: it goes more than 10 levels deep"),
+        (
+            "\n".join(" " * i + "a:" for i in range(200)),
+            "line 11 cannot be read: it goes more than 10 levels",
+        ),
         ("a: 1\n  b: : 2", "line 2 cannot be read: "),
         (
             "a: !!python/object/apply:os.system [x]",
@@ -38,12 +41,9 @@ BOMB = 'a: &a ["x","x","x","x","x","x","x","x","x"]\n' + "".join(
 def test_what_is_no_file_of_parameters(tmp_path, text, words):
     path = tmp_path / "mine.yaml"
     path.write_bytes(text.encode("latin1"))
-    start = time.process_time()
     with pytest.raises(KoalaError, match=words) as caught:
         yaml_files.read(path)
-    assert (
-        time.process_time() - start < 1 and "\n" not in str(caught.value) and "mine.yaml" in str(caught.value)
-    )
+    assert "\n" not in str(caught.value) and "mine.yaml" in str(caught.value)
 
 
 def test_a_missing_file_is_one_sentence(tmp_path):
