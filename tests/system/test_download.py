@@ -29,7 +29,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(self.content) - 1}/{len(self.content)}")
         if self.manners != "no length":
-            self.send_header("Content-Length", str(self.length or len(body)))
+            self.send_header("Content-Length", str((self.length or len(self.content)) - start))
         self.end_headers()
         if self.manners == "breaks":
             body = body[: self.cut]
