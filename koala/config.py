@@ -78,6 +78,7 @@ class RunConfig(Identified):
     weights: Weights = "auto"
     layer: Literal["logits", "features"] = "logits"
     feature_dims: Count = 0
+    centre_features: bool = False
     feature_source: Literal["image", "shuffled", "zero", "category"] = "image"
     loss: Literal["mse", "crossentropy", "crossentropy_unit", "binned", "rebalanced"] = "mse"
     bins: Annotated[int, Field(ge=2, le=512)] = 50

@@ -182,10 +182,15 @@ def load(folder) -> Run:
         raise KoalaError(
             f"{folder} holds no finished run: run the notebook train.ipynb with its parameters again."
         )
-    config = paths.read_json(folder / "config.json", seal=False)
+    config = read_config(folder)
     env, result = (paths.read_json(folder / f"{name}.json") for name in ("env", "result"))
     history, per_image = (pd.read_csv(folder / f"{name}.csv") for name in ("history", "per_image"))
     return Run(folder, config, env, result, history, per_image)
+
+
+def read_config(folder: Path) -> dict:
+    """A run's config.json; parameters that koala did not have then are at their defaults, as its network was trained."""
+    return dataclasses.asdict(configs.RunConfig()) | paths.read_json(folder / "config.json", seal=False)
 
 
 def load_pictures(run: Run) -> dict[str, np.ndarray]:

@@ -16,6 +16,7 @@ from koala.system.errors import KoalaError
 COUNTS = {
     "layer": ("network", lambda config: config.network == "koala"),
     "feature_dims": ("network", lambda config: config.network == "koala"),
+    "centre_features": ("network", lambda config: config.network == "koala"),
     "feature_source": ("network", lambda config: config.network == "koala"),
     "init": ("network", lambda config: config.network == "koala"),
     "mirror": ("network", lambda config: config.network == "pyramid"),
@@ -24,7 +25,7 @@ COUNTS = {
     "lr_decay": ("schedule", lambda config: config.schedule == "steps"),
     "lr_step": ("schedule", lambda config: config.schedule == "steps"),
 }
-OF_EXTRACTOR = ("layer", "feature_dims", "feature_source")  # they do nothing without one
+OF_EXTRACTOR = ("layer", "feature_dims", "centre_features", "feature_source")  # they do nothing without one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +120,12 @@ def load_inputs(config, photos, rows, device, progress=None) -> Inputs:
         return Inputs(photos, rows, outputs, cached.info, {})
     categories = photos.files["category"].to_numpy()[:count]
     features, applied = controls.apply(
-        outputs, rows, config.feature_source, config.feature_dims, config.seed, categories
+        outputs,
+        rows,
+        config.feature_source,
+        config.feature_dims,
+        config.seed,
+        categories,
+        centre=config.centre_features,
     )
     return Inputs(photos, rows, features, cached.info, applied)

@@ -10,14 +10,14 @@ from koala import data
 from koala.experiment import artefacts
 from koala.system.errors import KoalaError
 
-SAME = ("network", "backbone", "layer", "feature_dims", "feature_source", "loss", "bins")
+SAME = ("network", "backbone", "layer", "feature_dims", "centre_features", "feature_source", "loss", "bins")
 
 
 def check(config: configs.RunConfig) -> None:
     """Raises KoalaError where config.start_from names no finished run, or one whose network is another one."""
     run = _run(config)
     for name in SAME if run else ():
-        theirs = run.config.get(name, getattr(configs.RunConfig, name))
+        theirs = run.config[name]
         if theirs != getattr(config, name):
             raise KoalaError(
                 f"start_from={config.start_from} has {name}={theirs}, this run {name}={getattr(config, name)}: its weights "

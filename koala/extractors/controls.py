@@ -20,15 +20,19 @@ def apply(
     dims: int = 0,
     seed: int = 0,
     categories=None,
+    centre: bool = False,
 ) -> tuple[np.ndarray, dict]:
     """Features (n,D) float16 in row order -> (features (n,D') in row order, what was done, for JSON).
 
     dims 0 keeps all; else D' = dims, a seeded random sample whose indices are returned. `project` repeats it for other
-    photographs. categories: (n,) the photographs' categories, which the source "category" needs.
+    photographs. categories: (n,) the photographs' categories, which the source "category" needs. centre: take off each
+    dimension's mean over the training rows, which is returned, too.
     KoalaError: dims over the width, an unknown source, a split of one photograph to shuffle, a single category."""
     if source not in SOURCES:
         raise KoalaError(f"feature_source must be one of {', '.join(SOURCES)}, not '{source}'.")
     applied = dict(feature_source=source, feature_dims=int(dims) or features.shape[1])
+    if centre:
+        applied["mean"] = features[rows_by_split["train"]].mean(0, dtype=np.float64).round(4).tolist()
     if dims:
         applied["indices"] = select_dims(features.shape[1], dims, seed).tolist()
     reduced = project(features, applied)
@@ -62,6 +66,8 @@ def project(features: np.ndarray, applied: dict) -> np.ndarray:
     the data set only."""
     if applied["feature_source"] == "zero":
         return np.zeros((len(features), applied["feature_dims"]), np.float16)
+    if "mean" in applied:
+        features = (features - np.asarray(applied["mean"], np.float32)).astype(features.dtype)
     return features[:, np.asarray(applied["indices"])] if "indices" in applied else features
 
 

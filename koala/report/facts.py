@@ -18,6 +18,7 @@ SETTINGS = (
     "weights",
     "layer",
     "feature_dims",
+    "centre_features",
     "feature_source",
     "loss",
     "init",

@@ -7,7 +7,7 @@ from koala.study.finished import FinishedStudy
 def compared(study: FinishedStudy) -> list[dict]:
     """koala.study.contrasts.controls with `label` and `kind`: "extractor" (a trained extractor minus none), "content"
     (a trained extractor minus the same with controlled features), "control" (a control minus none), "told" (of these, where
-    either gets the true category's features, which no photograph tells), "precision"."""
+    either gets the true category's features, which no photograph tells), "precision", "centring"."""
     experiments, rows = names(study), []
     for row in contrasts.controls(study):
         first, second = experiments[row["experiment"]], experiments[row["minus"]]
@@ -69,6 +69,8 @@ def _kind(study, first: str, second: str) -> str:
     own, other = study.config(first), study.config(second)
     if own["precision"] != other["precision"] and own["backbone"] == other["backbone"]:
         return "precision"
+    if own["centre_features"] != other["centre_features"] and own["backbone"] == other["backbone"]:
+        return "centring"
     if "category" in (own["feature_source"], other["feature_source"]):
         return "told"
     if study.untrained(first) or own["feature_source"] != "image":

@@ -127,6 +127,8 @@ def run_label(run: artefacts.Run) -> str:
         parts[0] = f"pyramid of {parts[0]}"
     if config["feature_dims"]:
         parts.append(f"{config['feature_dims']} dimensions")
+    if config["centre_features"]:
+        parts.append("centred features")
     if config["feature_source"] != "image":
         parts.append(f"{config['feature_source']} features")
     return ", ".join(parts) + f" ({run.remark})" * bool(run.remark)

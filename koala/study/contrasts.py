@@ -6,7 +6,14 @@ from koala.study.compare import chance, common_seeds, difference, one_seed, read
 from koala.study.finished import FinishedStudy
 from koala.study.intervals import interval
 
-FEATURES = {"backbone", "weights", "layer", "feature_dims", "feature_source"}  # what the extractor is
+FEATURES = {  # what the extractor is, and how its output enters the network
+    "backbone",
+    "weights",
+    "layer",
+    "feature_dims",
+    "centre_features",
+    "feature_source",
+}
 ARCHITECTURE = {"network", "init", "layer"}  # what is not the same, or has no meaning, in a pyramid
 # Of koala.experiment.baselines: what needs no network, and knows what networks are given
 KNOWING = ("linear", "category_told", "category")
@@ -17,7 +24,8 @@ def controls(study: FinishedStudy) -> list[dict]:
 
     A control has no extractor, or the same extractor untrained, or with features of another source, and shares every other
     parameter. Controls themselves are compared with no extractor. Nothing else is compared, so that a difference is the
-    features' doing. Beside these, an experiment in bf16 minus the same in fp32."""
+    features' doing. Beside these, an experiment in bf16 minus the same in fp32, and one with centred features minus the same
+    with features as they come."""
     rows = []
     for name in study.experiments:
         for other in study.experiments:
@@ -88,10 +96,13 @@ def _line(study, first: str, second: str, estimate, seeds: int) -> dict:
 
 
 def _comparable(own: dict, theirs: dict) -> bool:
-    """Whether `theirs` is a control of `own`, or its fp32 twin: everything else is the same."""
+    """Whether `theirs` is a control of `own`, or its twin in fp32 or with features that are not centred: everything else
+    is the same."""
     differ = differing(own, theirs)
     if differ == {"precision"}:
         return theirs["precision"] == "fp32"
+    if differ == {"centre_features"}:
+        return not theirs["centre_features"]
     if own["backbone"] == "none" or not differ:
         return False
     if theirs["backbone"] == "none":

@@ -57,7 +57,7 @@ def read(plan, name: str, seed: int) -> artefacts.Run | None:
         raise KoalaError(
             f"{place}: {', '.join(changed)} missing or not what was written: take it from git again."
         )
-    config = paths.read_json(place / "config.json", seal=False)
+    config = artefacts.read_config(place)
     env, result = (paths.read_json(place / f"{part}.json") for part in ("env", "result"))
     lines = read_lines(folder(plan), place / "per_image.npy.xz", "model")
     return artefacts.Run(place, config, env, result, pd.read_csv(place / "history.csv"), lines)

@@ -36,9 +36,10 @@ def test_a_random_sample_follows_the_seed_and_is_stored():
     assert drawn.min() > 140 and drawn.max() < 260  # every dimension about as often: 200
 
 
+@pytest.mark.parametrize("centre", [False, True])
 @pytest.mark.parametrize("source", controls.SOURCES)
-def test_what_was_stored_reduces_other_pictures_alike(source):
-    matrix, meta = controls.apply(ARRAY, ROWS, source, 6, 3, CATEGORIES)
+def test_what_was_stored_reduces_other_pictures_alike(source, centre):
+    matrix, meta = controls.apply(ARRAY, ROWS, source, 6, 3, CATEGORIES, centre)
     meta = json.loads(json.dumps(meta))
     projected = controls.project(ARRAY, meta)
     assert projected.shape == matrix.shape == (80, 6)
@@ -49,6 +50,16 @@ def test_what_was_stored_reduces_other_pictures_alike(source):
     assert np.array_equal(projected, matrix) and np.array_equal(
         controls.project(ARRAY[:4], meta).shape, (4, 6)
     )
+
+
+def test_centred_features_lose_their_mean_over_training_photographs_and_nothing_else():
+    matrix, meta = controls.apply(ARRAY, ROWS, centre=True)
+    assert abs(matrix[ROWS["train"]].mean(0, dtype=float)).max() < 1e-3
+    assert np.allclose(matrix + np.asarray(meta["mean"]), ARRAY, atol=0.01)  # in half precision
+    held_out = np.concatenate([rows for split, rows in ROWS.items() if split != "train"])
+    changed = ARRAY.copy()
+    changed[held_out] += 1  # what is held out does not decide the mean
+    assert controls.apply(changed, ROWS, centre=True)[1] == meta
 
 
 def test_zero_keeps_the_width_and_nothing_else():
