@@ -53,6 +53,10 @@ Weights = Annotated[str, AfterValidator(_known_weights)]
 VOLATILE = ("resume", "device", "compile", "processes", "result_file", "checkpoint_minutes")
 
 
+# Of RunConfig: they do nothing without an extractor.
+OF_EXTRACTOR = ("layer", "feature_dims", "centre_features", "feature_source")
+
+
 class Identified:
     """A configuration whose results are kept under a name that follows from it."""
 

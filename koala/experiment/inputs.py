@@ -25,7 +25,6 @@ COUNTS = {
     "lr_decay": ("schedule", lambda config: config.schedule == "steps"),
     "lr_step": ("schedule", lambda config: config.schedule == "steps"),
 }
-OF_EXTRACTOR = ("layer", "feature_dims", "centre_features", "feature_source")  # they do nothing without one
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +64,7 @@ def idle(config: configs.RunConfig) -> dict[str, str]:
     """Parameters that do nothing in this configuration -> the one because of which they do nothing."""
     causes = {name: cause for name, (cause, takes_effect) in COUNTS.items() if not takes_effect(config)}
     if config.backbone == "none":
-        causes |= dict.fromkeys(OF_EXTRACTOR, "backbone")
+        causes |= dict.fromkeys(configs.OF_EXTRACTOR, "backbone")
     return causes | ({"init": "start_from"} if config.start_from else {})
 
 

@@ -4,11 +4,13 @@ Every number comes from koala.study; nothing is computed here but the mean over 
 
 from koala import metrics
 from koala.report import objections, pairs, words
-from koala.study import compare, curves, elsewhere
+from koala.study import compare, curves, elsewhere, fusion
 from koala.study.finished import FinishedStudy
 
 GRAY = metrics.BASELINES["gray"]
-VISIBLE = 1  # CIEDE2000: about the smallest difference that is seen side by side
+MOVED = (
+    1  # CIEDE2000: by how much a photograph has to come nearer to the truth, or to leave it, to be counted
+)
 
 
 def sentences(study: FinishedStudy, rows: list[dict], summary) -> list[str]:
@@ -16,6 +18,7 @@ def sentences(study: FinishedStudy, rows: list[dict], summary) -> list[str]:
     methods = {row["label"]: row for row in summary.to_dict("records")}
     told = [
         _helps(study, rows, methods),
+        silent(study),
         _best(study, methods),
         objections.gray(study, rows, methods),
         objections.earned(study, methods),
@@ -65,16 +68,44 @@ def _helps(study, rows, methods) -> str:
         f"{verdict}: {best['experiment']} reaches CIEDE2000 {mean(best['experiment']):.2f} on held-out photographs, the same "
         f"network without an extractor {mean(best['minus']):.2f} (difference {words.difference(best)})."
     )
-    if better and abs(best["difference"]) < VISIBLE:
-        told += (
-            f" On average that is below the smallest difference that is seen side by side, about {VISIBLE}."
-        )
+    experiments = pairs.names(study)
+    nearer, farther = compare.moved(
+        study, *(experiments[best[key]] for key in ("experiment", "minus")), MOVED
+    )
+    told += (
+        f" With it {nearer:.0%} of the photographs are nearer to the truth by more than {MOVED}, and {farther:.0%} are farther "
+        "from it by more than that."
+    )
     if len(leading) > 1:
+        told += f" Better than none: {_counted(study, leading, better)}"
         short = [f"{row['label']} {words.difference(row)}" for row in leading if row not in better]
-        told += f" {len(better)} of {len(leading)} trained extractors are better than none"
         told += f"; not shown to be: {'; '.join(short)}." if better and short else "."
     others = [f"{row['label']} {words.difference(row)}" for row in gains if row not in leading]
-    return told + f" Beside it: {'; '.join(others)}." * bool(others)
+    return told + f" Other pairs with an extractor and without: {'; '.join(others)}." * bool(others)
+
+
+def _counted(study, leading, better) -> str:
+    """How many extractors, those distilled here apart: what these learnt is little."""
+    experiments = pairs.names(study)
+    remarks = {id(row): study.first(experiments[row["experiment"]]).remark for row in leading}
+    parts = []
+    for remark in dict.fromkeys(remarks.values()):
+        members = [row for row in leading if remarks[id(row)] == remark]
+        count = sum(row in better for row in members)
+        parts.append(f"{count} of {len(members)} extractors {remark or 'with published weights'}")
+    return ", ".join(parts)
+
+
+def silent(study) -> str:
+    """Runs whose encoder carried no signal: what these end with is not their extractor's doing."""
+    lines = fusion.silent(study)
+    if not lines:
+        return ""
+    told = [
+        f"{line['label']} (seed {line['seed']}, {line['silent']} of {len(line['encoder'])} epochs)"
+        for line in lines
+    ]
+    return f"The encoder was silent, so that the network heard its extractor alone, in {', '.join(told)}: such a run says little of its extractor."
 
 
 def _best(study, methods) -> str:
@@ -136,9 +167,9 @@ def _controls(rows) -> str:
     better = [row["experiment"] for row in controls if row["high"] < 0]
     worse = [row["experiment"] for row in controls if row["low"] > 0]
     none = [row["experiment"] for row in controls if row["low"] <= 0 <= row["high"]]
-    kinds = (("better than", better), ("worse than", worse), ("not shown to differ from", none))
-    told = "; ".join(f"{', '.join(names)}: {words} no extractor" for words, names in kinds if names)
-    return f"Controls by themselves: {told}."
+    kinds = (("better", better), ("worse", worse), ("not shown to differ", none))
+    told = "; ".join(f"{words} ({', '.join(names)})" for words, names in kinds if names)
+    return f"Controls beside no extractor: {told}."
 
 
 def _elsewhere(study) -> list[str]:

@@ -59,7 +59,7 @@ def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -
     """All runs together, one line per label, named at its end: the mean over seeds, each seed as a thin line, their
     range as a band.
 
-    histories: label -> DataFrame, or list of DataFrames (one per seed), with the columns epoch and `metric`. Losses of
+    A DataFrame with the columns low and high has these as its band. histories: label -> DataFrame, or list of DataFrames (one per seed), with the columns epoch and `metric`. Losses of
     different kinds (mse, crossentropy) have no common scale: draw them apart."""
     by_label = {k: list(v) if isinstance(v, list | tuple) else [v] for k, v in histories.items()}
     looks = itertools.product(LINES, sns.color_palette("colorblind", 8))
@@ -85,6 +85,8 @@ def _losses(axis, history):
 
 def _mean_and_seeds(axis, label, seeds, metric, line, colour, marker) -> None:
     by_seed, epochs = np.stack([frame[metric] for frame in seeds]), seeds[0]["epoch"]  # (seeds, epochs)
+    if {"low", "high"} <= set(seeds[0]):  # an interval
+        axis.fill_between(epochs, seeds[0]["low"], seeds[0]["high"], color=colour, alpha=0.12, linewidth=0)
     if len(seeds) > 1:
         axis.plot(epochs, by_seed.T, color=colour, linewidth=0.7, alpha=0.6)
         axis.fill_between(epochs, by_seed.min(0), by_seed.max(0), color=colour, alpha=0.12, linewidth=0)

@@ -93,7 +93,7 @@ def made_from() -> str:
 
 def _experiment(study, row: dict) -> dict:
     own = {"untrained": not row["trivial"] and study.untrained(row["experiment"])}
-    kept = {key: row[key] for key in ("label", "experiment", "seeds", "trivial")}
+    kept = {key: row[key] for key in ("label", "experiment", "seeds", "trivial", "told")}
     ends = ("", "_low", "_high", "_seeds")
     return kept | own | {key + end: row[key + end] for key in tables.METRICS for end in ends}
 

@@ -19,12 +19,18 @@ def gray(study, rows, methods) -> str:
         f"{100 * left_gray.better(study, name):.0f} % of the photographs"
         for name in shown
     ]
+    same = [study.label(name) for name in beside if left_gray.same(study, name)]
     worse = [study.label(name) for name, (_, low, _) in beside.items() if low > 0]
-    open_ = [study.label(name) for name, (_, low, high) in beside.items() if low <= 0 <= high]
+    open_ = [
+        study.label(name)
+        for name, (_, low, high) in beside.items()
+        if low <= 0 <= high and study.label(name) not in same
+    ]
     return (
         f"Compared with photographs left gray: {'; '.join(parts)}."
         + f" Worse than gray: {', '.join(worse)}." * bool(worse)
         + f" Not shown to differ from gray: {', '.join(open_)}." * bool(open_)
+        + f" Gray at every pixel: {', '.join(same)}." * bool(same)
     )
 
 

@@ -132,8 +132,8 @@ def photographs(plan: study.Study) -> dict[str, dict | None]:
 
 
 def best(known: dict) -> dict[str, float]:
-    """The best value of each metric over all rows."""
-    choose, rows = {"low": min, "high": max}, known["experiments"]
+    """The best value of each metric over the rows that are not told the true category."""
+    choose, rows = {"low": min, "high": max}, [row for row in known["experiments"] if not row["told"]]
     return {
         key: choose[one.best](row[key] for row in rows if row[key] == row[key])
         for key, one in tables.METRICS.items()

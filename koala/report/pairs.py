@@ -31,7 +31,8 @@ def encoders(study: FinishedStudy) -> list[dict]:
 
 def leading(study, rows, mean) -> list[dict]:
     """One row for each extractor, with all of its dimensions and the most seeds; where that leaves several, the one that is
-    against the better network. The lowest `mean` (of a row) first among those of most seeds.
+    against the better network (by `mean` of a row). In the study's order among those of most seeds: its first pair leads,
+    whichever does best.
 
     Never chosen by the difference, which would pick the pair whose second fails."""
     experiments, chosen = names(study), {}
@@ -41,8 +42,9 @@ def leading(study, rows, mean) -> list[dict]:
         key = study.extractor(name)
         if key not in chosen or chosen[key][0] > reduced:
             chosen[key] = (reduced, row)
+    order = list(experiments)
     return sorted(
-        (row for _, row in chosen.values()), key=lambda row: (-row["seeds"], mean(row["experiment"]))
+        (row for _, row in chosen.values()), key=lambda row: (-row["seeds"], order.index(row["experiment"]))
     )
 
 

@@ -1,6 +1,7 @@
 """Executed notebooks and plain pages as HTML in one file that loads nothing: no font, no formula engine, no network."""
 
 import datetime
+import hashlib
 import re
 from pathlib import Path
 
@@ -26,7 +27,17 @@ def read(path: Path) -> nbformat.NotebookNode | None:
 def render_notebook(source: Path, target: Path, title: str, **context) -> None:
     """One executed notebook -> one HTML file."""
     notebook = read(source)
-    paths.write_text(target, page(title, notebook_body(notebook), date=executed(notebook), **context))
+    origin = notebook.metadata.get("papermill", {}).get("input_path", "")
+    made_by = f"{Path(origin).stem} {cells_hash(notebook)}" if origin else ""
+    body = notebook_body(notebook)
+    paths.write_text(target, page(title, body, date=executed(notebook), notebook=made_by, **context))
+
+
+def cells_hash(notebook: nbformat.NotebookNode) -> str:
+    """Of a notebook's cells, without those of its parameters: a page whose notebook has another one by now is older."""
+    parameters = {"parameters", "injected-parameters"}
+    sources = [cell.source for cell in notebook.cells if not parameters & set(cell.metadata.get("tags", []))]
+    return hashlib.sha256("\n\n".join(sources).encode()).hexdigest()[:16]
 
 
 def notebook_body(notebook: nbformat.NotebookNode) -> str:
@@ -75,8 +86,15 @@ def chart(groups: dict) -> markupsafe.Markup:
 
 
 def page(title: str, body: str, date: str = "", **context) -> str:
-    """A page in the reports' style. body: HTML. context: home, previous, following, downloads of page.html.j2."""
-    defaults = {"home": [], "previous": None, "following": None, "downloads": [], "kicker": ""}
+    """A page in the reports' style. body: HTML. context: home, previous, following, downloads, notebook of page.html.j2."""
+    defaults = {
+        "home": [],
+        "previous": None,
+        "following": None,
+        "downloads": [],
+        "kicker": "",
+        "notebook": "",
+    }
     sections = re.findall(r'<h2[^>]*\bid="([^"]+)"[^>]*>(.*?)(?:<a\b.*?)?</h2>', body, flags=re.S)
     text = tables.render(
         "page.html.j2",

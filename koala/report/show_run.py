@@ -9,7 +9,7 @@ import torch
 from IPython.display import HTML, display
 
 from koala import lab, metrics
-from koala.experiment import artefacts, evaluate, provenance
+from koala.experiment import artefacts, baselines, evaluate, provenance
 from koala.experiment.pipeline import trained_job
 from koala.report import charts, pictures, tables
 from koala.system import terminal
@@ -90,7 +90,7 @@ def method_rows(run: artefacts.Run, name: str) -> list[dict]:
         "ssim": 1.0,
         "auc": 1.0,
     }
-    lines = [(metrics.BASELINES[key], mean.loc[key]) for key in metrics.BASELINES]
+    lines = [(text, mean.loc[key]) for key, text in baselines.METHODS.items() if key in mean.index]
     lines += [(name, mean.loc["model"]), (tables.TRUTH, truth)]
     return [{"method": label, **tables.numbers(values)} for label, values in lines]
 
@@ -99,7 +99,7 @@ def methods(run: artefacts.Run) -> HTML:
     """Table of the run beside the trivial baselines, on the held-out photographs; in papermill's terminal its gist."""
     terminal.say(gist(run))
     count = run.result["photographs"]["test"]
-    note = f"{count:,} photographs of the test split; each value is the mean of one value per photograph. {tables.READING}"
+    note = f"{count:,} photographs of the test split; means over photographs. {tables.READING}"
     warning = tables.banner(tables.DEMO, "demo").data if run.env["data"]["name"] == "photos" else ""
     return HTML(warning + tables.table(method_rows(run, run_label(run))).data + f'<p class="note">{note}</p>')
 

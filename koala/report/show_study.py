@@ -11,6 +11,7 @@ from koala.report.charts import against, forest, show_svg
 from koala.report.show_run import gray
 from koala.study import claims, compare, contrasts, export, gains, hues
 from koala.study import elsewhere as others
+from koala.study import fusion as terms
 from koala.study.finished import FinishedStudy, plain
 from koala.system.progress import format_seconds
 
@@ -73,7 +74,10 @@ def summary(frame: pd.DataFrame) -> HTML:
             }
         )
     best = {metric.heading: metric.best for metric in tables.METRICS.values() if metric.best}
-    return HTML(tables.table(rows, best=best).data + f'<p class="note">{tables.READING}</p>')
+    return HTML(
+        tables.table(rows, best=best, apart=np.flatnonzero(frame.told)).data
+        + f'<p class="note">{tables.READING}</p>'
+    )
 
 
 def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -85,7 +89,7 @@ def as_bars(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 def controls(study: FinishedStudy) -> HTML:
     """Every experiment with an extractor against its controls, in CIEDE2000 (see koala.study.contrasts.controls)."""
-    return _compared(contrasts.controls(study), "pair of runs that differ in nothing else")
+    return _compared(contrasts.controls(study), "pair of runs that differ in nothing but their features")
 
 
 def encoders(study: FinishedStudy) -> HTML:
@@ -96,14 +100,14 @@ def encoders(study: FinishedStudy) -> HTML:
 def _compared(rows: list[dict], what: str) -> HTML:
     if not rows:
         return HTML(f"<p>This study has no {what}.</p>")
-    return tables.table(rows, dict.fromkeys(("difference", "low", "high"), "{:+z.2f}"))
+    return tables.table(rows, {"difference": "{:+z.2f}"} | dict.fromkeys(("low", "high"), "{:+.2f}"))
 
 
 def differences(study: FinishedStudy):
     """The same as a figure: trained extractors minus none first, controls below."""
     rows = sorted(pairs.compared(study), key=lambda row: row["kind"] != "extractor")
     if not rows:
-        return HTML("<p>This study has no pair of runs that differ in nothing else.</p>")
+        return HTML("<p>This study has no pair of runs that differ in nothing but their features.</p>")
     return show_svg(forest({"": rows}, "difference in CIEDE2000 (left of 0: the first is better)"))
 
 
@@ -121,6 +125,28 @@ def gain_by_photographs(study: FinishedStudy):
         for row in rows.to_dict("records")
     ]
     return show_svg(forest({"": lines}, "difference in CIEDE2000 (left of 0: the extractor helps)"))
+
+
+def fusion(study: FinishedStudy) -> HTML:
+    """koala.study.fusion.table: the terms after each epoch, and after how many the encoder was silent."""
+    rows = [
+        {
+            "experiment": line["label"],
+            "seed": line["seed"],
+            "training loss, first epoch": f"{line['loss']:.4f}",
+            "encoder's term after each epoch": _terms(line["encoder"]),
+            "embedding's": _terms(line["embedding"]),
+            "epochs with the encoder silent": line["silent"] or "",
+        }
+        for line in terms.table(study).to_dict("records")
+    ]
+    return tables.table(rows) if rows else HTML("<p>This study has no network with a fusion.</p>")
+
+
+def _terms(values: list[float]) -> str:
+    """The first six and the last of more."""
+    shown = [f"{value:.2g}" for value in values]
+    return " ".join(shown if len(shown) <= 7 else [*shown[:6], "…", shown[-1]])
 
 
 def costs(study: FinishedStudy, summary: pd.DataFrame):
@@ -185,7 +211,29 @@ def elsewhere(study: FinishedStudy) -> HTML:
             "<p>The share of all pixels that is painted in each hue, minus the share that has it:</p>"
         )
         parts.append(biases(judged).data)
+        parts += _by_category(judged)
     return HTML("".join(parts) or "<p>This study was judged on no other photographs.</p>")
+
+
+def _by_category(study: FinishedStudy) -> list[str]:
+    """By category, the true share of the pixels in each hue and the painted one, of the first network with a trained extractor and
+    of the same without."""
+    pairs_of = [row for row in pairs.compared(study) if row["kind"] == "extractor"]
+    if not pairs_of:
+        return []
+    names, parts = pairs.names(study), []
+    for label in (pairs_of[0]["experiment"], pairs_of[0]["minus"]):
+        lines = hues.by_category(study, names[label]).to_dict("records")
+        rows = [
+            {"category": line["category"]}
+            | {hue: "{:.0%} → {:.0%}".format(*line[hue]) for hue in metrics.HUES}
+            for line in lines
+        ]
+        parts.append(
+            f"<p>By category, the share of the pixels that has a hue → that {label} paints in it:</p>"
+        )
+        parts.append(tables.table(rows).data)
+    return parts
 
 
 def grid(study: FinishedStudy, count: int) -> pictures.Photographs:

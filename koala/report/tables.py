@@ -37,8 +37,7 @@ METRICS = {
 }
 TRUTH = "the photographs themselves"
 READING = (
-    "CIEDE2000: colour difference as people see it, per pixel; 1 is about the smallest difference that is seen side "
-    "by side. a*b* RMSE: in units of a* and b*. AuC: share of pixels within an a*b* error, averaged over errors of "
+    "CIEDE2000: colour difference as people see it, the mean over pixels. a*b* RMSE: in units of a* and b*. AuC: share of pixels within an a*b* error, averaged over errors of "
     "0 to 150. Colourfulness (Hasler and Süsstrunk) should come near that of the photographs."
 )
 DEMO = (
@@ -53,13 +52,14 @@ def render(template: str, **values) -> str:
     return TEMPLATES.get_template(template).render(**values)
 
 
-def table(rows, formats: dict | None = None, best: dict | None = None) -> HTML:
+def table(rows, formats: dict | None = None, best: dict | None = None, apart=()) -> HTML:
     """Rows (a DataFrame or a list of dicts) as a table. formats: column -> "{:.2f}"-like text. best: column -> "low"
-    or "high", whose best number is bold. Columns of names stand left, those of longer words wrap, too; columns of
+    or "high", whose best number is bold; apart: numbers of rows that do not compete. Columns of names stand left, those of longer words wrap, too; columns of
     numbers do neither."""
     frame = pd.DataFrame(rows).astype(object)
     texts = {name: (formats or {}).get(name, "{}") for name in frame}
-    bold = {name: _best(frame[name], side) for name, side in (best or {}).items() if name in frame}
+    ranked = frame.drop(index=frame.index[list(apart)])
+    bold = {name: _best(ranked[name], side) for name, side in (best or {}).items() if name in frame}
     lines = [
         [
             ("" if pd.isna(value) else texts[name].format(value), bool(i in bold.get(name, ())))
@@ -98,7 +98,7 @@ def _best(column, side: str) -> set:
     if values.isna().all():
         return set()
     best = values.min() if side == "low" else values.max()
-    return set(np.flatnonzero((values == best).to_numpy()))
+    return set(values.index[values == best])
 
 
 def unfinished(rows: list[dict]) -> tuple[list[dict], dict[str, list[int]]]:

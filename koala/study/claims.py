@@ -4,10 +4,11 @@ A study's experiments may stand for the report's under other names (inception201
 by their configuration: networks that differ in nothing but what the claim is about.
 """
 
-from koala.study import claims_colour, contrasts, verdicts
+from koala.study import claims_colour, contrasts, elsewhere, verdicts
 from koala.study.finished import FinishedStudy
 
 INCEPTION = ("inception", "inception2015")
+SCHEDULE = {"epochs", "lr_step"}
 FAMILY = {"backbone", "weights", "layer"}  # what one extractor has and another has not
 WANTED = {  # number of a claim -> what would decide it where no runs do
     0: "runs with Inception-ResNet-v2's ImageNet weights beside Inception-v3 or ConvNeXt-T",
@@ -43,6 +44,7 @@ def table(study: FinishedStudy) -> list[dict]:
         *_ends(study),
         *_losses(study),
         *claims_colour.rows(study, networks(study), reduced(study), without(study)),
+        *_elsewhere(study),
     ]
     tested = {row["number"] for row in rows}
     rows += [
@@ -51,6 +53,15 @@ def table(study: FinishedStudy) -> list[dict]:
         if number not in tested
     ]
     return [_line(study, row) for row in sorted(rows, key=lambda row: row["number"])]
+
+
+def _elsewhere(study) -> list[dict]:
+    """Claims on colours, on the other data sets that the study was judged on."""
+    rows = []
+    for name in elsewhere.names(study):
+        judged = elsewhere.read(study, name)
+        rows += claims_colour.elsewhere(judged, name, networks(judged), reduced(judged), without(judged))
+    return rows
 
 
 def networks(study, *also: str) -> list[str]:
@@ -125,7 +136,11 @@ def _ends(study) -> list[dict]:
             verdicts.equal(study, (2, f"{of} cost no performance"), *pair),
             verdicts.worse(study, (2, f"{of} end slightly worse"), *pair),
         ]
-    rows += [verdicts.worse(study, _claim(3), *pair) for pair in without(study)]
+    for pair in without(study):
+        rows += [
+            verdicts.worse(study, _claim(3), *pair),
+            verdicts.far_behind(study, (3, "without extractor far behind"), *pair),
+        ]
     rows += [
         verdicts.far_behind(study, (4, f"far behind, {_reading(study, pair[0])}"), *pair) for pair in unbinned
     ]
@@ -159,7 +174,14 @@ def _losses(study) -> list[dict]:
     ]
     for name in networks(study, "epochs", "lr_step"):
         rows += [verdicts.below_training(study, name), *verdicts.still_falling(study, name)]
+    rows += [verdicts.longer_helps(study, *pair) for pair in _longer(study)]
     return rows
+
+
+def _longer(study) -> list[tuple[str, str]]:
+    """Pairs (the same network over more epochs, over fewer)."""
+    pairs = _pairs(study, _whole, _whole, SCHEDULE)
+    return [(one, two) for one, two in pairs if study.config(one)["epochs"] > study.config(two)["epochs"]]
 
 
 def _dimensions(study, name) -> str:

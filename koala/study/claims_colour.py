@@ -62,7 +62,7 @@ def _red(study, name):
     verdict = readings[0] if len(set(readings)) == 1 else f"{readings[0]} by recall, {readings[1]} by error"
     rare = [hue for hue in metrics.HUES if hue not in common]
     values = ", ".join(
-        f"{hue} ({hues.of_hue(study, name, hue, 'recall')[0]:.0%}, {hues.of_hue(study, name, hue, 'ciede2000')[0]:.1f})"
+        f"{hue} (recall {hues.of_hue(study, name, hue, 'recall')[0]:.0%}, CIEDE2000 {hues.of_hue(study, name, hue, 'ciede2000')[0]:.1f})"
         for hue in rare
     )
     parts += [f"not judged, since under {hues.LEAST:.0%} of the pixels each: {values}"] * bool(rare)
@@ -78,7 +78,17 @@ def _grass(study, whole, fewer):
     return _painted(study, 9, "green", GRASS, whole, fewer)
 
 
-def _painted(study, number, hue, categories, name, other):
+def elsewhere(
+    study, where: str, networks: list[str], reduced: list[tuple], without: list[tuple]
+) -> list[dict]:
+    """C8 and C9 on the photographs of another data set, named `where`; the others as for `rows`."""
+    none, said = {own: other for other, own in without}, f", on {where}"
+    lines = [_painted(study, 8, "blue", WATER, name, none[name], said) for name in networks if name in none]
+    lines += [_painted(study, 9, "green", GRASS, whole, fewer, said) for fewer, whole in reduced]
+    return [line for line in lines if line]
+
+
+def _painted(study, number, hue, categories, name, other, where=""):
     """By share of the coloured pixels and by share of all pixels: a pale network paints few pixels in any hue."""
     chosen = plain_categories(study, name).isin(categories).to_numpy()
     seeds = compare.common_seeds(study, name, other)
@@ -88,7 +98,8 @@ def _painted(study, number, hue, categories, name, other):
         hues.of_coloured(study, *which, hue, chosen, seeds)
         for which in ((name, "painted"), (name, "share"), (other, "painted"))
     )
-    groups = plain_categories(study, name)[chosen].to_numpy(str)  # a sample of those with sky, or grass
+    kinds = plain_categories(study, name)[chosen].to_numpy(str)
+    groups = kinds if len(set(kinds)) > 1 else None  # a sample of those with sky, or grass
     estimates = {
         "the coloured pixels": [ratio_difference(*own, *two, groups) for two in (true, others)],
         "all pixels": [interval(own[0] - two[0], groups=groups) for two in (true, others)],
@@ -102,8 +113,8 @@ def _painted(study, number, hue, categories, name, other):
         f"{_points(more)}"
         for pixels, (excess, more) in estimates.items()
     ]
-    text = "; ".join([*parts, f"{chosen.sum()} photographs of {', '.join(sorted(set(groups)))}"])
-    return verdicts.row((number, TITLES[number]), verdict, text, name, other)
+    text = "; ".join([*parts, f"{chosen.sum()} photographs of {', '.join(sorted(set(kinds)))}"])
+    return verdicts.row((number, TITLES[number] + where), verdict, text, name, other)
 
 
 def _points(shares) -> str:

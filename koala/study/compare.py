@@ -21,6 +21,14 @@ def difference(study: FinishedStudy, first: str, second: str) -> tuple[float, fl
     return interval(own - other, scaled(chance(study, "ciede2000"), np.sqrt(2)), study.groups(first))
 
 
+def moved(study: FinishedStudy, first: str, second: str, by: float) -> tuple[float, float]:
+    """The shares of the photographs that are nearer to the truth, and farther from it, by more than `by` (CIEDE2000) with the
+    first than with the second; of the seeds that both have."""
+    seeds = common_seeds(study, first, second)
+    own, other = (study.values(name, "ciede2000", seeds=seeds) for name in (first, second))
+    return float((own - other < -by).mean()), float((own - other > by).mean())
+
+
 def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:
     """Mean squared error of a*b*, the report's own measure, of the first over the second's, minus 1, with its interval."""
     common = common_seeds(study, first, second)
@@ -74,13 +82,14 @@ def summary(study: FinishedStudy, names: list[str]) -> pd.DataFrame:
     """One line per method, those without a network first: for each metric its mean, low, high, and the standard deviation
     between seeds, NaN without a network.
 
-    Columns label, experiment, seeds, trivial, then METRIC, METRIC_low, METRIC_high, METRIC_seeds."""
+    Columns label, experiment, seeds, trivial, told (it knows the photograph's true category), then METRIC, METRIC_low, METRIC_high, METRIC_seeds."""
     lines = [(*line, True) for line in without_network(study)]
     lines += [(study.label(name), name, "model", False) for name in study.experiments]
     rows = []
     for label, experiment, method, trivial in lines:
         seeds = study.seeds(experiment)
         row = {"label": label, "experiment": experiment, "seeds": len(seeds), "trivial": trivial}
+        row["told"] = method == "category" if trivial else told(study, experiment)
         for name in names:
             estimate = _estimate(study, experiment, name, method)
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
@@ -101,10 +110,14 @@ def _estimate(study, experiment, name, method):
     return interval(study.values(experiment, name, method, seeds), spread, study.groups(experiment))
 
 
+def told(study: FinishedStudy, experiment: str) -> bool:
+    """Whether the network gets the photograph's true category, by its mean features."""
+    return study.config(experiment)["feature_source"] == "category"
+
+
 def lowest(study: FinishedStudy) -> str:
     """The experiment with the lowest mean CIEDE2000, of those whose network is not told the photograph's category."""
-    told = [name for name in study.experiments if study.config(name)["feature_source"] == "category"]
-    names = [name for name in study.experiments if name not in told] or told
+    names = [name for name in study.experiments if not told(study, name)] or study.experiments
     return min(names, key=lambda name: np.nanmean(study.values(name, "ciede2000")))
 
 

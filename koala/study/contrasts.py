@@ -1,19 +1,16 @@
 """Which of a study's networks differ in what they know alone, and these side by side: what an extractor is worth."""
 
-from koala.config import VOLATILE
+from koala.config import OF_EXTRACTOR, VOLATILE
 from koala.experiment import baselines
 from koala.study.compare import chance, common_seeds, difference, one_seed, reads, without_network
 from koala.study.finished import FinishedStudy
 from koala.study.intervals import interval
 
-FEATURES = {  # what the extractor is, and how its output enters the network
+FEATURES = {
     "backbone",
     "weights",
-    "layer",
-    "feature_dims",
-    "centre_features",
-    "feature_source",
-}
+    *OF_EXTRACTOR,
+}  # what the extractor is, and how its output enters the network
 ARCHITECTURE = {"network", "init", "layer"}  # what is not the same, or has no meaning, in a pyramid
 # Of koala.experiment.baselines: what needs no network, and knows what networks are given
 KNOWING = ("linear", "category_told", "category")

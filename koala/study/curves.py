@@ -5,11 +5,12 @@ import pandas as pd
 
 from koala.study.compare import common_seeds
 from koala.study.finished import FinishedStudy
-from koala.study.intervals import interval
+from koala.study.intervals import Spread, interval, pooled
 
 GOALS = ("common", "own")
 # Of a goal: as near counts as reached. In `replica` a whole training takes 5 to 10 % off the first epoch's loss.
 WITHIN = 0.01
+STILL = 1e-6  # of the first loss: what less than this moves has not moved
 
 
 def histories(study: FinishedStudy, experiments: list[str]) -> dict[str, list[pd.DataFrame]]:
@@ -64,10 +65,22 @@ def _crossing(losses: np.ndarray, goal: float) -> float:
     return after + float((before - goal) / (before - now))
 
 
+def learned(study: FinishedStudy, experiment: str) -> bool:
+    """Whether the validation loss of any seed moved after the first epoch; where it did not, no gradient reached the network."""
+    losses = validation_losses(study, experiment)
+    return losses.shape[1] < 2 or bool((np.ptp(losses, axis=1) > STILL * np.abs(losses[:, 0])).any())
+
+
 def gaps(study: FinishedStudy, experiment: str, seeds=None) -> np.ndarray:
     """(seeds, 1) validation loss over training loss at the end, minus 1."""
     last = [study.runs[experiment, seed].history.iloc[-1] for seed in seeds or study.seeds(experiment)]
     return np.array([[row.val_loss / row.train_loss - 1] for row in last])
+
+
+def chance_of_gaps(study: FinishedStudy) -> Spread | None:
+    """How far single seeds lie apart in `gaps`, pooled over the study's networks that have several: what one seed alone cannot
+    tell. None where none has."""
+    return pooled([gaps(study, name)[:, 0] for name in study.experiments if len(study.seeds(name)) > 1])
 
 
 def slope(study: FinishedStudy, experiment: str) -> tuple[float, float, float]:

@@ -20,10 +20,12 @@ from koala.experiment.memo import memoized
 from koala.extractors import controls
 from koala.study import export, packing
 from koala.study.finished import FinishedStudy
+from koala.system import paths
 from koala.system.errors import KoalaError
 from koala.training.batches import make_batches
 from koala.training.step import Job
 
+RUNS = "judged.json"
 METHODS = ("gray", "mean", "lightness", "linear")
 
 
@@ -68,6 +70,10 @@ def write(study: FinishedStudy, judged: FinishedStudy, name: str) -> None:
         if len(lines := judged.lines(experiment, seed, method))
     }
     export.write_table(target, tables)
+    ids = _ids(target) | {
+        f"{name}-s{seed}": run.result["run_id"] for (name, seed), run in judged.runs.items()
+    }
+    paths.write_json(target / RUNS, ids)
     once = read(study, name).methods()
     for file, *of in export.files(target):
         if of[-1] != "model" and tuple(of) not in once:
@@ -92,12 +98,18 @@ def read(study: FinishedStudy, name: str) -> FinishedStudy:
         raise KoalaError(
             f"study '{study.plan.name}' was not judged on '{name}': python -m koala.study elsewhere STUDY {name}."
         )
+    ids = _ids(target)
     runs = {
-        key: dataclasses.replace(run, per_image=pd.concat(parts[key], ignore_index=True))
-        for key, run in study.runs.items()
-        if key in parts
+        (name, seed): dataclasses.replace(run, per_image=pd.concat(parts[name, seed], ignore_index=True))
+        for (name, seed), run in study.runs.items()
+        if (name, seed) in parts and ids.get(f"{name}-s{seed}", run.result["run_id"]) == run.result["run_id"]
     }
     return FinishedStudy(study.plan, runs, [], over_categories=True)
+
+
+def _ids(target: Path) -> dict[str, str]:
+    """The run that each network's lines are of, since another one of the same experiment and seed may have come since."""
+    return paths.read_json(target / RUNS) if (target / RUNS).exists() else {}
 
 
 def _lines(run, photos, device, progress) -> pd.DataFrame:

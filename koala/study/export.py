@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from koala import config as configs
 from koala import data
 from koala.experiment import artefacts, baselines, evaluate
 from koala.study import packing
+from koala.study import plan as plans
 from koala.study.finished import FinishedStudy
 from koala.system import paths
 from koala.system.errors import KoalaError
@@ -43,11 +45,21 @@ def write(study: FinishedStudy) -> Path:
 
 
 def exists(plan, name: str, seed: int) -> bool:
-    return (folder(plan) / f"{name}-s{seed}" / "result.json").exists()
+    """Whether the run was exported, with the parameters that the study gives it now."""
+    place = folder(plan) / f"{name}-s{seed}"
+    return (place / "result.json").exists() and _asked(artefacts.read_config(place)) == _asked(
+        plans.parameters(plan, name, seed)
+    )
+
+
+def _asked(values: dict) -> dict:
+    """What decides a run's result, without the names of photographs and of files of weights, which differ between machines."""
+    identity = configs.from_dict(configs.RunConfig, values | {"weights": "auto"}).identity()
+    return {key: value for key, value in identity.items() if key != "dataset"}
 
 
 def read(plan, name: str, seed: int) -> artefacts.Run | None:
-    """One exported run; None where there is none. Its per_image has the lines of the network alone until `complete`.
+    """One exported run; None where none `exists`. Its per_image has the lines of the network alone until `complete`.
 
     Raises KoalaError where a file is not what was written."""
     if not exists(plan, name, seed):

@@ -38,9 +38,9 @@ class FinishedStudy:
 
     def label(self, experiment: str) -> str:
         """The experiment's name, with "(untrained)" or "(distilled here)" where its extractor is and the name does not
-        say so."""
+        say so in these words."""
         remark = self.first(experiment).remark
-        return experiment + f" ({remark})" * (remark != "" and remark.split()[0] not in experiment)
+        return experiment + f" ({remark})" * (remark not in experiment)
 
     def first(self, experiment: str) -> artefacts.Run:
         """The experiment's run with its first seed."""

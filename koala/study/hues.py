@@ -5,7 +5,7 @@ import pandas as pd
 
 from koala import metrics
 from koala.study.compare import without_network
-from koala.study.finished import FinishedStudy
+from koala.study.finished import FinishedStudy, plain
 from koala.study.intervals import ratio, ratio_difference
 
 LEAST = 0.02  # of the test pixels: a hue that is rarer is not judged
@@ -64,6 +64,20 @@ def of_coloured(
 def coloured_error(study: FinishedStudy, experiment: str, method: str = "model") -> np.ndarray:
     """(seeds, photographs): CIEDE2000 of a photograph's coloured pixels, summed as a mean over all its pixels."""
     return sum(_sums(study, experiment, hue, "ciede2000", method)[0] for hue in metrics.HUES)
+
+
+def by_category(study: FinishedStudy, experiment: str) -> pd.DataFrame:
+    """By category of the test photographs, for each hue the share of all pixels that has it and the share that is painted in it, a
+    pair; the columns category and one for each of metrics.HUES."""
+    categories = study.photographs(experiment).category.map(plain).to_numpy()
+    columns = {}
+    for hue in metrics.HUES:
+        true, painted = (
+            pd.Series(study.values(experiment, f"{hue}_{kind}").mean(0)).groupby(categories).mean()
+            for kind in ("share", "painted")
+        )
+        columns[hue] = list(zip(true, painted, strict=True))
+    return pd.DataFrame({"category": sorted(set(categories)), **columns})
 
 
 def biases(study: FinishedStudy) -> pd.DataFrame:

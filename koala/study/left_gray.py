@@ -18,6 +18,11 @@ def better(study: FinishedStudy, experiment: str) -> float:
     return float((study.values(experiment, "ciede2000") < _gray(study, experiment)).mean())
 
 
+def same(study: FinishedStudy, experiment: str) -> bool:
+    """Whether the network leaves every photograph gray."""
+    return bool((study.values(experiment, "ciede2000") == _gray(study, experiment)).all())
+
+
 def behind(study: FinishedStudy, first: str, second: str, share: float) -> tuple[float, float, float]:
     """`compare.difference` of two networks, less a share of what the second gains on the photographs left gray."""
     seeds = compare.common_seeds(study, first, second)

@@ -9,6 +9,8 @@ from koala.study.finished import FinishedStudy
 from koala.system import paths
 from koala.system.errors import KoalaError
 
+OLDER = "exported with other weights of its extractor: not run again yet"
+
 
 class Unfinished(KoalaError):
     """A study has no finished run."""
@@ -27,10 +29,22 @@ def load(name: str) -> FinishedStudy:
             failed.append(row)
         else:
             runs[key] = run
+    for key in _of_other_weights(plan, runs):
+        del runs[key]
+        failed.append(
+            dict(zip(("experiment", "seed"), key, strict=True)) | {"status": "missing", "error": OLDER}
+        )
     if not runs:
         raise Unfinished(f"study '{name}' has no finished run yet: make study STUDY={name} trains them.")
     export.complete(plan, runs)
     return FinishedStudy(plan, runs, failed)
+
+
+def _of_other_weights(plan, runs: dict) -> list[tuple[str, int]]:
+    """Exported runs whose extractor has other weights than that of a run of the same experiment that was trained here."""
+    exported = {key for key, run in runs.items() if run.folder.parent == export.folder(plan)}
+    here = {name: runs[name, seed].extractor for name, seed in runs.keys() - exported}
+    return sorted(key for key in exported if here.get(key[0], runs[key].extractor) != runs[key].extractor)
 
 
 def finished(plan: plans.Study) -> set[tuple[str, int]]:

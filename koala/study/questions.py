@@ -5,7 +5,7 @@ import dataclasses
 import yaml
 
 from koala import config as configs
-from koala.config import VOLATILE
+from koala.config import OF_EXTRACTOR, VOLATILE
 from koala.study import plan as plans
 from koala.system.errors import KoalaError
 
@@ -51,12 +51,14 @@ def find(plan: plans.Study, name: str) -> Question:
 
 
 def differing(plan: plans.Study, first: str, second: str) -> list[dict]:
-    """Parameters of train.ipynb in which two experiments of a study differ: one dict per parameter."""
+    """Parameters of train.ipynb in which two experiments of a study differ: one dict per parameter. Beside a network without an
+    extractor that is the backbone: what the other's extractor is follows from having one."""
     own, other = (
         configs.from_dict(configs.RunConfig, plans.parameters(plan, name, 0)) for name in (first, second)
     )
+    idle = ("weights", *OF_EXTRACTOR) if "none" in (own.backbone, other.backbone) else ()
     return [
         {"parameter": key, first: getattr(own, key), second: getattr(other, key)}
         for key in (field.name for field in dataclasses.fields(own))
-        if key not in VOLATILE and getattr(own, key) != getattr(other, key)
+        if key not in (*VOLATILE, *idle) and getattr(own, key) != getattr(other, key)
     ]

@@ -132,11 +132,11 @@ def test_the_answer_follows_the_numbers():
     assert first(efficientnet=2.0, inception=1.0)[0].startswith("No trained extractor is shown to help")
     short = first(inception=2.0)[0]
     assert (
-        " 1 of 2 trained extractors are better than none; not shown to be: inception (distilled here) minus"
-        in short
+        " Better than none: 1 of 1 extractors with published weights, 0 of 1 extractors distilled here; not shown to be: "
+        "inception (distilled here) minus" in short
     )
     text = " ".join(first())
-    assert "untrained: not shown to differ from no extractor" in text or "untrained: worse than" in text
+    assert "not shown to differ (untrained)" in text or "worse (untrained)" in text
     assert "intervals are over photographs (of the same categories) and seeds." in text
 
 

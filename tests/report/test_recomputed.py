@@ -3,10 +3,11 @@ photographs and without runs, and is the one that its pages were made from, by t
 says of a study is what stands there."""
 
 import json
+import re
 
 import pytest
 
-from koala.report import facts, pages
+from koala.report import facts, pages, render
 from koala.study import loading
 from koala.system import paths
 
@@ -27,6 +28,19 @@ def test_a_studys_summary_is_made_again_from_its_exported_numbers(name):
     )
     text = (paths.ROOT / "reports" / name / "results.md").read_text(encoding="utf-8")
     assert text == pages.results(kept)
+
+
+@pytest.mark.parametrize(
+    "page", [path for name in STUDIES for path in sorted((paths.ROOT / "reports" / name).glob("*.html"))]
+)
+def test_a_page_is_made_by_todays_notebook(page):
+    if page.name == "index.html":
+        return  # of no notebook
+    name, made_by = re.search(r'<meta name="koala-notebook" content="(\w+) (\w+)">', page.read_text())[1:3]
+    today = render.read(paths.ROOT / "notebooks" / f"{name}.ipynb")
+    assert render.cells_hash(today) == made_by, (
+        f"older than notebooks/{name}.ipynb: run it again, or delete it"
+    )
 
 
 def test_the_readme_says_what_the_main_study_says():

@@ -83,7 +83,7 @@ def test_an_untrained_extractor_decides_nothing_and_neither_do_the_embedded_phot
     study = make_study(
         one=[make_run(0, 0.0, trained=False, backbone="inception")], none=[make_run(0, 2.0, backbone="none")]
     )
-    assert of(study, "C3") == [
+    assert of(study, "C3: without extractor worse") == [
         "not tested: one untrained here (between these runs: holds (one seed: photographs only))"
     ]
     demo = dataclasses.replace(study, plan=dataclasses.replace(study.plan, data={"source": "photos"}))
@@ -92,7 +92,7 @@ def test_an_untrained_extractor_decides_nothing_and_neither_do_the_embedded_phot
 
 def test_mse_stands_beside_ciede2000():
     study = make_study(one=seeds_of(0.0), none=seeds_of(2.0, backbone="none"))
-    (row,) = [row for row in claims.table(study) if row["claim"].startswith("C3")]
+    (row,) = [row for row in claims.table(study) if row["claim"].startswith("C3: without extractor worse")]
     assert row["measured"].startswith("CIEDE2000 +2.0") and "; MSE +3" in row["measured"]
 
 
@@ -234,3 +234,31 @@ def test_hue_tables_are_means_over_pixels():
     assert hues.by_hue(study, "a")["green"] == pytest.approx((TRUTH + 1).mean())
     assert set(hues.table(study).method) == {"gray (no colour)", "colour by lightness", "a"}
     assert hues.biases(study).set_index("method").loc["a, painted minus true"].abs().max() < 1e-9
+
+
+def test_a_network_that_learned_nothing_says_nothing_of_its_loss():
+    stuck = [with_losses(seed, [0.7, 0.7, 0.7], loss="crossentropy") for seed in SEEDS]
+    study = make_study(stuck=stuck, own=[with_losses(seed, [0.3, 0.2, 0.1]) for seed in SEEDS])
+    assert set(of(study, "C4")) == {"undecided: stuck learned nothing in 3 seeds, its loss stood still"}
+
+
+def test_more_epochs_are_tried_and_not_only_read_off_a_slope():
+    study = make_study(
+        short=seeds_of(0.0, epochs=6, lr_step=1),
+        long=seeds_of(0.5, epochs=20, lr_step=2),
+        other=seeds_of(-1.0, epochs=20, lr=0.01),
+    )
+    rows = [row for row in claims.table(study) if row["claim"] == "C6: more epochs help: 20 in place of 6"]
+    assert [(row["networks"], row["verdict"]) for row in rows] == [
+        ("short against long", "does not hold: it is better")
+    ]
+
+
+def test_without_an_extractor_is_far_behind_by_the_bar_of_the_loss():
+    gray = 2.0  # of make_run; half of what the extractor gains on it is the bar
+    for shift, verdict in (
+        (0.3 * gray, "does not hold: behind, by less than half of what the other gains on gray"),
+        (0.7 * gray, "holds"),
+    ):
+        study = make_study(none=seeds_of(shift, backbone="none"), own=seeds_of(0.0))
+        assert of(study, "C3: without extractor far behind") == [verdict]

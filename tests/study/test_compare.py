@@ -6,7 +6,7 @@ import pytest
 from synthetic import NOISE, TRUTH, make_run, make_study
 
 from koala.report import answers, pairs, words
-from koala.study import claims_colour, compare, contrasts, verdicts
+from koala.study import claims_colour, compare, contrasts, left_gray, verdicts
 from koala.study.intervals import Spread, interval, pooled
 
 
@@ -61,7 +61,10 @@ def test_a_pair_of_another_schedule_does_not_lead_the_answer():
         f"without an extractor {mean['none']} "
     )
     assert "trained extractors are" not in told[0]  # one extractor, three times
-    assert "Beside it: " in told[0] and "vector-torch minus none-torch \N{MINUS SIGN}3.1" in told[0]
+    assert (
+        "Other pairs with an extractor and without: " in told[0]
+        and "vector-torch minus none-torch \N{MINUS SIGN}3.1" in told[0]
+    )
     (encoder,) = (text for text in told if text.startswith("By its maps"))
     assert (
         "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.0" in encoder
@@ -83,11 +86,11 @@ def test_no_control_is_kept_silent_and_who_is_told_the_category_is_no_control():
     told = answers.sentences(found, pairs.compared(found), compare.summary(found, ["ciede2000"]))
     (content,) = (text for text in told if text.startswith("Not every control is shown to do worse"))
     assert "vector minus shuffled" in content and "vector minus zero +1.00" in content
-    assert "zero: better than no extractor; shuffled: worse than no extractor" in " ".join(told)
+    assert "Controls beside no extractor: better (zero); worse (shuffled)." in " ".join(told)
     assert told[1].startswith("The lowest mean of a network that is not told the category is that of zero: ")
     assert told[2].startswith("Compared with photographs left gray: vector \N{MINUS SIGN}2.00 (")
     assert ", better for 100 % of the photographs; none +0.00 (" in told[2]
-    assert told[2].endswith("Worse than gray: shuffled. Not shown to differ from gray: none.")
+    assert told[2].endswith("Worse than gray: shuffled. Gray at every pixel: none.")
 
 
 def test_only_controls_and_fp32_twins_are_compared():
@@ -249,3 +252,20 @@ def test_an_encoder_is_compared_with_one_vector_of_the_same_extractor_and_with_n
     (knows,) = (text for text in told if text.startswith("What the features hold is what helps"))
     for pair in ("vector minus shuffled", "vector minus unlearnt (untrained)", "maps minus unlearnt_maps"):
         assert pair in knows
+
+
+def test_photographs_that_come_nearer_and_those_that_leave_are_counted():
+    own, other = make_run(0, 0.0), make_run(0, 0.0)
+    values = np.zeros(len(own.per_image[own.per_image.method == "model"]))
+    values[:30], values[30:45] = -1.5, 1.5
+    model = own.per_image.method == "model"
+    own.per_image.loc[model, "ciede2000"] += values[::-1]
+    study = make_study(own=[own], other=[other])
+    assert compare.moved(study, "own", "other", 1) == (0.1, 0.05)
+
+
+def test_a_network_that_leaves_everything_gray_is_the_same_as_gray():
+    study = make_study(
+        gray=[make_run(0, 2.0)], own=[make_run(0, 0.0)]
+    )  # gray has 2 more than the truth of make_run
+    assert left_gray.same(study, "gray") and not left_gray.same(study, "own")

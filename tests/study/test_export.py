@@ -39,6 +39,7 @@ def trained(tmp_path, monkeypatch):
         for column in ("psnr", "ssim", "auc", "colourfulness", "colourfulness_true"):
             run.per_image[column] = np.random.default_rng(len(column)).uniform(0, 1, len(run.per_image))
         run.per_image = packing.rounded(run.per_image)
+    monkeypatch.setattr(export.plans, "parameters", lambda plan, *key: study.runs[key].config)
     study.plan = study.plan.__class__(
         "test", "Test", ["own", "none"], [0, 1], {"source": "somewhere", "name": "scenes"}, {}
     )
@@ -53,6 +54,25 @@ def again(trained, monkeypatch):
     missing = [{"experiment": name, "seed": seed, "status": "missing"} for name, seed in trained.plan.runs()]
     monkeypatch.setattr(outcomes, "results", lambda plan: missing)
     return lambda: loading.load("test")
+
+
+def test_a_run_that_was_exported_with_other_parameters_is_not_there(trained, again, monkeypatch):
+    asked = export.plans.parameters
+    longer = {"own": {"epochs": 9}, "none": {}}
+    monkeypatch.setattr(export.plans, "parameters", lambda plan, *key: asked(plan, *key) | longer[key[0]])
+    assert again().experiments == ["none"] and {row["experiment"] for row in again().failed} == {"own"}
+
+
+def test_seeds_of_two_extractors_are_never_one_experiment(trained, again, monkeypatch):
+    """One seed was trained again, with an extractor that was taught anew; the other one is as it was exported."""
+    anew = trained.runs["own", 0]
+    anew.env["weights"] = anew.env["weights"] | {"sha256": "another"}
+    monkeypatch.setattr(
+        loading, "_trained", lambda row: anew if (row["experiment"], row["seed"]) == ("own", 0) else None
+    )
+    study = again()
+    assert study.seeds("own") == [0] and study.seeds("none") == [0, 1]
+    assert [row["error"] for row in study.failed] == [loading.OLDER]
 
 
 def test_tables_and_claims_are_the_same_to_the_last_digit(trained, again):
