@@ -77,6 +77,7 @@ class RunConfig(Identified):
     dataset: str = "photos"
     image_size: ImageSize = 64
     max_images: Count = 0
+    train_images: Count = 0
     network: Literal["koala", "pyramid"] = "koala"
     backbone: str = "efficientnet"
     weights: Weights = "auto"

@@ -81,9 +81,11 @@ def load_photos(config, progress=None) -> data.Photos:
 
 
 def split_rows(config, photos) -> dict[str, np.ndarray]:
-    """Row numbers of train, validation and test among the first max_images rows (all where it is 0)."""
+    """Row numbers of train, validation and test among the first max_images rows (all where it is 0); of the training split the
+    first train_images, so that networks trained on fewer are judged on the same photographs."""
     count = min(config.max_images or len(photos.files), len(photos.files))
     rows = {split: photos.rows(split, count) for split in SPLITS}
+    rows["train"] = rows["train"][: getattr(config, "train_images", 0) or None]
     for split, members in rows.items():
         if not len(members):
             raise KoalaError(

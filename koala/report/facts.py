@@ -24,6 +24,7 @@ SETTINGS = (
     "init",
     "image_size",
     "max_images",
+    "train_images",
     "epochs",
     "batch_size",
     "lr",
@@ -80,7 +81,11 @@ def _setting(config: dict, key: str):
         return ""
     if key == "weights" and config["backbone"] == "none":
         return ""
-    return "all" if key in ("feature_dims", "max_images") and not config[key] else config.get(key)
+    return (
+        "all"
+        if key in ("feature_dims", "max_images", "train_images") and not config[key]
+        else config.get(key)
+    )
 
 
 def made_from() -> str:

@@ -74,7 +74,8 @@ def estimate(study: plans.Study, device: torch.device) -> Budget:
         key = (config.network, config.loss, config.image_size, config.batch_size, config.precision)
         key += (config.backbone,) if config.network == "pyramid" else ()
         each = measured[key] = measured.get(key) or cost.step(config, stored, device)
-        batches = _used(config.max_images, total) * TRAIN / config.batch_size  # the last one is not full
+        trained = _used(config.train_images, int(_used(config.max_images, total) * TRAIN))
+        batches = trained / config.batch_size  # the last one is not full
         steps += config.epochs * math.ceil(batches)
         seconds += config.epochs * batches * each.seconds
         memory, weights = max(memory, each.memory), max(weights, each.weights)

@@ -50,8 +50,7 @@ def by_category(study: FinishedStudy) -> pd.DataFrame:
 
 
 def by_photographs(*studies: FinishedStudy) -> pd.DataFrame:
-    """Of every such pair in the studies: photographs (in the training split), label, difference (CIEDE2000, extractor minus none, on
-    the pair's own test split), low, high, steps. In the order of the photographs."""
+    """Of every such pair in the studies: photographs (in the training split), label, difference (CIEDE2000, extractor minus none), low, high, steps. In the order of the photographs."""
     rows = []
     for study in studies:
         for none, own in without(study):

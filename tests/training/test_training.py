@@ -221,6 +221,14 @@ def test_run_id_names_what_was_learned_from_and_not_where(config):
         assert other != name
 
 
+def test_fewer_training_photographs_are_judged_on_the_same_others(config):
+    photos = experiment.load_photos(config)
+    whole = experiment.split_rows(config, photos)
+    fewer = experiment.split_rows(dataclasses.replace(config, train_images=3), photos)
+    assert fewer["train"].tolist() == whole["train"][:3].tolist() and len(whole["train"]) > 3
+    assert all(fewer[split].tolist() == whole[split].tolist() for split in ("validation", "test"))
+
+
 def test_too_few_photographs_and_wrong_device_are_one_sentence(config):
     photos = experiment.load_photos(config)
     with pytest.raises(KoalaError, match="max_images=1 leaves no photograph"):
