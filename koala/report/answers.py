@@ -73,7 +73,7 @@ def _helps(study, rows, methods) -> str:
         study, *(experiments[best[key]] for key in ("experiment", "minus")), MOVED
     )
     told += (
-        f" With it {nearer:.0%} of the photographs are nearer to the truth by more than {MOVED}, and {farther:.0%} are farther "
+        f" With it {100 * nearer:.0f} % of the photographs are nearer to the truth by more than {MOVED}, and {100 * farther:.0f} % are farther "
         "from it by more than that."
     )
     if len(leading) > 1:

@@ -160,7 +160,10 @@ def longer_helps(study, long, short) -> dict:
         6,
         f"more epochs help: {study.config(long)['epochs']} in place of {study.config(short)['epochs']}",
     )
-    return worse(study, claim, short, long)
+    _, low, high = compare.difference(study, long, short)
+    verdict = HOLDS if high < 0 else FAILS if low > 0 else OPEN
+    remark = compare.one_seed(study, len(compare.common_seeds(study, long, short)))
+    return row(claim, verdict + remark, _measured(study, long, short), long, short)
 
 
 def still_falling(study, name) -> list[dict]:

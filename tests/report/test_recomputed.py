@@ -36,7 +36,8 @@ def test_a_studys_summary_is_made_again_from_its_exported_numbers(name):
 def test_a_page_is_made_by_todays_notebook(page):
     if page.name == "index.html":
         return  # of no notebook
-    name, made_by = re.search(r'<meta name="koala-notebook" content="(\w+) (\w+)">', page.read_text())[1:3]
+    made = re.search(r'<meta name="koala-notebook" content="(\w+) (\w+)">', page.read_text(encoding="utf-8"))
+    name, made_by = made.groups()
     today = render.read(paths.ROOT / "notebooks" / f"{name}.ipynb")
     assert render.cells_hash(today) == made_by, (
         f"older than notebooks/{name}.ipynb: run it again, or delete it"
