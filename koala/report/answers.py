@@ -77,6 +77,8 @@ def _helps(study, rows, methods) -> str:
         "from it by more than that."
     )
     if len(leading) > 1:
+        likewise = [f"{row['label']} {words.difference(row)}" for row in leading[1:] if row in better]
+        told += f" Likewise {'; '.join(likewise)}." * bool(likewise)
         told += f" Better than none: {_counted(study, leading, better)}"
         short = [f"{row['label']} {words.difference(row)}" for row in leading if row not in better]
         told += f"; not shown to be: {'; '.join(short)}." if better and short else "."

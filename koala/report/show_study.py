@@ -135,7 +135,7 @@ def fusion(study: FinishedStudy) -> HTML:
             "seed": line["seed"],
             "training loss, first epoch": f"{line['loss']:.4f}",
             "encoder's term after each epoch": _terms(line["encoder"]),
-            "embedding's": _terms(line["embedding"]),
+            "embedding's, at the end": f"{line['embedding'][-1]:.2f}" if any(line["embedding"]) else "",
             "epochs with the encoder silent": line["silent"] or "",
         }
         for line in terms.table(study).to_dict("records")
@@ -145,7 +145,7 @@ def fusion(study: FinishedStudy) -> HTML:
 
 def _terms(values: list[float]) -> str:
     """The first six and the last of more."""
-    shown = [f"{value:.2g}" for value in values]
+    shown = [f"{value:.2g}" if value < 100 else f"{value:.0f}" for value in values]
     return " ".join(shown if len(shown) <= 7 else [*shown[:6], "…", shown[-1]])
 
 

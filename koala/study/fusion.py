@@ -11,8 +11,8 @@ def table(study: FinishedStudy) -> pd.DataFrame:
     """One line per run: label, seed, loss (mean training loss of the first epoch), encoder and embedding (koala.model.fusion_terms
     after each epoch, lists), silent (epochs after which the encoder's term is under SILENT). Without runs that have no fusion."""
     lines = []
-    for (name, seed), run in study.runs.items():
-        history = run.history
+    for name, seed in [(name, seed) for name in study.experiments for seed in study.seeds(name)]:
+        history = study.runs[name, seed].history
         if "encoder_term" in history:
             encoder, embedding = (history[f"{part}_term"].tolist() for part in ("encoder", "embedding"))
             line = {"label": study.label(name), "seed": seed, "loss": history.train_loss[0]}
