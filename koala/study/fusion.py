@@ -11,7 +11,8 @@ def table(study: FinishedStudy) -> pd.DataFrame:
     """One line per run: label, seed, loss (mean training loss of the first epoch), encoder and embedding (koala.model.fusion_terms
     after each epoch, lists), silent (epochs after which the encoder's term is under SILENT). Without runs that have no fusion."""
     lines = []
-    for name, seed in [(name, seed) for name in study.experiments for seed in study.seeds(name)]:
+    order = study.experiments
+    for name, seed in sorted(study.runs, key=lambda key: (order.index(key[0]), key[1])):
         history = study.runs[name, seed].history
         if "encoder_term" in history:
             encoder, embedding = (history[f"{part}_term"].tolist() for part in ("encoder", "embedding"))
