@@ -14,11 +14,7 @@ from koala.system.errors import KoalaError
 
 # When a parameter takes effect: otherwise it would do nothing, and the same run would be trained again under a new name.
 COUNTS = {
-    "layer": ("network", lambda config: config.network == "koala"),
-    "feature_dims": ("network", lambda config: config.network == "koala"),
-    "centre_features": ("network", lambda config: config.network == "koala"),
-    "feature_source": ("network", lambda config: config.network == "koala"),
-    "init": ("network", lambda config: config.network == "koala"),
+    **dict.fromkeys((*configs.OF_EXTRACTOR, "init"), ("network", lambda config: config.network == "koala")),
     "mirror": ("network", lambda config: config.network == "pyramid"),
     "rehearse": ("start_from", lambda config: bool(config.start_from)),
     "bins": ("loss", lambda config: config.loss == "binned"),
@@ -85,7 +81,8 @@ def split_rows(config, photos) -> dict[str, np.ndarray]:
     first train_images, so that networks trained on fewer are judged on the same photographs."""
     count = min(config.max_images or len(photos.files), len(photos.files))
     rows = {split: photos.rows(split, count) for split in SPLITS}
-    rows["train"] = rows["train"][: getattr(config, "train_images", 0) or None]
+    most = getattr(config, "train_images", 0)  # a FeaturesConfig has none: it is for all runs
+    rows["train"] = rows["train"][: most or None]
     for split, members in rows.items():
         if not len(members):
             raise KoalaError(

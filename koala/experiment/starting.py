@@ -40,12 +40,11 @@ def begin(config: configs.RunConfig, inputs, model: torch.nn.Module) -> None:
     if not run:
         return
     theirs = run.env["weights"]
-    if theirs["sha256"] != inputs.extractor["sha256"] or theirs.get("indices") != inputs.controls.get(
-        "indices"
-    ):
+    kept = [(part.get("indices"), part.get("mean")) for part in (theirs, inputs.controls)]
+    if theirs["sha256"] != inputs.extractor["sha256"] or kept[0] != kept[1]:
         raise KoalaError(
             f"start_from={config.start_from} was trained with another extractor's outputs ({theirs['weights']}): start from "
-            "a run with the same backbone, weights and dimensions."
+            "a run with the same backbone, weights and dimensions, and the same photographs where features are centred."
         )
     held_out = inputs.photos.files[inputs.photos.files["split"] != "train"]["sha256"]
     known = int(held_out.isin(seen(run.config, run.env)).sum())

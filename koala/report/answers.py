@@ -8,9 +8,8 @@ from koala.study import compare, curves, elsewhere, fusion
 from koala.study.finished import FinishedStudy
 
 GRAY = metrics.BASELINES["gray"]
-MOVED = (
-    1  # CIEDE2000: by how much a photograph has to come nearer to the truth, or to leave it, to be counted
-)
+# CIEDE2000: by how much a photograph has to come nearer to the truth, or to leave it, to be counted
+MOVED = 1
 
 
 def sentences(study: FinishedStudy, rows: list[dict], summary) -> list[str]:
@@ -63,18 +62,24 @@ def _helps(study, rows, methods) -> str:
         )
     leading = pairs.leading(study, gains, mean)
     best, better = leading[0], [row for row in leading if row["high"] < 0]
-    verdict = "A trained extractor helps" if better else "No trained extractor is shown to help"
+    verdict = "No trained extractor is shown to help"
+    if better:
+        verdict = (
+            "A trained extractor helps" if best in better else "Not every trained extractor is shown to help"
+        )
     told = (
         f"{verdict}: {best['experiment']} reaches CIEDE2000 {mean(best['experiment']):.2f} on held-out photographs, the same "
         f"network without an extractor {mean(best['minus']):.2f} (difference {words.difference(best)})."
     )
     experiments = pairs.names(study)
-    nearer, farther = compare.moved(
-        study, *(experiments[best[key]] for key in ("experiment", "minus")), MOVED
-    )
+    first, second = (experiments[best[key]] for key in ("experiment", "minus"))
+    nearer, farther = compare.moved(study, first, second, MOVED)
+    chance = compare.moved_by_chance(study, first, MOVED)
     told += (
-        f" With it {100 * nearer:.0f} % of the photographs are nearer to the truth by more than {MOVED}, and {100 * farther:.0f} % are farther "
-        "from it by more than that."
+        f" With it {100 * nearer:.0f} % of the photographs are nearer to the truth by more than {MOVED}, and {100 * farther:.0f} % are farther"
+        + f", where two seeds of {best['experiment']} have {100 * chance:.0f} % either way"
+        * (chance == chance)
+        + "."
     )
     if len(leading) > 1:
         likewise = [f"{row['label']} {words.difference(row)}" for row in leading[1:] if row in better]
@@ -88,14 +93,14 @@ def _helps(study, rows, methods) -> str:
 
 def _counted(study, leading, better) -> str:
     """How many extractors, those distilled here apart: what these learnt is little."""
-    experiments = pairs.names(study)
-    remarks = {id(row): study.first(experiments[row["experiment"]]).remark for row in leading}
-    parts = []
-    for remark in dict.fromkeys(remarks.values()):
-        members = [row for row in leading if remarks[id(row)] == remark]
-        count = sum(row in better for row in members)
-        parts.append(f"{count} of {len(members)} extractors {remark or 'with published weights'}")
-    return ", ".join(parts)
+    experiments, shown = pairs.names(study), {}
+    for row in leading:
+        remark = study.first(experiments[row["experiment"]]).remark
+        shown.setdefault(remark, []).append(row in better)
+    return ", ".join(
+        f"{sum(each)} of {len(each)} extractor{'s' * (len(each) > 1)} {remark or 'with published weights'}"
+        for remark, each in shown.items()
+    )
 
 
 def silent(study) -> str:

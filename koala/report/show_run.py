@@ -44,6 +44,10 @@ def extractor(info: dict, controls: dict, features: np.ndarray) -> None:
         terminal.say(warning)
         print(info.get("reason", ""))
     print(f"extractor: {info['backbone']}, weights: {info['weights']}, sha256 {info['sha256'][:12] or '-'}")
+    if "mean" in controls:
+        print(
+            f"centred: their mean over the training photographs, of length {np.linalg.norm(controls['mean']):.1f}, is taken off"
+        )
     settings = {k: v for k, v in controls.items() if not isinstance(v, list | dict | np.ndarray)}
     print(
         f"features: {features.shape[0]:,} x {features.shape[1]:,}",
@@ -129,6 +133,8 @@ def run_label(run: artefacts.Run) -> str:
         parts.append(f"{config['feature_dims']} dimensions")
     if config["centre_features"]:
         parts.append("centred features")
+    if config["train_images"]:
+        parts.append(f"{config['train_images']:,} training photographs")
     if config["feature_source"] != "image":
         parts.append(f"{config['feature_source']} features")
     return ", ".join(parts) + f" ({run.remark})" * bool(run.remark)

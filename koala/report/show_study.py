@@ -6,7 +6,7 @@ from IPython.display import HTML
 
 from koala import metrics
 from koala.experiment import evaluate
-from koala.report import answers, pairs, pictures, tables
+from koala.report import answers, pairs, pictures, tables, words
 from koala.report.charts import against, forest, show_svg
 from koala.report.show_run import gray
 from koala.study import claims, compare, contrasts, export, gains, hues
@@ -194,7 +194,7 @@ def elsewhere(study: FinishedStudy) -> HTML:
             + summary(compare.summary(judged, list(tables.METRICS))).data
         )
         parts.append(
-            "<p>Runs that differ in one thing only, with intervals over categories:</p>"
+            "<p>Runs that differ in nothing but their features, with intervals over categories:</p>"
             + controls(judged).data
         )
         by_category = gains.by_category(judged)
@@ -218,11 +218,12 @@ def elsewhere(study: FinishedStudy) -> HTML:
 def _by_category(study: FinishedStudy) -> list[str]:
     """By category, the true share of the pixels in each hue and the painted one, of the first network with a trained extractor and
     of the same without."""
-    pairs_of = [row for row in pairs.compared(study) if row["kind"] == "extractor"]
-    if not pairs_of:
+    rows = words.of(pairs.compared(study), "extractor")
+    if not rows:
         return []
-    names, parts = pairs.names(study), []
-    for label in (pairs_of[0]["experiment"], pairs_of[0]["minus"]):
+    means = {row["label"]: row for row in compare.summary(study, ["ciede2000"]).to_dict("records")}
+    leading, names, parts = pairs.leading(study, rows, words.means(means))[0], pairs.names(study), []
+    for label in (leading["experiment"], leading["minus"]):
         lines = hues.by_category(study, names[label]).to_dict("records")
         rows = [
             {"category": line["category"]}
@@ -230,7 +231,7 @@ def _by_category(study: FinishedStudy) -> list[str]:
             for line in lines
         ]
         parts.append(
-            f"<p>By category, the share of the pixels that has a hue → that {label} paints in it:</p>"
+            f"<p>By category, the share of the pixels that has a hue → the share that {label} paints in it:</p>"
         )
         parts.append(tables.table(rows).data)
     return parts

@@ -114,6 +114,7 @@ def _painted(study, number, hue, categories, name, other, where=""):
         for pixels, (excess, more) in estimates.items()
     ]
     text = "; ".join([*parts, f"{chosen.sum()} photographs of {', '.join(sorted(set(kinds)))}"])
+    text += ", so that intervals are over photographs" * (groups is None)
     return verdicts.row((number, TITLES[number] + where), verdict, text, name, other)
 
 

@@ -1,5 +1,7 @@
 """Means of a study's experiments and paired differences between them, with intervals."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 
@@ -23,10 +25,17 @@ def difference(study: FinishedStudy, first: str, second: str) -> tuple[float, fl
 
 def moved(study: FinishedStudy, first: str, second: str, by: float) -> tuple[float, float]:
     """The shares of the photographs that are nearer to the truth, and farther from it, by more than `by` (CIEDE2000) with the
-    first than with the second; of the seeds that both have."""
+    first than with the second; means over the seeds that both have."""
     seeds = common_seeds(study, first, second)
     own, other = (study.values(name, "ciede2000", seeds=seeds) for name in (first, second))
     return float((own - other < -by).mean()), float((own - other > by).mean())
+
+
+def moved_by_chance(study: FinishedStudy, experiment: str, by: float) -> float:
+    """The share of the photographs that are farther from the truth by more than `by` with one seed of a network than with another;
+    the mean over ordered pairs of seeds, NaN with one seed."""
+    pairs = itertools.permutations(study.values(experiment, "ciede2000"), 2)
+    return float(np.mean([(one - other > by).mean() for one, other in pairs] or [np.nan]))
 
 
 def relative_mse(study: FinishedStudy, first: str, second: str) -> tuple[float, float, float]:

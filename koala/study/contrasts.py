@@ -6,11 +6,8 @@ from koala.study.compare import chance, common_seeds, difference, one_seed, read
 from koala.study.finished import FinishedStudy
 from koala.study.intervals import interval
 
-FEATURES = {
-    "backbone",
-    "weights",
-    *OF_EXTRACTOR,
-}  # what the extractor is, and how its output enters the network
+# What the extractor is, and how its output enters the network
+FEATURES = {"backbone", "weights", *OF_EXTRACTOR}
 ARCHITECTURE = {"network", "init", "layer"}  # what is not the same, or has no meaning, in a pyramid
 # Of koala.experiment.baselines: what needs no network, and knows what networks are given
 KNOWING = ("linear", "category_told", "category")
@@ -73,12 +70,17 @@ def earned(study: FinishedStudy, methods: tuple[str, ...] = KNOWING) -> list[dic
         known = methods if config["feature_source"] == "image" else {"category"} & set(methods)
         for method in known:
             key = (method in baselines.OF_FEATURES and study.extractor(name), method, study.tested(name))
-            if key in lines:
+            if key in lines and _trained_on(study, lines[key][1]) == _trained_on(study, name):
                 label, other = lines[key]
                 values = study.values(name, "ciede2000") - study.values(other, "ciede2000", method)[:1]
                 estimate = interval(values, chance(study, "ciede2000"), study.groups(name))
                 rows.append(_line(study, study.label(name), label, estimate, len(values)))
     return rows
+
+
+def _trained_on(study, name) -> int | None:
+    """Photographs: what needs no network was made from those of the experiment beside which it stands."""
+    return study.first(name).result["photographs"].get("train")
 
 
 def _row(study, name, other) -> dict:

@@ -65,10 +65,13 @@ def _crossing(losses: np.ndarray, goal: float) -> float:
     return after + float((before - goal) / (before - now))
 
 
-def learned(study: FinishedStudy, experiment: str) -> bool:
-    """Whether the validation loss of any seed moved after the first epoch; where it did not, no gradient reached the network."""
+def stood_still(study: FinishedStudy, experiment: str) -> list[int]:
+    """The seeds whose validation loss did not move after the first epoch: no gradient reached the network."""
     losses = validation_losses(study, experiment)
-    return losses.shape[1] < 2 or bool((np.ptp(losses, axis=1) > STILL * np.abs(losses[:, 0])).any())
+    if losses.shape[1] < 2:
+        return []
+    still = np.ptp(losses, axis=1) <= STILL * np.abs(losses[:, 0])
+    return [seed for seed, one in zip(study.seeds(experiment), still, strict=True) if one]
 
 
 def gaps(study: FinishedStudy, experiment: str, seeds=None) -> np.ndarray:
@@ -77,10 +80,11 @@ def gaps(study: FinishedStudy, experiment: str, seeds=None) -> np.ndarray:
     return np.array([[row.val_loss / row.train_loss - 1] for row in last])
 
 
-def chance_of_gaps(study: FinishedStudy) -> Spread | None:
-    """How far single seeds lie apart in `gaps`, pooled over the study's networks that have several: what one seed alone cannot
-    tell. None where none has."""
-    return pooled([gaps(study, name)[:, 0] for name in study.experiments if len(study.seeds(name)) > 1])
+def chance_of_gaps(study: FinishedStudy, loss: str) -> Spread | None:
+    """How far single seeds lie apart in `gaps`, pooled over the study's networks with this loss that have several: what one seed
+    alone cannot tell. None where none has."""
+    names = [name for name in by_loss(study).get(loss, []) if len(study.seeds(name)) > 1]
+    return pooled([gaps(study, name)[:, 0] for name in names])
 
 
 def slope(study: FinishedStudy, experiment: str) -> tuple[float, float, float]:

@@ -100,10 +100,14 @@ def read(study: FinishedStudy, name: str) -> FinishedStudy:
         )
     ids = _ids(target)
     runs = {
-        (name, seed): dataclasses.replace(run, per_image=pd.concat(parts[name, seed], ignore_index=True))
-        for (name, seed), run in study.runs.items()
-        if (name, seed) in parts and ids.get(f"{name}-s{seed}", run.result["run_id"]) == run.result["run_id"]
+        key: dataclasses.replace(run, per_image=pd.concat(parts[key], ignore_index=True))
+        for key, run in study.runs.items()
+        if key in parts and ids.get("{}-s{}".format(*key)) == run.result["run_id"]
     }
+    if not runs:
+        raise KoalaError(
+            f"study '{study.plan.name}' has other runs than those that were judged on '{name}': judge them again."
+        )
     return FinishedStudy(study.plan, runs, [], over_categories=True)
 
 
@@ -178,9 +182,8 @@ def _without_network(run, photos, device, progress) -> pd.DataFrame:
     rows = inputs.split_rows(config, source)
 
     def compute():
-        own = inputs.load_inputs(
-            dataclasses.replace(config, feature_source="image"), source, rows, device, progress
-        )
+        as_they_come = dataclasses.replace(config, feature_source="image", centre_features=False)
+        own = inputs.load_inputs(as_they_come, source, rows, device, progress)
         known = make_batches(source.images, None, device, config.image_size)
         colours = baselines.fit(known, rows, source.files, source.fingerprint, progress)
         moved = None

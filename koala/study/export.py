@@ -47,28 +47,32 @@ def write(study: FinishedStudy) -> Path:
 def exists(plan, name: str, seed: int) -> bool:
     """Whether the run was exported, with the parameters that the study gives it now."""
     place = folder(plan) / f"{name}-s{seed}"
-    return (place / "result.json").exists() and _asked(artefacts.read_config(place)) == _asked(
-        plans.parameters(plan, name, seed)
-    )
+    if not (place / "result.json").exists():
+        return False
+    try:
+        return _asked(artefacts.read_config(place)) == _asked(plans.parameters(plan, name, seed))
+    except (KoalaError, FileNotFoundError):
+        return False
 
 
 def _asked(values: dict) -> dict:
-    """What decides a run's result, without the names of photographs and of files of weights, which differ between machines."""
+    """What decides a run's result, without the folders of photographs and of files of weights, which differ between machines."""
+    weights = Path(values.get("weights", configs.RunConfig.weights)).name
     identity = configs.from_dict(configs.RunConfig, values | {"weights": "auto"}).identity()
-    return {key: value for key, value in identity.items() if key != "dataset"}
+    return {key: value for key, value in identity.items() if key != "dataset"} | {"weights": weights}
 
 
 def read(plan, name: str, seed: int) -> artefacts.Run | None:
     """One exported run; None where none `exists`. Its per_image has the lines of the network alone until `complete`.
 
     Raises KoalaError where a file is not what was written."""
-    if not exists(plan, name, seed):
-        return None
     place = folder(plan) / f"{name}-s{seed}"
-    if changed := artefacts.damaged(place):
+    if (place / "result.json").exists() and (changed := artefacts.damaged(place)):
         raise KoalaError(
             f"{place}: {', '.join(changed)} missing or not what was written: take it from git again."
         )
+    if not exists(plan, name, seed):
+        return None
     config = artefacts.read_config(place)
     env, result = (paths.read_json(place / f"{part}.json") for part in ("env", "result"))
     lines = read_lines(folder(plan), place / "per_image.npy.xz", "model")

@@ -4,7 +4,8 @@ import pandas as pd
 
 from koala.study.finished import FinishedStudy
 
-SILENT = 0.01  # of the encoder's term, in `replica` 0.03 to 1 where it carries a signal, and under 0.001 where it does not
+# Of the encoder's term: in `replica` it is 0.03 or more where the network learns from it, and under 0.003 where it does not.
+SILENT = 0.01
 
 
 def table(study: FinishedStudy) -> pd.DataFrame:
@@ -23,5 +24,5 @@ def table(study: FinishedStudy) -> pd.DataFrame:
 
 
 def silent(study: FinishedStudy) -> list[dict]:
-    """The lines of `table` of the runs whose encoder was silent after at least one epoch."""
-    return [line for line in table(study).to_dict("records") if line["silent"]]
+    """The lines of `table` of the runs with an extractor whose encoder was silent after at least one epoch."""
+    return [line for line in table(study).to_dict("records") if line["silent"] and any(line["embedding"])]

@@ -9,7 +9,7 @@ from koala.study.finished import FinishedStudy
 from koala.system import paths
 from koala.system.errors import KoalaError
 
-OLDER = "exported with other weights of its extractor: not run again yet"
+OLDER = "its extractor had other weights than that of the other seeds: not run again yet"
 
 
 class Unfinished(KoalaError):
@@ -41,10 +41,11 @@ def load(name: str) -> FinishedStudy:
 
 
 def _of_other_weights(plan, runs: dict) -> list[tuple[str, int]]:
-    """Exported runs whose extractor has other weights than that of a run of the same experiment that was trained here."""
-    exported = {key for key, run in runs.items() if run.folder.parent == export.folder(plan)}
-    here = {name: runs[name, seed].extractor for name, seed in runs.keys() - exported}
-    return sorted(key for key in exported if here.get(key[0], runs[key].extractor) != runs[key].extractor)
+    """Runs whose extractor has other weights than that of their experiment's first run, of those trained here if there are any."""
+    chosen = {}
+    for key in sorted(runs, key=lambda key: (runs[key].folder.parent == export.folder(plan), key)):
+        chosen.setdefault(key[0], runs[key].extractor)
+    return [key for key in runs if runs[key].extractor != chosen[key[0]]]
 
 
 def finished(plan: plans.Study) -> set[tuple[str, int]]:

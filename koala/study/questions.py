@@ -56,7 +56,7 @@ def differing(plan: plans.Study, first: str, second: str) -> list[dict]:
     own, other = (
         configs.from_dict(configs.RunConfig, plans.parameters(plan, name, 0)) for name in (first, second)
     )
-    idle = ("weights", *OF_EXTRACTOR) if "none" in (own.backbone, other.backbone) else ()
+    idle = {"weights", *OF_EXTRACTOR} if "none" in (own.backbone, other.backbone) else ()
     return [
         {"parameter": key, first: getattr(own, key), second: getattr(other, key)}
         for key in (field.name for field in dataclasses.fields(own))

@@ -57,8 +57,8 @@ def worse(study, claim, first, second) -> dict:
 
 def far_behind(study, claim, first, second) -> dict:
     """The claim is that the first is far behind the second: by more than FAR of what that gains on the gray photograph."""
-    if not curves.learned(study, first):
-        return row(claim, _nothing(study, first), _measured(study, first, second), first, second)
+    if still := curves.stood_still(study, first):
+        return row(claim, _nothing(study, first, still), _measured(study, first, second), first, second)
     _, low, _ = compare.difference(study, first, second)
     if not low > 0:  # nor where it is NaN
         return worse(study, claim, first, second)
@@ -87,15 +87,13 @@ def _measured(study, first, second) -> str:
 def _by_seeds(low: float, high: float, seeds: int, chance=None) -> str:
     """Verdict of a claim that a quantity of the runs, which photographs do not enter, is below 0. chance: between seeds, of
     other networks, where the interval of a single seed has it."""
-    single = seeds == 1 and chance is not None
-    if seeds < LEAST_SEEDS and not single:
+    if seeds < LEAST_SEEDS and chance is None:
         return _too_few(seeds)
-    return (HOLDS if high < 0 else FAILS if low > 0 else OPEN) + " (one seed)" * single
+    return (HOLDS if high < 0 else FAILS if low > 0 else OPEN) + " (one seed)" * (seeds == 1)
 
 
-def _nothing(study, name) -> str:
-    seeds = len(study.seeds(name))
-    return f"{OPEN}: {study.label(name)} learned nothing in {f'{seeds} seeds' if seeds > 1 else 'its one seed'}, its loss stood still"
+def _nothing(study, name, still: list[int]) -> str:
+    return f"{OPEN}: {study.label(name)} learned nothing in {len(still)} of {len(study.seeds(name))} seeds, its loss stood still"
 
 
 def _too_few(seeds: int) -> str:
@@ -130,8 +128,8 @@ def gap(study, claim, first, second) -> dict:
     seeds = compare.common_seeds(study, first, second)
     if not seeds:
         return row(claim, f"{OPEN}: no seed that both have", "", first, second)
-    if not curves.learned(study, first):
-        return row(claim, _nothing(study, first), "", first, second)
+    if still := curves.stood_still(study, first):
+        return row(claim, _nothing(study, first, still), "", first, second)
     one, other = (np.abs(curves.gaps(study, name, seeds)) for name in (first, second))
     mean, low, high = interval(one - other)
     text = f"{one.mean():.1%} of the training loss against {other.mean():.1%}: {estimate('+z.1%', mean, low, high)}"
@@ -140,7 +138,7 @@ def gap(study, claim, first, second) -> dict:
 
 
 def below_training(study, name) -> dict:
-    chance = curves.chance_of_gaps(study)
+    chance = curves.chance_of_gaps(study, study.config(name)["loss"])
     mean, low, high = interval(curves.gaps(study, name), chance)
     text = (
         f"validation loss over training loss, minus 1: {estimate('+z.1%', mean, low, high)}; the training loss is a mean over "

@@ -11,13 +11,15 @@ DEEPEST = 10  # levels; ours have four
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses aliases (a few lines of them can fill the memory), deep nesting and repeated keys."""
+    """Refuses aliases (a few lines of them can fill the memory), tags, deep nesting and repeated keys."""
 
     depth = 0
 
     def compose_node(self, parent, index):
         if self.check_event(yaml.AliasEvent):
             self._refuse("aliases (*name) are not used here")
+        if getattr(self.peek_event(), "tag", None):
+            self._refuse("tags (!name) are not used here")
         if self.depth == DEEPEST and not self.check_event(yaml.ScalarEvent):
             self._refuse(f"it goes more than {DEEPEST} levels deep")
         self.depth += 1
@@ -53,7 +55,7 @@ def read(path) -> dict:
         raise KoalaError(f"{path} cannot be read: {error.strerror or error}.") from None
     except KoalaError:
         raise
-    except (yaml.YAMLError, ValueError) as error:  # no text, 5,000 digits
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # no text, 5,000 digits
         raise KoalaError(f"{path} cannot be read: {str(error).splitlines()[0][:200]}.") from None
     if not isinstance(values, dict):
         raise KoalaError(f"{path} must hold 'name: value' lines.")

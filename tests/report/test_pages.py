@@ -130,9 +130,10 @@ def test_the_answer_follows_the_numbers():
         return answers.sentences(found, pairs.compared(found), summary)
 
     assert first(efficientnet=2.0, inception=1.0)[0].startswith("No trained extractor is shown to help")
+    assert first(efficientnet=2.0)[0].startswith("Not every trained extractor is shown to help: efficientnet")
     short = first(inception=2.0)[0]
     assert (
-        " Better than none: 1 of 1 extractors with published weights, 0 of 1 extractors distilled here; not shown to be: "
+        " Better than none: 1 of 1 extractor with published weights, 0 of 1 extractor distilled here; not shown to be: "
         "inception (distilled here) minus" in short
     )
     text = " ".join(first())

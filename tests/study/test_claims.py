@@ -239,7 +239,24 @@ def test_hue_tables_are_means_over_pixels():
 def test_a_network_that_learned_nothing_says_nothing_of_its_loss():
     stuck = [with_losses(seed, [0.7, 0.7, 0.7], loss="crossentropy") for seed in SEEDS]
     study = make_study(stuck=stuck, own=[with_losses(seed, [0.3, 0.2, 0.1]) for seed in SEEDS])
-    assert set(of(study, "C4")) == {"undecided: stuck learned nothing in 3 seeds, its loss stood still"}
+    assert set(of(study, "C4")) == {"undecided: stuck learned nothing in 3 of 3 seeds, its loss stood still"}
+
+
+def test_one_seed_of_a_gap_is_judged_by_the_chance_of_the_others_with_its_loss():
+    several = [with_losses(seed, [1.0, 0.95 + seed / 100], [1.0, 1.0]) for seed in SEEDS]
+    alone = [with_losses(0, [1.0, 1.5], [1.0, 1.0], lr_step=1)]
+    start = "C6: validation loss is below training loss at the end"
+    assert of(make_study(several=several, alone=alone), start) == ["holds", "does not hold (one seed)"]
+    assert of(make_study(alone=alone), start) == ["undecided: 1 seed, of at least 3"]
+    other = [with_losses(seed, [1.0, 0.95], loss="binned") for seed in SEEDS]
+    assert of(make_study(other=other, alone=alone), start) == ["undecided: 1 seed, of at least 3"]
+
+
+def test_colours_elsewhere_are_judged_over_photographs_where_there_is_one_category():
+    study = make_study(own=seeds_of(0.0), none=seeds_of(1.0, backbone="none"))
+    lines = claims_colour.elsewhere(study, "there", ["own"], [], [("none", "own")])
+    assert [line["words"] for line in lines] == ["sky and water painted too blue, on there"]
+    assert lines[0]["measured"].endswith("photographs of sky, so that intervals are over photographs")
 
 
 def test_more_epochs_are_tried_and_not_only_read_off_a_slope():

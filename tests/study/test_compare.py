@@ -262,6 +262,9 @@ def test_photographs_that_come_nearer_and_those_that_leave_are_counted():
     own.per_image.loc[model, "ciede2000"] += values[::-1]
     study = make_study(own=[own], other=[other])
     assert compare.moved(study, "own", "other", 1) == (0.1, 0.05)
+    assert np.isnan(compare.moved_by_chance(study, "own", 1))
+    other.config["seed"] = 1
+    assert compare.moved_by_chance(make_study(own=[own, other]), "own", 1) == pytest.approx(0.075)
 
 
 def test_a_network_that_leaves_everything_gray_is_the_same_as_gray():

@@ -20,7 +20,12 @@ from koala.system.errors import KoalaError
 def judged(photo_folder, tmp_path, monkeypatch):
     """(photographs of its own, the study, other photographs): a network without extractor and one with 64 features."""
     monkeypatch.setenv("KOALA_REPORTS", str(tmp_path / "reports"))
-    with_extractor = {"backbone": "resnet18", "weights": "untrained", "batch_size": 32}
+    with_extractor = {
+        "backbone": "resnet18",
+        "weights": "untrained",
+        "batch_size": 32,
+        "centre_features": True,
+    }
     none = train(small(photo_folder, batch_size=32))
     own = train(small(photo_folder, feature_dims=64, **with_extractor))
     whole = train(small(photo_folder, **with_extractor))

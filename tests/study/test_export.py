@@ -58,9 +58,12 @@ def again(trained, monkeypatch):
 
 def test_a_run_that_was_exported_with_other_parameters_is_not_there(trained, again, monkeypatch):
     asked = export.plans.parameters
-    longer = {"own": {"epochs": 9}, "none": {}}
-    monkeypatch.setattr(export.plans, "parameters", lambda plan, *key: asked(plan, *key) | longer[key[0]])
-    assert again().experiments == ["none"] and {row["experiment"] for row in again().failed} == {"own"}
+    for other in ({"epochs": 9}, {"weights": "untrained"}):
+        changed = {"own": other, "none": {}}
+        monkeypatch.setattr(
+            export.plans, "parameters", lambda plan, *key, it=changed: asked(plan, *key) | it[key[0]]
+        )
+        assert again().experiments == ["none"] and {row["experiment"] for row in again().failed} == {"own"}
 
 
 def test_seeds_of_two_extractors_are_never_one_experiment(trained, again, monkeypatch):

@@ -32,6 +32,8 @@ def test_what_differs_is_what_the_experiment_changes():
     assert [row["parameter"] for row in questions.differing(plan, "4-crossentropy", "1-inception")] == [
         "loss"
     ]
+    beside_none = questions.differing(study.load("replica"), "inception2015", "no-extractor")
+    assert [row["parameter"] for row in beside_none] == ["backbone"]
 
 
 def test_an_experiment_without_a_question_is_told_those_that_have_one():
