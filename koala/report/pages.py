@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from koala import study
+from koala.experiment.provenance import DISTILLED
 from koala.report import facts, overview, render, tables
 from koala.report.pictures import MIME
 from koala.study import loading, questions
@@ -168,7 +169,8 @@ def _by_claim(claims: list[dict]) -> list[dict]:
         {
             "claim": claim,
             "verdict": "; ".join(
-                told + f" ({', '.join(names)})" * any(names) for told, names in members.items()
+                told + f" ({', '.join(names)})" * any(names)
+                for told, names in sorted(members.items(), key=lambda one: one[0].startswith(DISTILLED))
             ),
         }
         for claim, members in verdicts.items()
