@@ -224,16 +224,12 @@ def _by_category(study: FinishedStudy) -> list[str]:
     means = {row["label"]: row for row in compare.summary(study, ["ciede2000"]).to_dict("records")}
     leading, names, parts = pairs.leading(study, rows, words.means(means))[0], pairs.names(study), []
     for label in (leading["experiment"], leading["minus"]):
-        lines = hues.by_category(study, names[label]).to_dict("records")
         rows = [
-            {"category": line["category"]}
-            | {hue: "{:.0%} → {:.0%}".format(*line[hue]) for hue in metrics.HUES}
-            for line in lines
+            line | {hue: "{:.0%} → {:.0%}".format(*line[hue]) for hue in metrics.HUES}
+            for line in hues.by_category(study, names[label]).to_dict("records")
         ]
-        parts.append(
-            f"<p>By category, the share of the pixels that has a hue → the share that {label} paints in it:</p>"
-        )
-        parts.append(tables.table(rows).data)
+        told = f"By category, the share of the pixels that has a hue → the share that {label} paints in it:"
+        parts.append(f"<p>{told}</p>{tables.table(rows).data}")
     return parts
 
 

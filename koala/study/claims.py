@@ -60,7 +60,9 @@ def _elsewhere(study) -> list[dict]:
     rows = []
     for name in elsewhere.names(study):
         judged = elsewhere.read(study, name)
-        rows += claims_colour.elsewhere(judged, name, networks(judged), reduced(judged), without(judged))
+        rows += claims_colour.painted(
+            judged, networks(judged), reduced(judged), without(judged), f", on {name}"
+        )
     return rows
 
 

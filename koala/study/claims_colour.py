@@ -36,8 +36,7 @@ def rows(study, networks: list[str], reduced: list[tuple], without: list[tuple])
     extractor, one of `networks`)."""
     none = {own: other for other, own in without}
     lines = [*(_red(study, name) for name in networks)]
-    lines += [_sky(study, name, none[name]) for name in networks if name in none]
-    lines += [_grass(study, whole, fewer) for fewer, whole in reduced]
+    lines += painted(study, networks, reduced, without)
     lines += [_many_colours(study, name, none.get(name)) for name in networks]
     return [line for line in lines if line]
 
@@ -69,26 +68,19 @@ def _red(study, name):
     return verdicts.row((7, TITLES[7]), verdict, "; ".join(parts), name)
 
 
-def _sky(study, name, none):
-    """Too blue: more of the pixels are blue than in truth, and more than without the extractor that is blamed for it."""
-    return _painted(study, 8, "blue", WATER, name, none)
-
-
-def _grass(study, whole, fewer):
-    return _painted(study, 9, "green", GRASS, whole, fewer)
-
-
-def elsewhere(
-    study, where: str, networks: list[str], reduced: list[tuple], without: list[tuple]
+def painted(
+    study, networks: list[str], reduced: list[tuple], without: list[tuple], where: str = ""
 ) -> list[dict]:
-    """C8 and C9 on the photographs of another data set, named `where`; the others as for `rows`."""
-    none, said = {own: other for other, own in without}, f", on {where}"
-    lines = [_painted(study, 8, "blue", WATER, name, none[name], said) for name in networks if name in none]
-    lines += [_painted(study, 9, "green", GRASS, whole, fewer, said) for fewer, whole in reduced]
+    """C8 and C9; arguments as for `rows`. where: on which other photographs, in words for the claim.
+
+    C8, too blue: more of the pixels are blue than in truth, and more than without the extractor that is blamed for it."""
+    none = {own: other for other, own in without}
+    lines = [_painted(study, 8, "blue", WATER, name, none[name], where) for name in networks if name in none]
+    lines += [_painted(study, 9, "green", GRASS, whole, fewer, where) for fewer, whole in reduced]
     return [line for line in lines if line]
 
 
-def _painted(study, number, hue, categories, name, other, where=""):
+def _painted(study, number, hue, categories, name, other, where):
     """By share of the coloured pixels and by share of all pixels: a pale network paints few pixels in any hue."""
     chosen = plain_categories(study, name).isin(categories).to_numpy()
     seeds = compare.common_seeds(study, name, other)

@@ -254,7 +254,7 @@ def test_one_seed_of_a_gap_is_judged_by_the_chance_of_the_others_with_its_loss()
 
 def test_colours_elsewhere_are_judged_over_photographs_where_there_is_one_category():
     study = make_study(own=seeds_of(0.0), none=seeds_of(1.0, backbone="none"))
-    lines = claims_colour.elsewhere(study, "there", ["own"], [], [("none", "own")])
+    lines = claims_colour.painted(study, ["own"], [], [("none", "own")], ", on there")
     assert [line["words"] for line in lines] == ["sky and water painted too blue, on there"]
     assert lines[0]["measured"].endswith("photographs of sky, so that intervals are over photographs")
 
