@@ -4,18 +4,24 @@ from koala import config as configs
 from koala.data import catalog, sources
 from koala.experiment import inputs
 from koala.extractors import backbones, origins
+from koala.study import outcomes
 from koala.study import plan as plans
+from koala.system import device as devices
 from koala.system.errors import KoalaError
 
 
 def check(study: plans.Study, progress=None) -> None:
-    """Raises KoalaError that names all that is missing: the photographs, weights that a run insists on.
+    """Raises KoalaError that names all that is missing: the photographs, weights that a run insists on, hardware for bf16.
 
     ImageNet weights are fetched where they are not there yet: only that shows whether they are available."""
     runs = configurations(study)
     for config in runs.values():
         inputs.check(config)
-    problems = [*_missing_photographs(study), *_missing_weights(runs.values(), progress)]
+    problems = [
+        *_missing_photographs(study),
+        *_missing_weights(runs.values(), progress),
+        *_missing_bf16(study, runs),
+    ]
     if problems:
         raise KoalaError(f"study '{study.name}' cannot start: {' '.join(problems)}")
 
@@ -59,4 +65,16 @@ def _missing_weights(runs, progress):
         yield (
             f"ImageNet weights of {', '.join(missing)} are not available ({reasons[0]}) "
             f"To do: connect to the network once, or bring them here: {ways}."
+        )
+
+
+def _missing_bf16(study, runs):
+    ends = {(row["experiment"], row["seed"]): row["status"] for row in outcomes.results(study)}
+    asked = {config.precision for run, config in runs.items() if ends[run] != "finished"}
+    device = devices.pick()
+    if "bf16" in asked and devices.emulates_bf16(device):
+        yield (
+            f"Its runs ask for precision=bf16, which {devices.describe(device)} emulates: {devices.SLOWLY}. To do: run it on a "
+            "CPU with AVX512_BF16 or AMX, or on a GPU (Ampere or newer); or write precision: auto into a copy of the study's "
+            "file and name that, make study STUDY=PATH."
         )

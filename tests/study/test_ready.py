@@ -10,6 +10,7 @@ import torch
 from koala import data, study
 from koala.extractors import origins
 from koala.study import budget, cost, ready
+from koala.system import device as devices
 from koala.system import paths
 from koala.system.errors import KoalaError
 
@@ -83,6 +84,18 @@ def test_a_budget_counts_what_is_left_to_do(plan, photo_folder):
     assert (after.finished, after.steps, after.photographs) == (1, 3 * 3 * 5, 60)
     assert after.disk < before.disk
     assert any("4 runs (1 finished) on 60 photographs" in line for line in after.lines())
+
+
+def test_a_study_in_bf16_is_refused_where_that_is_emulated(plan, monkeypatch):
+    """Before anything is measured: by emulation that alone takes minutes. What is left to do counts."""
+    monkeypatch.setattr(devices, "emulates_bf16", lambda device: True)
+    ready.check(plan)
+    exact = dataclasses.replace(plan, scale=plan.scale | {"precision": "bf16"})
+    with pytest.raises(KoalaError, match=r"runs ask for precision=bf16, which cpu .* emulates"):
+        ready.check(exact)
+    for run in exact.runs():
+        paths.write_json(exact.result_file(*run), {"status": "finished"})
+    ready.check(exact)
 
 
 @pytest.mark.parametrize(("most", "used"), [(0, 60), (20, 20)])

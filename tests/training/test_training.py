@@ -249,6 +249,16 @@ def test_precision_auto_takes_bf16_where_the_cpu_multiplies_it(monkeypatch):
     assert device.pick_precision("bf16", CPU) == "bf16"
 
 
+def test_bf16_without_hardware_for_it_is_named_slow_once(monkeypatch, capsys):
+    device._tell.cache_clear()
+    for flags, said in (({"avx512_bf16", "avx2"}, 0), (set(), 0), ({"avx2"}, 1)):  # the second: no x86
+        monkeypatch.setattr(device, "has_amx", lambda: False)
+        monkeypatch.setattr(device, "_cpu_flags", lambda answer=flags: answer)
+        assert device.pick_precision("fp32", CPU) == "fp32" and not capsys.readouterr().out
+        assert [device.pick_precision("bf16", CPU) for _ in range(2)] == ["bf16"] * 2
+        assert capsys.readouterr().out.count("bf16 is emulated") == said
+
+
 def test_precision_on_gpus_follows_their_capability(monkeypatch):
     for capability, expected in (((6, 1), "fp32"), ((7, 5), "fp16"), ((8, 0), "bf16"), ((9, 0), "bf16")):
         monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, answer=capability: answer)
