@@ -29,9 +29,11 @@ def render_study(name: str) -> Path:
         }
         links = {where: page and (page[0], f"{page[2].stem}.html") for where, page in around.items()}
         files = downloads(plan.reports, source.stem)
+        target = plan.reports / f"{source.stem}.html"
         if _executed(source):
-            target = plan.reports / f"{source.stem}.html"
             render.render_notebook(source, target, title, home=home, downloads=files, **links)
+        else:
+            render.relink(target, **links)
     known = _numbers(name)
     if known:
         paths.write_json(plan.reports / "summary.json", known)

@@ -16,6 +16,7 @@ from koala.report import charts, tables
 from koala.system import paths
 
 TEMPLATES = Path(__file__).parent / "templates"
+STEPS = r'\n(<span class="steps">.*?</span>)?</nav>'
 PLUMBING = "plumbing"  # the tag of cells that a reader of pages does not need
 
 
@@ -38,6 +39,13 @@ def cells_hash(notebook: nbformat.NotebookNode) -> str:
     parameters = {"parameters", "injected-parameters"}
     sources = [cell.source for cell in notebook.cells if not parameters & set(cell.metadata.get("tags", []))]
     return hashlib.sha256("\n\n".join(sources).encode()).hexdigest()[:16]
+
+
+def relink(target: Path, previous: tuple | None, following: tuple | None) -> None:
+    """Name the neighbours (words, link) of a page whose notebook is not here, and leave the rest of it as it is."""
+    steps = tables.render("steps.html.j2", previous=previous, following=following).strip()
+    text = target.read_text(encoding="utf-8")
+    paths.write_text(target, re.sub(STEPS, lambda _: f"\n{steps}</nav>", text, count=1, flags=re.S))
 
 
 def notebook_body(notebook: nbformat.NotebookNode) -> str:

@@ -254,6 +254,21 @@ def test_a_notebook_that_is_not_there_is_one_sentence(environment, tmp_path):
     assert "Traceback" not in done.stderr and not (tmp_path / "none.html").exists()
 
 
+@pytest.mark.parametrize(
+    "old", [{}, {"previous": ("a", "a.html")}, {"previous": ("a", "a.html"), "following": ("d", "d.html")}]
+)
+def test_a_page_whose_notebook_is_not_here_gets_its_new_neighbours(tmp_path, old):
+    """Nothing else of it changes."""
+    new = {"previous": ("b < \\1", "b.html"), "following": ("c", "c.html")}
+    before, after = (
+        render.page("A run", "<h2>x</h2></nav>", date="2026-01-01", **links) for links in (old, new)
+    )
+    target = tmp_path / "run.html"
+    target.write_text(before, encoding="utf-8")
+    render.relink(target, **new)
+    assert target.read_text(encoding="utf-8") == after != before
+
+
 def test_what_is_rendered_again_trains_nothing(monkeypatch):
     """An experiment's notebook trains the seeds that are missing, so it waits for them."""
     plan, executed = study.load("replica"), []
