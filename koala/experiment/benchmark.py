@@ -49,7 +49,7 @@ def variants(device: torch.device) -> list[Variant]:
         ("channels_last", {"channels_last": True}),
         ("fused Adam", {"fused": True}),
         *([("freed memory kept", {"kept": True})] if device.type == "cpu" else []),
-        ("bf16 autocast", {"precision": "bf16"}),
+        *([] if devices.emulates_bf16(device) else [("bf16 autocast", {"precision": "bf16"})]),
     ]
     if devices.can_compile(device):
         changes.append(("torch.compile", {"compiled": "on"}))
