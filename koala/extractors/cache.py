@@ -49,9 +49,9 @@ def compute(
 ) -> Features:
     """Features of the first `n` rows of photos.images (N,S,S,3) uint8, from the cache as far as they are there.
 
-    A later call with a larger n computes the new rows only. `none` gives (N,0). precision: of the extractor's arithmetic, fp32 or bf16
-    (faster where a CPU or GPU has it, and its own cache). Values are stored as float16: one that does not fit is an
-    error, never inf. Where memory runs out, the batch is halved."""
+    A later call with a larger n computes the new rows only. `none` gives (N,0). precision: of the extractor's
+    arithmetic, fp32 or bf16 (faster where a CPU or GPU has it, and its own cache). Values are stored as float16: one
+    that does not fit is an error, never inf. Where memory runs out, the batch is halved."""
     total = len(photos.images)
     n = total if n is None else int(n)
     if not 0 <= n <= total:

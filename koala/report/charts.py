@@ -59,8 +59,9 @@ def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -
     """All runs together, one line per label, named at its end: the mean over seeds, each seed as a thin line, their
     range as a band.
 
-    A DataFrame with the columns low and high has these as its band. histories: label -> DataFrame, or list of DataFrames (one per seed), with the columns epoch and `metric`. Losses of
-    different kinds (mse, crossentropy) have no common scale: draw them apart."""
+    A DataFrame with the columns low and high has these as its band. histories: label -> DataFrame, or list of
+    DataFrames (one per seed), with the columns epoch and `metric`. Losses of different kinds (mse, crossentropy) have
+    no common scale: draw them apart."""
     by_label = {k: list(v) if isinstance(v, list | tuple) else [v] for k, v in histories.items()}
     looks = itertools.product(LINES, sns.color_palette("colorblind", 8))
     with style():

@@ -53,9 +53,9 @@ def render(template: str, **values) -> str:
 
 
 def table(rows, formats: dict | None = None, best: dict | None = None, apart=()) -> HTML:
-    """Rows (a DataFrame or a list of dicts) as a table. formats: column -> "{:.2f}"-like text. best: column -> "low"
-    or "high", whose best number is bold; apart: numbers of rows that do not compete. Columns of names stand left, those of longer words wrap, too; columns of
-    numbers do neither."""
+    """Rows (a DataFrame or a list of dicts) as a table. formats: column -> "{:.2f}"-like text. best: column -> "low" or
+    "high", whose best number is bold; apart: numbers of rows that do not compete. Columns of names stand left, those of
+    longer words wrap, too; columns of numbers do neither."""
     frame = pd.DataFrame(rows).astype(object).reset_index(drop=True)
     texts = {name: (formats or {}).get(name, "{}") for name in frame}
     ranked = frame.drop(index=frame.index[list(apart)])

@@ -91,7 +91,8 @@ def summary(study: FinishedStudy, names: list[str]) -> pd.DataFrame:
     """One line per method, those without a network first: for each metric its mean, low, high, and the standard deviation
     between seeds, NaN without a network.
 
-    Columns label, experiment, seeds, trivial, told (it knows the photograph's true category), then METRIC, METRIC_low, METRIC_high, METRIC_seeds."""
+    Columns label, experiment, seeds, trivial, told (it knows the photograph's true category), then METRIC, METRIC_low,
+    METRIC_high, METRIC_seeds."""
     lines = [(*line, True) for line in without_network(study)]
     lines += [(study.label(name), name, "model", False) for name in study.experiments]
     rows = []

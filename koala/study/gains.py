@@ -32,8 +32,8 @@ def curves(study: FinishedStudy) -> dict[str, pd.DataFrame]:
 
 
 def by_category(study: FinishedStudy) -> pd.DataFrame:
-    """Of every such pair, and of a trained pyramid beside one vector, the difference in CIEDE2000 by category: the columns category,
-    photographs, and one for each pair."""
+    """Of every such pair, and of a trained pyramid beside one vector, the difference in CIEDE2000 by category: the
+    columns category, photographs, and one for each pair."""
     names = study.photographs(study.experiments[0]).category.map(plain)
     table = names.value_counts().sort_index().rename_axis("category").reset_index(name="photographs")
     maps = [
@@ -50,7 +50,8 @@ def by_category(study: FinishedStudy) -> pd.DataFrame:
 
 
 def by_photographs(*studies: FinishedStudy) -> pd.DataFrame:
-    """Of every such pair in the studies: photographs (in the training split), label, difference (CIEDE2000, extractor minus none), low, high, steps. In the order of the photographs."""
+    """Of every such pair in the studies: photographs (in the training split), label, difference (CIEDE2000, extractor
+    minus none), low, high, steps. In the order of the photographs."""
     rows = []
     for study in studies:
         for none, own in without(study):

@@ -149,7 +149,8 @@ def compare(errors: dict[str, np.ndarray]) -> list[dict]:
 
 def swap_pictures(job: Job, features: np.ndarray, rows: dict, names: np.ndarray, count: int):
     """Columns of photographs and captions for koala.report.pictures.grid: `count` test photographs chosen at random, of
-    as many categories as possible, each with the features of every one of them. features: the run's (N,D); names: (N,) the categories."""
+    as many categories as possible, each with the features of every one of them. features: the run's (N,D); names: (N,)
+    the categories."""
     drawn = evaluate.drawn(rows["test"])
     drawn = drawn[evaluate.of_each(names[drawn], count)]
     columns = {}
