@@ -71,10 +71,11 @@ def _missing_weights(runs, progress):
 def _missing_bf16(study, runs):
     ends = {(row["experiment"], row["seed"]): row["status"] for row in outcomes.results(study)}
     asked = {config.precision for run, config in runs.items() if ends[run] != "finished"}
+    asked |= {values.get("precision") for values in study.distill.values()} if asked else set()
     device = devices.pick()
     if "bf16" in asked and devices.emulates_bf16(device):
         yield (
-            f"Its runs ask for precision=bf16, which {devices.describe(device)} emulates: {devices.SLOWLY}. To do: run it on a "
-            "CPU with AVX512_BF16 or AMX, or on a GPU (Ampere or newer); or write precision: auto into a copy of the study's "
-            "file and name that, make study STUDY=PATH."
+            f"It asks for precision: bf16, which {devices.describe(device)} emulates: {devices.SLOWLY}. To do: run it on a CPU "
+            "with AVX512_BF16 or AMX, or on a GPU (Ampere or newer); or write precision: auto in its place into a copy of the "
+            "study's file and name that, make study STUDY=PATH."
         )

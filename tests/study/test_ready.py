@@ -91,8 +91,10 @@ def test_a_study_in_bf16_is_refused_where_that_is_emulated(plan, monkeypatch):
     monkeypatch.setattr(devices, "emulates_bf16", lambda device: True)
     ready.check(plan)
     exact = dataclasses.replace(plan, scale=plan.scale | {"precision": "bf16"})
-    with pytest.raises(KoalaError, match=r"runs ask for precision=bf16, which cpu .* emulates"):
-        ready.check(exact)
+    taught = dataclasses.replace(plan, distill={"convnext": {"precision": "bf16"}})
+    for one in (exact, taught):
+        with pytest.raises(KoalaError, match=r"asks for precision: bf16, which cpu .* emulates"):
+            ready.check(one)
     for run in exact.runs():
         paths.write_json(exact.result_file(*run), {"status": "finished"})
     ready.check(exact)
