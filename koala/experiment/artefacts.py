@@ -57,6 +57,18 @@ class Run:
         """KoalaError where an extractor (koala.extractors.build's info) has other weights than the run's."""
         provenance.check_extractor(self.folder.name, self.env["weights"], info)
 
+    def check_photographs(self, photos) -> None:
+        """KoalaError where a data set is not the one that the run was trained with."""
+        if photos.fingerprint != self.env["data"]["fingerprint"]:
+            raise KoalaError(
+                f"{self.folder.name}: its photographs are not those it was trained with; train it again."
+            )
+
+    @property
+    def network(self) -> str:
+        """The sha256 of its network's weights; empty of an exported run from which it is not known."""
+        return self.result["sha256"].get("model.safetensors") or self.result.get("network", "")
+
     @property
     def own_features(self) -> bool:
         """Whether its network got what its extractor says of the photograph itself, in all dimensions (or has no extractor)."""
@@ -121,7 +133,9 @@ def is_finished(folder) -> bool:
         return False
     names = damaged(folder)
     if names:
-        print(f"{folder}: {', '.join(names)} missing or changed since the run ended; it is run again.")
+        print(
+            f"{folder}: {', '.join(names)} missing or changed since the run ended: it does not count as finished."
+        )
     return not names
 
 
@@ -184,8 +198,15 @@ def load(folder) -> Run:
         )
     config = read_config(folder)
     env, result = (paths.read_json(folder / f"{name}.json") for name in ("env", "result"))
-    history, per_image = (pd.read_csv(folder / f"{name}.csv") for name in ("history", "per_image"))
+    history, per_image = pd.read_csv(folder / "history.csv"), read_lines(folder / "per_image.csv")
     return Run(folder, config, env, result, history, per_image)
+
+
+def read_lines(source) -> pd.DataFrame:
+    """A table with the columns path and category. A category may be called 1 or NA: names are read as they stand."""
+    names = {"path": str, "category": str}
+    table = pd.read_csv(source, dtype=names, keep_default_na=False, na_values=[""])
+    return table.fillna(dict.fromkeys(names, ""))
 
 
 def read_config(folder: Path) -> dict:

@@ -8,7 +8,7 @@ from koala import config as configs
 from koala import data, extractors, losses
 from koala.data import SPLITS
 from koala.experiment import starting
-from koala.extractors import controls
+from koala.extractors import controls, weights
 from koala.system import device as devices
 from koala.system.errors import KoalaError
 
@@ -96,8 +96,23 @@ def used(rows: dict[str, np.ndarray]) -> int:
     return 1 + int(max(members.max() for members in rows.values()))
 
 
+def _check_pupil(config, photos) -> None:
+    """There is one distilled network of a backbone; on other photographs it may have learnt what is held out here."""
+    if config.weights != "distilled":
+        return
+    learnt = weights.stated(weights.located(config.weights, config.backbone)).get("data", photos.fingerprint)
+    if learnt != photos.fingerprint:
+        raise KoalaError(
+            f"the distilled weights of '{config.backbone}' have learnt from other photographs than '{photos.name}': make them "
+            f"again with notebooks/pretrain.ipynb, -p dataset {photos.name} -p backbone {config.backbone}."
+        )
+
+
 def load_inputs(config, photos, rows, device, progress=None) -> Inputs:
-    """The photographs with the features that the run uses, from the cache or computed now."""
+    """The photographs with the features that the run uses, from the cache or computed now.
+
+    Raises KoalaError where the extractor's distilled weights have learnt from other photographs."""
+    _check_pupil(config, photos)
     count = used(rows)
     if config.network == "pyramid":  # it runs the extractor itself
         info = extractors.build(config.backbone, config.weights, progress=progress).info

@@ -134,19 +134,18 @@ def _how(job, device) -> str:
 def reopen(run: artefacts.Run, device) -> tuple[Inputs, Job]:
     """A finished run's inputs and its job with the trained network.
 
-    Raises KoalaError where it has no extractor that gives one vector, or where its data or its extractor's weights are no
-    longer the same."""
+    Raises KoalaError where it has no extractor that gives one vector, where its network is not here, or where its data or its
+    extractor's weights are no longer the same."""
     config = run.resolved
     if config.backbone == "none" or config.network == "pyramid":
         raise KoalaError(
             f"{run.folder.name} has no extractor with one vector to look into: name an experiment that has one."
         )
     photos = load_photos(config)
+    run.check_photographs(photos)
+    if not (run.folder / "model.safetensors").exists():
+        raise KoalaError(f"{run.folder.name}: its network is not here, only its numbers: train it first.")
     inputs = load_inputs(config, photos, split_rows(config, photos), device)
-    if photos.fingerprint != run.env["data"]["fingerprint"]:
-        raise KoalaError(
-            f"{run.folder.name}: its photographs are not those it was trained with; train it again."
-        )
     run.check_extractor(inputs.extractor)
     return inputs, trained_job(run, inputs, device)
 

@@ -84,7 +84,7 @@ def _train(lesson, photos, taught, rows, work, on_epoch, progress) -> None:
     )
     with devices.repeatable(), processes.keep_freed_memory():
         history = fit(lesson, rows, work, on_epoch, progress)
-        _finish(lesson, work, rows, history)
+        _finish(lesson, work, rows, history, photos.fingerprint)
 
 
 def begin(extractor: extractors.Extractor, logits: torch.Tensor) -> None:
@@ -117,7 +117,7 @@ def _lesson(config, photos, taught, rows, extractor, device, precision) -> Lesso
     )
 
 
-def _finish(lesson, folder, rows, history) -> None:
+def _finish(lesson, folder, rows, history, fingerprint) -> None:
     """Measure the network as trained and as packed on the test split, and write both measures with the packed weights."""
     whole = agreement(lesson, rows["test"])
     packed = quantize.quantize({name: value.cpu() for name, value in lesson.net.state_dict().items()})
@@ -126,6 +126,7 @@ def _finish(lesson, folder, rows, history) -> None:
     note = {
         "backbone": lesson.config.backbone,
         "size": lesson.extractor.row.size,
+        "data": fingerprint,
         "teacher": lesson.config.teacher,
         "test": measured,
     }

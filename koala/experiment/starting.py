@@ -66,10 +66,11 @@ def described(config: configs.RunConfig) -> dict:
 
 
 def learned(result: dict, config: dict, env: dict) -> dict:
-    """What a run was trained on, from its own result, config and env: run, dataset, image_size, epochs, seed, rehearse,
-    photographs, and as "start" the same of the run that it started from."""
+    """What a run was trained on, from its own result, config and env: run, dataset, its fingerprint, image_size, epochs, seed,
+    rehearse, photographs, and as "start" the same of the run that it started from."""
     names = ("dataset", "image_size", "epochs", "seed", "rehearse")
     own = {name: config[name] for name in names if name in config}
+    own |= {"fingerprint": env["data"]["fingerprint"]}
     own |= {"run": result["run_id"], "photographs": result["photographs"]["train"]}
     return own | ({"start": env["start"]} if "start" in env else {})
 
@@ -82,9 +83,14 @@ def before(config: configs.RunConfig) -> configs.RunConfig:
 def seen(config: dict, env: dict) -> set[str]:
     """The sha256 of every file that a run, and all those before it, were trained on. config, env: the run's own.
 
-    The data sets are read, and prepared again where they are not there."""
-    files = data.find(config["dataset"], config["image_size"]).files
-    own = set(files.loc[files["split"] == "train", "sha256"])
+    The data sets are read, and prepared again where they are not there. Raises KoalaError where one is another by now."""
+    photos = data.find(config["dataset"], config["image_size"])
+    if photos.fingerprint != env.get("data", config).get("fingerprint", photos.fingerprint):
+        raise KoalaError(
+            f"'{photos.name}' has been prepared anew since a network was trained on it, so that nobody knows what that has "
+            "seen: prepare it as it was."
+        )
+    own = set(photos.files.loc[photos.files["split"] == "train", "sha256"])
     before = env.get("start")
     return own | seen(before, before) if before else own
 

@@ -105,7 +105,8 @@ def _create(folder, parts, info, shape) -> dict:
     with atomic_path(folder / "features.npy") as temporary:
         np.lib.format.open_memmap(temporary, "w+", np.float16, shape).flush()
         with open(temporary, "rb+") as file:  # a full disk is an error here, and not a killed process later
-            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+            if hasattr(os, "posix_fallocate"):  # not on macOS
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
     index = dict(parts=parts, info=info, shape=shape, block=BLOCK, blocks={}, computed_on=[])
     write_json(folder / "index.json", index)
     return index

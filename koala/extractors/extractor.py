@@ -72,7 +72,9 @@ def build(
     random numbers stay as they are. KoalaError: unknown backbone or layer, no or unfit weights."""
     row, precision = find_row(backbone), "fp32" if precision == "fp16" else precision
     width(backbone, layer)
-    row = _resized(row, backbone, size or _weights.stated_size(_weights.located(str(weights), backbone)))
+    row = _resized(
+        row, backbone, size or _weights.stated(_weights.located(str(weights), backbone)).get("size")
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(SEED)
         extractor = Extractor(row, create(row), layer, precision)

@@ -57,17 +57,18 @@ def distilled_file(backbone: str) -> Path:
     return data_dir() / "weights" / f"{backbone}-distilled.safetensors"
 
 
-def stated_size(name: str) -> int | None:
-    """Pixels a side that a .safetensors file states its network was trained on; None where it states none."""
+def stated(name: str) -> dict:
+    """What a .safetensors file of pretrain.ipynb says of its network: size, the pixels a side that it was trained on, data, the
+    fingerprint of its photographs, and others; {} of any other file."""
     if not name.endswith(".safetensors"):
-        return None
+        return {}
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(resolve(name), "pt") as file:
-            return json.loads((file.metadata() or {}).get("koala", "{}")).get("size")
+            return json.loads((file.metadata() or {}).get("koala", "{}"))
     except (SafetensorError, ValueError):  # `read` says what is wrong with it
-        return None
+        return {}
 
 
 def fit(state: dict, expected: dict, what: str, by_order: bool = False) -> dict:

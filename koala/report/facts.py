@@ -77,7 +77,8 @@ def repeat(plan) -> str:
 
 def _setting(config: dict, key: str):
     """A parameter of a run; empty where it does nothing."""
-    if key in inputs.idle(configs.from_dict(configs.RunConfig, config)):
+    known = config | {"weights": "auto"}  # a file of weights may be on another machine
+    if key in inputs.idle(configs.from_dict(configs.RunConfig, known)):
         return ""
     if key == "weights" and config["backbone"] == "none":
         return ""
@@ -99,8 +100,10 @@ def made_from() -> str:
 def _experiment(study, row: dict) -> dict:
     own = {"untrained": not row["trivial"] and study.untrained(row["experiment"])}
     kept = {key: row[key] for key in ("label", "experiment", "seeds", "trivial", "told")}
-    ends = ("", "_low", "_high", "_seeds")
-    return kept | own | {key + end: row[key + end] for key in tables.METRICS for end in ends}
+    numbers = {key + end: row[key + end] for key in tables.METRICS for end in ("", "_low", "_high", "_seeds")}
+    return (
+        kept | own | {key: None if value != value else value for key, value in numbers.items()}
+    )  # JSON has no NaN
 
 
 def _run(study, name: str, seed: int) -> dict:

@@ -10,6 +10,8 @@ def compared(study: FinishedStudy) -> list[dict]:
     either gets the true category's features, which no photograph tells), "precision", "centring"."""
     experiments, rows = names(study), []
     for row in contrasts.controls(study):
+        if not row["seeds"]:  # none in common yet
+            continue
         first, second = experiments[row["experiment"]], experiments[row["minus"]]
         label = f"{row['experiment']} minus {row['minus']}"
         rows.append({**row, "label": label, "kind": _kind(study, first, second)})

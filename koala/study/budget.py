@@ -82,7 +82,7 @@ def estimate(study: plans.Study, device: torch.device) -> Budget:
     if open_runs:
         seconds += sum(
             cost.extracting(values, _used(values.get("max_images"), total), device)
-            for values in plans.extractors(study).values()
+            for values in _to_extract(study)
         )
     for backbone in study.distill if total else ():
         if outcomes.outcome(study, f"distilled-{backbone}")["status"] != "finished":
@@ -131,12 +131,20 @@ def _used(most: int | None, total: int) -> int:
     return min(most or total, total)
 
 
+def _to_extract(study) -> list[dict]:
+    """Parameters of the extractors that have not yet run."""
+    wanted = plans.extractors(study).items()
+    return [
+        values
+        for name, values in wanted
+        if outcomes.outcome(study, f"features-{name}")["status"] != "finished"
+    ]
+
+
 def _disk(study, total: int, stored: int) -> int:
     """Bytes for the prepared photographs, twice while they are put together, and for the extractors' features."""
     photographs = 0 if _is_prepared(study) else 2 * total * stored**2 * 3
-    widths = (
-        extractors.width(v["backbone"], v.get("layer", "logits")) for v in plans.extractors(study).values()
-    )
+    widths = (extractors.width(v["backbone"], v.get("layer", "logits")) for v in _to_extract(study))
     return photographs + sum(2 * total * width for width in widths)
 
 

@@ -89,6 +89,11 @@ def without(study) -> list[tuple[str, str]]:
     return _pairs(study, lambda c: c["backbone"] == "none", _whole, contrasts.FEATURES)
 
 
+def _unbinned(study) -> list[tuple[str, str]]:
+    """Pairs (a cross-entropy as we read the report, the mean squared error)."""
+    return _pairs(study, lambda c: c["loss"].startswith("crossentropy"), _whole, {"loss"})
+
+
 def _pairs(study, is_first, is_second, differing) -> list[tuple[str, str]]:
     """Experiments that meet the two conditions on their configurations and differ in nothing but `differing`."""
     pairs = []
@@ -125,7 +130,6 @@ def _ends(study) -> list[dict]:
     """Claims on where the networks end: C0, C1, C2, C3, C4."""
     old = _pairs(study, _whole, lambda c: c["backbone"] == "inception_resnet" and _whole(c), FAMILY)
     one_two = _one_two(study)
-    unbinned = _pairs(study, lambda c: c["loss"].startswith("crossentropy"), _whole, {"loss"})
     rows = [
         verdicts.equal(study, _claim(0), *pair)
         for pair in _alike(study, old)
@@ -144,7 +148,8 @@ def _ends(study) -> list[dict]:
             verdicts.far_behind(study, (3, "without extractor far behind"), *pair),
         ]
     rows += [
-        verdicts.far_behind(study, (4, f"far behind, {_reading(study, pair[0])}"), *pair) for pair in unbinned
+        verdicts.far_behind(study, (4, f"far behind, {_reading(study, pair[0])}"), *pair)
+        for pair in _unbinned(study)
     ]
     return rows
 
@@ -167,12 +172,11 @@ def _losses(study) -> list[dict]:
         for pair in reduced(study)
     ]
     rows += [verdicts.faster(study, _claim(5), two, one) for one, two in _one_two(study)]
-    unbinned = _pairs(study, lambda c: c["loss"].startswith("crossentropy"), _whole, {"loss"})
     rows += [
         verdicts.gap(
             study, (4, f"a larger gap between training and validation, {_reading(study, pair[0])}"), *pair
         )
-        for pair in unbinned
+        for pair in _unbinned(study)
     ]
     for name in networks(study, "epochs", "lr_step"):
         rows += [verdicts.below_training(study, name), *verdicts.still_falling(study, name)]

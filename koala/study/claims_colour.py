@@ -44,11 +44,11 @@ def rows(study, networks: list[str], reduced: list[tuple], without: list[tuple])
 def _red(study, name):
     """By recall and by error, against every other common hue: red is worst where it is shown to be worse than each."""
     common = hues.common(study)
-    if "red" not in common or not study.has(name, "red_recall"):
+    others = [hue for hue in common if hue != "red"]
+    if "red" not in common or not others or not study.has(name, "red_recall"):
         return None
     parts, readings = [], []
     for metric, sign, form in (("recall", 1, "z.0%"), ("ciede2000", -1, ".1f")):
-        others = [hue for hue in common if hue != "red"]
         ends = {hue: sign * np.array(hues.between(study, name, "red", hue, metric)[1:]) for hue in others}
         worse = all(pair.max() < 0 for pair in ends.values())
         beaten = any(pair.min() > 0 for pair in ends.values())

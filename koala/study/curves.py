@@ -31,12 +31,8 @@ def by_loss(study: FinishedStudy) -> dict[str, list[str]]:
 
 def validation_losses(study: FinishedStudy, experiment: str, seeds=None) -> np.ndarray:
     """(seeds, epochs) of the validation loss."""
-    return np.stack(
-        [
-            study.runs[experiment, seed].history["val_loss"].to_numpy()
-            for seed in seeds or study.seeds(experiment)
-        ]
-    )
+    seeds = study.seeds(experiment) if seeds is None else seeds
+    return np.stack([study.runs[experiment, seed].history["val_loss"].to_numpy() for seed in seeds])
 
 
 def epochs_to_converge(study: FinishedStudy, first: str, second: str) -> dict[str, np.ndarray]:
@@ -76,7 +72,8 @@ def stood_still(study: FinishedStudy, experiment: str) -> list[int]:
 
 def gaps(study: FinishedStudy, experiment: str, seeds=None) -> np.ndarray:
     """(seeds, 1) validation loss over training loss at the end, minus 1."""
-    last = [study.runs[experiment, seed].history.iloc[-1] for seed in seeds or study.seeds(experiment)]
+    seeds = study.seeds(experiment) if seeds is None else seeds
+    last = [study.runs[experiment, seed].history.iloc[-1] for seed in seeds]
     return np.array([[row.val_loss / row.train_loss - 1] for row in last])
 
 

@@ -32,7 +32,8 @@ METHODS = ("gray", "mean", "lightness", "linear")
 def judge(study: FinishedStudy, photos: data.Photos, device, progress=None) -> FinishedStudy:
     """The study with per_image of all of `photos` instead of its test split, of the networks with their own features or with none.
 
-    Raises KoalaError where a network was trained on one of photos, or where an extractor's weights are no longer the same."""
+    Raises KoalaError where no network is here, where one was trained on one of photos, or where an extractor's weights are no
+    longer the same."""
     runs, seen, own = {}, set(), {}
     for (name, seed), run in study.runs.items():
         if run.config["feature_source"] in ("image", "zero") and (run.folder / "model.safetensors").exists():
@@ -45,6 +46,10 @@ def judge(study: FinishedStudy, photos: data.Photos, device, progress=None) -> F
             runs[name, seed] = dataclasses.replace(
                 run, per_image=packing.rounded(pd.concat(lines, ignore_index=True))
             )
+    if not runs:
+        raise KoalaError(
+            f"no network of study '{study.plan.name}' is here, only their numbers: train it first."
+        )
     return FinishedStudy(study.plan, runs, [], over_categories=True)
 
 
@@ -70,10 +75,8 @@ def write(study: FinishedStudy, judged: FinishedStudy, name: str) -> None:
         if len(lines := judged.lines(experiment, seed, method))
     }
     export.write_table(target, tables)
-    ids = _ids(target) | {
-        f"{name}-s{seed}": run.result["run_id"] for (name, seed), run in judged.runs.items()
-    }
-    paths.write_json(target / RUNS, ids)
+    ids = {f"{name}-s{seed}": _identity(run) for (name, seed), run in judged.runs.items()}
+    paths.write_json(target / RUNS, _ids(target) | ids)
     once = read(study, name).methods()
     for file, *of in export.files(target):
         if of[-1] != "model" and tuple(of) not in once:
@@ -85,24 +88,24 @@ def _folder(study: FinishedStudy, name: str) -> Path:
 
 
 def names(study: FinishedStudy) -> list[str]:
-    """The data sets that the study was judged on, besides its own."""
-    return sorted(path.name.partition("-")[2] for path in export.folder(study.plan).glob("elsewhere-*"))
+    """The data sets that runs of the study were judged on, besides its own."""
+    folders = sorted(export.folder(study.plan).glob("elsewhere-*"))
+    return [path.name.partition("-")[2] for path in folders if any(_files(study, path))]
 
 
 def read(study: FinishedStudy, name: str) -> FinishedStudy:
     """What was exported, as a study. Raises KoalaError where nothing was."""
     target, parts = _folder(study, name), {}
-    for file, experiment, seed, method in export.files(target):
-        parts.setdefault((experiment, seed), []).append(export.read_lines(target, file, method))
-    if not parts:
+    for file, *key, method in _files(study, target):
+        parts.setdefault(tuple(key), []).append(export.read_lines(target, file, method))
+    if not export.files(target):
         raise KoalaError(
             f"study '{study.plan.name}' was not judged on '{name}': python -m koala.study elsewhere STUDY {name}."
         )
-    ids = _ids(target)
     runs = {
         key: dataclasses.replace(run, per_image=pd.concat(parts[key], ignore_index=True))
         for key, run in study.runs.items()
-        if key in parts and ids.get("{}-s{}".format(*key)) == run.result["run_id"]
+        if key in parts
     }
     if not runs:
         raise KoalaError(
@@ -111,9 +114,23 @@ def read(study: FinishedStudy, name: str) -> FinishedStudy:
     return FinishedStudy(study.plan, runs, [], over_categories=True)
 
 
+def _files(study: FinishedStudy, target: Path):
+    """Those of koala.study.export.files that are of networks which the study has now."""
+    ids = _ids(target)
+    for file, experiment, seed, method in export.files(target):
+        run = study.runs.get((experiment, seed))
+        if run and ids.get(f"{experiment}-s{seed}") == _identity(run):
+            yield file, experiment, seed, method
+
+
 def _ids(target: Path) -> dict[str, str]:
-    """The run that each network's lines are of, since another one of the same experiment and seed may have come since."""
+    """What each network's lines are of, by `_identity`: another one of the same experiment and seed may have come since."""
     return paths.read_json(target / RUNS) if (target / RUNS).exists() else {}
+
+
+def _identity(run) -> str:
+    """The run and its network's weights, which differ where it is trained again elsewhere; of older exports the run alone."""
+    return f"{run.result['run_id']} {run.network}".strip()
 
 
 def _lines(run, photos, device, progress) -> pd.DataFrame:
@@ -131,12 +148,7 @@ def _lines(run, photos, device, progress) -> pd.DataFrame:
 
 def _key(run, photos) -> str:
     """Of what is judged: the network's weights, since a run that is trained again keeps its name."""
-    parts = (
-        baselines.FORMAT,
-        run.result["run_id"],
-        run.result["sha256"]["model.safetensors"],
-        photos.fingerprint,
-    )
+    parts = (baselines.FORMAT, run.result["run_id"], run.network, photos.fingerprint)
     return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:16]
 
 
@@ -179,6 +191,7 @@ def _without_network(run, photos, device, progress) -> pd.DataFrame:
     """Lines of METHODS, fitted on the photographs that the run was trained on."""
     config = run.resolved
     source = inputs.load_photos(config)
+    run.check_photographs(source)
     rows = inputs.split_rows(config, source)
 
     def compute():

@@ -45,14 +45,23 @@ def write(study: FinishedStudy) -> Path:
 
 
 def exists(plan, name: str, seed: int) -> bool:
-    """Whether the run was exported, with the parameters that the study gives it now."""
+    """Whether the run was exported, with the parameters that the study gives it now, and of the same photographs where the
+    study's are prepared here."""
     place = folder(plan) / f"{name}-s{seed}"
     if not (place / "result.json").exists():
         return False
     try:
-        return _asked(artefacts.read_config(place)) == _asked(plans.parameters(plan, name, seed))
+        asked = _asked(artefacts.read_config(place)) == _asked(plans.parameters(plan, name, seed))
+        here = _prepared(plan)
+        return asked and here in ("", paths.read_json(place / "env.json")["data"]["fingerprint"])
     except (KoalaError, FileNotFoundError):
         return False
+
+
+def _prepared(plan) -> str:
+    """The fingerprint of the study's photographs as they are prepared here; empty where they are not."""
+    meta = paths.data_dir() / plans.dataset(plan.data) / "meta.json"
+    return paths.read_json(meta)["fingerprint"] if meta.exists() else ""
 
 
 def _asked(values: dict) -> dict:
@@ -83,12 +92,13 @@ def complete(plan, runs: dict) -> None:
     """Give exported runs the lines that need no network, each as it had them: those of its test split, and those of its
     extractor's features; in place."""
     target = folder(plan)
-    exported = [(run, len(run.per_image)) for run in runs.values() if run.folder.parent == target]
+    exported = [(run, len(run.per_image), set()) for run in runs.values() if run.folder.parent == target]
     for file, name, seed, method in files(target / "without-network"):
         lines, holder = read_lines(target, file, method), runs.get((name, seed))
-        for run, tested in exported:
+        for run, tested, known in exported:
             own = method not in baselines.OF_FEATURES or (holder and _same_features(run, holder))
-            if own and tested == len(lines):
+            if own and tested == len(lines) and method not in known:
+                known.add(method)
                 run.per_image = pd.concat([run.per_image, lines], ignore_index=True)
 
 
@@ -127,9 +137,8 @@ def _of_draw(run: artefacts.Run) -> tuple:
 
 def _write_run(target: Path, run: artefacts.Run, lines: pd.DataFrame) -> None:
     weights = {key: run.env["weights"].get(key) for key in WEIGHTS if key in run.env["weights"]}
-    result = {key: value for key, value in run.result.items() if key != "sha256"} | {
-        "parameters": run.parameters
-    }
+    own = {"parameters": run.parameters, "network": run.network}
+    result = {key: value for key, value in run.result.items() if key != "sha256"} | own
     config = run.config | {
         "result_file": "",
         "weights": Path(run.config["weights"]).name,
@@ -150,15 +159,24 @@ def _write_common(target: Path, study: FinishedStudy) -> None:
     fresh = [key for key, run in study.runs.items() if run.folder.parent != target]
     for lines in {len(study.lines(*key)): study.lines(*key) for key in fresh}.values():
         _write_photographs(target, lines)
-    for name, seed, method in study.methods():
-        if (name, seed) in fresh:
-            _write_lines(target / "without-network", (name, seed, method), study.lines(name, seed, method))
+    _write_without_network(target / "without-network", study, fresh)
     if fresh:
         run = study.runs[fresh[0]]
         kept = artefacts.load_pictures(run)
         truth = _truth(run, kept["drawn_rows"], kept["drawn"].shape[1])
         paths.write_bytes(target / "drawn.npy", packing.npy(kept["drawn_rows"]))
         paths.write_bytes(target / "truth.jpg", packing.jpeg(truth))
+
+
+def _write_without_network(target: Path, study: FinishedStudy, fresh) -> None:
+    """The rows that need no network, each beside the run that holds it now, and no others. fresh: runs that were trained here."""
+    held = {"@".join(map(str, key)): key for key in study.methods()}
+    there = {file.name.removesuffix(".npy.xz"): file for file, *_ in files(target)}
+    for name, key in held.items():
+        if key[:2] in fresh or name not in there:
+            _write_lines(target, key, study.lines(*key))
+    for name in there.keys() - held.keys():  # their holder is another one by now
+        there[name].unlink()
 
 
 def _write_photographs(target: Path, lines: pd.DataFrame) -> None:
@@ -204,4 +222,4 @@ def read_lines(target: Path, file: Path, method: str) -> pd.DataFrame:
     names = lzma.decompress((target / f"photographs-{count}.csv.xz").read_bytes())
     true = packing.unpacked(target / f"true-{count}.npy.xz", packing.TRUE)
     own = packing.unpacked(file, packing.STEPS, true)
-    return pd.concat([pd.read_csv(io.BytesIO(names)), true, own], axis=1).assign(method=method)
+    return pd.concat([artefacts.read_lines(io.BytesIO(names)), true, own], axis=1).assign(method=method)

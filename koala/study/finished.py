@@ -87,7 +87,8 @@ class FinishedStudy:
         """(seeds, photographs) of a metric, photographs in row order, the same for every experiment of a study.
 
         Of seeds, or of all whose runs have lines of the method."""
-        lines = [self.lines(experiment, seed, method) for seed in seeds or self.seeds(experiment)]
+        seeds = self.seeds(experiment) if seeds is None else seeds
+        lines = [self.lines(experiment, seed, method) for seed in seeds]
         return np.stack([one[metric].to_numpy(float) for one in lines if len(one)])
 
     def has(self, experiment: str, *columns: str) -> bool:

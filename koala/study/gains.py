@@ -11,6 +11,11 @@ from koala.study.finished import FinishedStudy, plain
 from koala.study.intervals import interval
 
 
+def _paired(study: FinishedStudy) -> list[tuple[str, str]]:
+    """`without`, of the pairs that have a seed in common."""
+    return [pair for pair in without(study) if compare.common_seeds(study, *pair)]
+
+
 def by_epoch(study: FinishedStudy, first: str, second: str) -> pd.DataFrame:
     """Validation loss of the first (with an extractor) over the second's (without), minus 1: the columns epoch, gain, low,
     high (over seeds), one line per epoch. Below 0 the extractor helps; where the curve returns to 0, it only saved steps."""
@@ -27,7 +32,7 @@ def curves(study: FinishedStudy) -> dict[str, pd.DataFrame]:
     """label -> `by_epoch` of every pair of a network with an extractor and the same without."""
     return {
         f"{study.label(own)} minus {study.label(none)}": by_epoch(study, own, none)
-        for none, own in without(study)
+        for none, own in _paired(study)
     }
 
 
@@ -39,9 +44,11 @@ def by_category(study: FinishedStudy) -> pd.DataFrame:
     maps = [
         (vector, own)
         for own, vector in contrasts.encoder_pairs(study)
-        if study.config(vector)["backbone"] != "none" and not study.untrained(own)
+        if study.config(vector)["backbone"] != "none"
+        and not study.untrained(own)
+        and compare.common_seeds(study, own, vector)
     ]
-    for none, own in without(study) + maps:
+    for none, own in _paired(study) + maps:
         seeds = compare.common_seeds(study, own, none)
         pair = (study.values(name, "ciede2000", seeds=seeds).mean(0) for name in (own, none))
         means = pd.Series(np.subtract(*pair)).groupby(names.to_numpy()).mean()
@@ -54,7 +61,7 @@ def by_photographs(*studies: FinishedStudy) -> pd.DataFrame:
     minus none), low, high, steps. In the order of the photographs."""
     rows = []
     for study in studies:
-        for none, own in without(study):
+        for none, own in _paired(study):
             config, count = study.config(own), study.first(own).result["photographs"]["train"]
             difference, low, high = compare.difference(study, own, none)
             steps = config["epochs"] * -(-count // config["batch_size"])

@@ -112,7 +112,10 @@ def load(name: str) -> Study:
     for seed in study.seeds:
         config.from_dict(config.RunConfig, {"seed": seed})
     for experiment in study.experiments:
-        config.from_dict(config.RunConfig, parameters(study, experiment, study.seeds[0]))
+        values = parameters(study, experiment, study.seeds[0])
+        config.from_dict(config.RunConfig, values)
+        if values.get("network") == "pyramid" and values.get("weights") == "distilled":
+            raise KoalaError(f"{path}: {experiment}: a pyramid takes no distilled weights; name others.")
     distilled = {one["backbone"] for one in extractors(study).values() if one.get("weights") == "distilled"}
     if apart := ", ".join(sorted(distilled ^ set(study.distill))):
         told = "must say how distilled weights are made, and of no other"

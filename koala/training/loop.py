@@ -86,15 +86,19 @@ def run_epochs(config, state: dict, steps, record, save, on_epoch=None) -> list[
                 if stopped() or time.monotonic() - state["saved"] > 60 * config.checkpoint_minutes:
                     save()
                 if stopped():
-                    raise KoalaError(
-                        f"stopped in epoch {number}; the state is kept: run the same command to go on."
-                    )
+                    raise _stopped("in", number)
             state["history"].append(record())
             state.update(epoch=number, step=0, sum=torch.zeros((), dtype=torch.float64))
             save()
             if on_epoch:
                 on_epoch(state["history"])
+            if stopped():  # while the epoch was judged
+                raise _stopped("after", number)
     return state["history"]
+
+
+def _stopped(when: str, epoch: int) -> KoalaError:
+    return KoalaError(f"stopped {when} epoch {epoch}; the state is kept: run the same command to go on.")
 
 
 def fresh() -> dict:

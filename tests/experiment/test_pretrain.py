@@ -85,6 +85,13 @@ def test_a_pupil_learns_and_its_packed_weights_are_an_extractor(photos):
     logits = extractor(lab.luma(images))
     expected = (logits.argmax(1).numpy() == teacher[rows].argmax(1)).mean()
     assert result["test"]["in 8 bits"]["agreement"] == pytest.approx(expected)
+    run = config.RunConfig(
+        dataset=photos.name, image_size=32, backbone="resnet10t", weights="distilled", precision="fp32"
+    )
+    assert experiment.load_inputs(run, photos, experiment.split_rows(run, photos), CPU).extractor["trained"]
+    others = dataclasses.replace(photos, fingerprint="another")
+    with pytest.raises(KoalaError, match="have learnt from other photographs than"):
+        experiment.load_inputs(run, others, experiment.split_rows(run, photos), CPU)
     distilled_file("resnet10t").unlink()
     assert (
         train(photos, epochs=6)["run_id"] == result["run_id"] and distilled_file("resnet10t").exists()

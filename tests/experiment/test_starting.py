@@ -53,6 +53,16 @@ def test_what_any_of_the_runs_has_learned_from_is_not_held_out(photo_folder, tmp
     learned = set(prepare(small(photo_folder)).photos.files.query("split == 'train'")["sha256"])
     assert held.dropped and not set(other.files.iloc[held.rows["test"]]["sha256"]) & learned
     assert starting.seen(second.config, second.env) == learned
+    for env in (
+        second.env | {"data": {"fingerprint": "another"}},
+        second.env | {"start": first_stage(second, "another")},
+    ):
+        with pytest.raises(KoalaError, match="prepared anew since a network was trained on it"):
+            starting.seen(second.config, env)
+
+
+def first_stage(run, fingerprint: str) -> dict:
+    return run.env["start"] | {"fingerprint": fingerprint}
 
 
 @pytest.mark.parametrize(

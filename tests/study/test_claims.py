@@ -181,6 +181,9 @@ def test_red_is_judged_among_common_hues_alone_by_recall_and_by_error():
     assert "cyan" not in hues.common(make_study(a=[run])) and of(make_study(a=[run]), "C7") == ["holds"]
     run.per_image["blue_recall"] = 0.01
     assert of(make_study(a=[run]), "C7") == ["does not hold by recall, holds by error"]
+    for hue in hues.metrics.HUES:
+        run.per_image[f"{hue}_share"] = 0.1 if hue == "red" else 0.0
+    assert of(make_study(a=[run]), "C7") == ["not tested"]  # beside no other
     run.per_image["red_share"] = 0.0
     assert of(make_study(a=[run]), "C7") == ["not tested"]
 

@@ -6,7 +6,7 @@ import pytest
 from synthetic import NOISE, TRUTH, make_run, make_study
 
 from koala.report import answers, pairs, words
-from koala.study import claims_colour, compare, contrasts, left_gray, verdicts
+from koala.study import claims_colour, compare, contrasts, gains, left_gray, verdicts
 from koala.study.intervals import Spread, interval, pooled
 
 
@@ -91,6 +91,15 @@ def test_no_control_is_kept_silent_and_who_is_told_the_category_is_no_control():
     assert told[2].startswith("Compared with photographs left gray: vector \N{MINUS SIGN}2.00 (")
     assert ", better for 100 % of the photographs; none +0.00 (" in told[2]
     assert told[2].endswith("Worse than gray: shuffled. Gray at every pixel: none.")
+
+
+def test_a_pair_without_a_common_seed_is_not_compared_yet():
+    """The second experiment has another seed than the first so far."""
+    study = make_study(own=[make_run(0, 0.0)], none=[make_run(1, 2.0, backbone="none")])
+    assert gains.curves(study) == {} and not len(gains.by_photographs(study)) and not pairs.compared(study)
+    assert list(gains.by_category(study)) == ["category", "photographs"]
+    with pytest.raises(ValueError):
+        study.values("own", "ciede2000", seeds=[])
 
 
 def test_only_controls_and_fp32_twins_are_compared():

@@ -46,6 +46,7 @@ def test_networks_elsewhere(judged):
     has_its_own_numbers_on_its_own_photographs(photos, whole)
     is_a_study_that_is_exported_and_read_back(whole, others)
     is_judged_again_where_it_was_trained_again(whole, others)
+    says_nothing_of_networks_that_it_has_not_judged(whole)
     with pytest.raises(KoalaError, match=r"holds \d+ photographs that the study's networks were trained on"):
         elsewhere.judge(whole, photos, CPU)
 
@@ -79,6 +80,20 @@ def is_judged_again_where_it_was_trained_again(own, others):
     hashes = run.result["sha256"] | {"model.safetensors": "of another one"}
     again = dataclasses.replace(run, result=run.result | {"sha256": hashes})
     assert (elsewhere._lines(again, others, CPU, None).ciede2000 != before).any()
+
+
+def says_nothing_of_networks_that_it_has_not_judged(own):
+    """Of the same runs with other weights: they were trained again on another machine."""
+    again = {
+        key: dataclasses.replace(run, result=run.result | {"sha256": {"model.safetensors": "of another one"}})
+        for key, run in own.runs.items()
+    }
+    other = FinishedStudy(own.plan, again, [])
+    assert elsewhere.names(own) == ["others"] and elsewhere.names(other) == []
+    with pytest.raises(KoalaError, match="has other runs than those that were judged"):
+        elsewhere.read(other, "others")
+    with pytest.raises(KoalaError, match="no network of study 'test' is here"):
+        elsewhere.judge(FinishedStudy(own.plan, {}, []), None, CPU)
 
 
 def is_a_study_that_is_exported_and_read_back(own, others):

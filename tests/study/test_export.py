@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 from synthetic import make_run, make_study
 
+from koala.experiment import artefacts
 from koala.study import claims, compare, contrasts, export, hues, loading, outcomes, packing
+from koala.system import paths
 from koala.system.errors import KoalaError
 
 RNG = np.random.default_rng(0)
@@ -167,6 +169,36 @@ def test_photographs_of_a_study_of_several_sizes_are_those_that_drew_alike(train
     small.config["image_size"] = 32
     export.write(trained)
     assert set(export.drawn(again())[1]) == {"truth", "own"}
+
+
+def test_runs_of_other_photographs_than_those_prepared_here_are_not_there(trained, again):
+    paths.write_json(paths.data_dir() / "scenes" / "meta.json", {"fingerprint": "f"})
+    assert len(again().runs) == 4 and len(loading.finished(trained.plan)) == 4
+    paths.write_json(paths.data_dir() / "scenes" / "meta.json", {"fingerprint": "of another"})
+    assert not loading.finished(trained.plan)
+    with pytest.raises(loading.Unfinished):
+        again()
+
+
+def test_what_needs_no_network_has_one_holder(trained, again):
+    """It stood beside the second experiment while the first had failed; then that is trained."""
+    whole = dict(trained.runs)
+    del trained.runs["own", 0], trained.runs["own", 1]
+    folder = export.folder(trained.plan)
+    export.write(trained)
+    trained.runs = {key: whole[key] for key in trained.plan.runs()}
+    export.write(trained)
+    held = {file.name.split("@")[0] for file in folder.glob("without-network/*@gray.*")}
+    assert held == {"own"} and len(again().lines("none", 0, "gray")) == len(PHOTOGRAPHS)
+
+
+def test_categories_are_names_whatever_they_look_like(tmp_path):
+    table = pd.DataFrame({"path": ["1", "2"], "category": ["NA", "1"], "psnr": [np.nan, 2.0]})
+    table.to_csv(tmp_path / "x.csv", index=False)
+    read = artefacts.read_lines(tmp_path / "x.csv")
+    assert (
+        read.category.tolist() == ["NA", "1"] and read.path.tolist() == ["1", "2"] and np.isnan(read.psnr[0])
+    )
 
 
 def test_a_run_whose_folder_is_gone_is_not_finished(trained, monkeypatch):

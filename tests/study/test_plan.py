@@ -72,6 +72,11 @@ def test_other_photographs_are_a_second_data_set_that_may_be_missing(write, tmp_
         ("suffix", "sufix", "'sufix' is no key"),
         ("scale: {epochs: 20", "scale: {epoks: 20", "epoks"),
         ("[no-extractor, efficientnet]", "no-extractor", "'experiments' must be a list"),
+        (
+            "scale: {epochs",
+            "scale: {network: pyramid, weights: distilled, epochs",
+            "takes no distilled weights",
+        ),
     ],
 )
 def test_wrong_parts_are_one_sentence(write, old, new, words):

@@ -94,6 +94,19 @@ def test_sigterm_keeps_the_state(config):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
 
 
+def test_a_stop_while_the_last_epoch_is_judged_is_no_less_a_stop(config):
+    folder, inputs = paths.runs_dir() / "x", prepare(config)
+    job = pipeline.make_job(config, inputs, CPU)
+
+    def stop(history):
+        if len(history) == config.epochs:
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KoalaError, match=f"stopped after epoch {config.epochs}; the state is kept"):
+        training.fit(job, inputs.rows, folder, on_epoch=stop)
+    assert checkpoint.load(folder)["epoch"] == config.epochs
+
+
 def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
     for step in (1, 2):
         checkpoint.save(tmp_path, {"epoch": 0, "step": step, "w": torch.ones(3) * step})
