@@ -77,7 +77,7 @@ def _helps(study, rows, methods) -> str:
     chance = compare.moved_by_chance(study, first, MOVED)
     told += (
         f" With it {100 * nearer:.0f} % of the photographs are nearer to the truth by more than {MOVED}, and {100 * farther:.0f} % are farther"
-        + f", where two seeds of {best['experiment']} have {100 * chance:.0f} % either way"
+        + f"; between two trainings of {best['experiment']} that differ in the seed alone it is {100 * chance:.0f} % either way"
         * (chance == chance)
         + "."
     )
