@@ -132,9 +132,7 @@ class FeaturesConfig:
     backbone: str = "efficientnet"
     weights: Weights = "auto"
     layer: Literal["logits", "features"] = "logits"
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = (
-        "auto"  # for a run in fp16 the extractor computes in fp32
-    )
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # fp16: a run's; its extractor takes fp32
     device: Device = "auto"
 
 

@@ -11,9 +11,9 @@ from koala.study.finished import FinishedStudy, plain
 from koala.study.intervals import interval
 
 
-def _paired(study: FinishedStudy) -> list[tuple[str, str]]:
-    """`without`, of the pairs that have a seed in common."""
-    return [pair for pair in without(study) if compare.common_seeds(study, *pair)]
+def _paired(study: FinishedStudy, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Those of the pairs that have a seed in common."""
+    return [pair for pair in pairs if compare.common_seeds(study, *pair)]
 
 
 def by_epoch(study: FinishedStudy, first: str, second: str) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def curves(study: FinishedStudy) -> dict[str, pd.DataFrame]:
     """label -> `by_epoch` of every pair of a network with an extractor and the same without."""
     return {
         f"{study.label(own)} minus {study.label(none)}": by_epoch(study, own, none)
-        for none, own in _paired(study)
+        for none, own in _paired(study, without(study))
     }
 
 
@@ -44,11 +44,9 @@ def by_category(study: FinishedStudy) -> pd.DataFrame:
     maps = [
         (vector, own)
         for own, vector in contrasts.encoder_pairs(study)
-        if study.config(vector)["backbone"] != "none"
-        and not study.untrained(own)
-        and compare.common_seeds(study, own, vector)
+        if study.config(vector)["backbone"] != "none" and not study.untrained(own)
     ]
-    for none, own in _paired(study) + maps:
+    for none, own in _paired(study, without(study) + maps):
         seeds = compare.common_seeds(study, own, none)
         pair = (study.values(name, "ciede2000", seeds=seeds).mean(0) for name in (own, none))
         means = pd.Series(np.subtract(*pair)).groupby(names.to_numpy()).mean()
@@ -61,7 +59,7 @@ def by_photographs(*studies: FinishedStudy) -> pd.DataFrame:
     minus none), low, high, steps. In the order of the photographs."""
     rows = []
     for study in studies:
-        for none, own in _paired(study):
+        for none, own in _paired(study, without(study)):
             config, count = study.config(own), study.first(own).result["photographs"]["train"]
             difference, low, high = compare.difference(study, own, none)
             steps = config["epochs"] * -(-count // config["batch_size"])
