@@ -20,7 +20,15 @@ from koala.system import device as devices
 from koala.system import paths, processes
 from koala.system.errors import KoalaError
 from koala.training import distributed
-from koala.training.batches import Batches, Resident, Streamed, at_a_time, chunks, make_batches
+from koala.training.batches import (
+    Batches,
+    Resident,
+    Streamed,
+    at_a_time,
+    chunks,
+    make_batches,
+    steps_per_epoch,
+)
 from koala.training.step import Job, Rehearsal
 
 
@@ -47,7 +55,7 @@ def make_job(config, inputs: Inputs, device, trains: bool = True) -> Job:
     prior = (lambda: count_colours(batches, inputs.rows["train"])) if trains else None
     loss = losses.build(config.loss, prior, config.bins)
     model = make_model(config, inputs.features.shape[1]).to(device, memory_format=torch.channels_last)
-    steps = config.epochs * -(-len(inputs.rows["train"]) // config.batch_size)
+    steps = config.epochs * steps_per_epoch(len(inputs.rows["train"]), config.batch_size)
     compiled = devices.pick_compile(config.compile, device, steps, config.image_size)
     return Job(model, loss, batches, config, devices.pick_precision(config.precision, device), compiled)
 

@@ -22,7 +22,7 @@ from koala.extractors.weights import distilled_file
 from koala.system import device as devices
 from koala.system import paths, processes
 from koala.system.errors import KoalaError
-from koala.training.batches import make_batches
+from koala.training.batches import make_batches, steps_per_epoch
 
 RECIPE = 3  # raise it where the same settings would give another pupil
 
@@ -105,7 +105,7 @@ def _lesson(config, photos, taught, rows, extractor, device, precision) -> Lesso
     begin(extractor, torch.from_numpy(taught.array[rows["train"]].mean(0, dtype=np.float64)))
     batches = make_batches(photos.images[:count], taught.array[:count], device)
     labels = classes.of(photos.files["category"])
-    steps = config.epochs * -(-len(rows["train"]) // config.batch_size)
+    steps = config.epochs * steps_per_epoch(len(rows["train"]), config.batch_size)
     compiled = devices.pick_compile(config.compile, device, steps, extractor.row.size)
     return Lesson(
         extractor,

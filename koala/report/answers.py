@@ -182,8 +182,7 @@ def _controls(rows) -> str:
 def _elsewhere(study) -> list[str]:
     """A sentence for each other data set that the networks were judged on."""
     told = []
-    for name in elsewhere.names(study):
-        judged = elsewhere.read(study, name)
+    for name, judged in elsewhere.studies(study).items():
         gains = words.of(pairs.compared(judged), "extractor")
         if not gains:
             continue

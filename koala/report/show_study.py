@@ -186,8 +186,7 @@ def biases(study: FinishedStudy) -> HTML:
 def elsewhere(study: FinishedStudy) -> HTML:
     """The networks on other data sets, where they were judged there: means, differences, and the share painted in each hue."""
     parts = []
-    for name in others.names(study):
-        judged = others.read(study, name)
+    for name, judged in others.studies(study).items():
         count = judged.tested(judged.experiments[0])
         parts.append(
             f"<h3>{name}: {count:,} photographs</h3>"

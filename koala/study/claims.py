@@ -58,8 +58,7 @@ def table(study: FinishedStudy) -> list[dict]:
 def _elsewhere(study) -> list[dict]:
     """Claims on colours, on the other data sets that the study was judged on."""
     rows = []
-    for name in elsewhere.names(study):
-        judged = elsewhere.read(study, name)
+    for name, judged in elsewhere.studies(study).items():
         rows += claims_colour.painted(
             judged, networks(judged), reduced(judged), without(judged), f", on {name}"
         )

@@ -93,6 +93,11 @@ def names(study: FinishedStudy) -> list[str]:
     return [path.name.partition("-")[2] for path in folders if any(_files(study, path))]
 
 
+def studies(study: FinishedStudy) -> dict[str, FinishedStudy]:
+    """data set -> the study as it was judged there, of `names`."""
+    return {name: read(study, name) for name in names(study)}
+
+
 def read(study: FinishedStudy, name: str) -> FinishedStudy:
     """What was exported, as a study. Raises KoalaError where nothing was."""
     target, parts = _folder(study, name), {}

@@ -9,6 +9,7 @@ from koala.study.claims import without
 from koala.study.curves import validation_losses
 from koala.study.finished import FinishedStudy, plain
 from koala.study.intervals import interval
+from koala.training.batches import steps_per_epoch
 
 
 def _paired(study: FinishedStudy, pairs: list[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -62,7 +63,7 @@ def by_photographs(*studies: FinishedStudy) -> pd.DataFrame:
         for none, own in _paired(study, without(study)):
             config, count = study.config(own), study.first(own).result["photographs"]["train"]
             difference, low, high = compare.difference(study, own, none)
-            steps = config["epochs"] * -(-count // config["batch_size"])
+            steps = config["epochs"] * steps_per_epoch(count, config["batch_size"])
             row = {"photographs": count, "label": study.label(own), "difference": difference}
             rows.append(row | {"low": low, "high": high, "steps": steps})
     return pd.DataFrame(rows).sort_values("photographs", ignore_index=True) if rows else pd.DataFrame()

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import dataclasses
+import math
 import mmap
 import os
 import warnings
@@ -181,3 +182,8 @@ def at_a_time(images, most: int = 256) -> int:
 def chunks(rows: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """`rows` in consecutive pieces of at most `size`."""
     return (rows[start : start + size] for start in range(0, len(rows), size))
+
+
+def steps_per_epoch(photographs: int, batch_size: int) -> int:
+    """How many batches they make; the last may be smaller."""
+    return math.ceil(photographs / batch_size)

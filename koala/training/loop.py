@@ -15,7 +15,7 @@ import torch
 from koala import lab, model
 from koala.system.errors import KoalaError
 from koala.training import checkpoint, distributed
-from koala.training.batches import at_a_time, chunks
+from koala.training.batches import at_a_time, chunks, steps_per_epoch
 from koala.training.step import Job, Trainer, deal, mean_loss
 
 WARM_UP = 0.05  # share of the steps in which the cosine schedule rises
@@ -120,7 +120,7 @@ def _record(job, rows, state) -> dict:
             raise KoalaError(
                 f"the {name} loss is {loss} in epoch {epoch + 1}: lower the learning rate or use precision=fp32."
             )
-    per_epoch = -(-len(rows["train"]) // job.config.batch_size)
+    per_epoch = steps_per_epoch(len(rows["train"]), job.config.batch_size)
     rate = learning_rate(job.config, epoch * per_epoch, per_epoch)  # of the epoch's first step
     return {"epoch": epoch + 1, "lr": rate, **losses, **first_terms(job, rows["validation"])}
 
