@@ -17,6 +17,7 @@ def sentences(study: FinishedStudy, rows: list[dict], summary) -> list[str]:
     methods = {row["label"]: row for row in summary.to_dict("records")}
     told = [
         _helps(study, rows, methods),
+        _likewise(study, rows, methods),
         silent(study),
         _best(study, methods),
         objections.gray(study, rows, methods),
@@ -24,6 +25,7 @@ def sentences(study: FinishedStudy, rows: list[dict], summary) -> list[str]:
         objections.category(study, methods),
         objections.told(study, rows, methods),
         _content(rows),
+        objections.larger(study, rows, methods),
         _encoder(study, methods),
         _controls(rows),
         *_elsewhere(study),
@@ -75,20 +77,28 @@ def _helps(study, rows, methods) -> str:
     first, second = (experiments[best[key]] for key in ("experiment", "minus"))
     nearer, farther = compare.moved(study, first, second, MOVED)
     chance = compare.moved_by_chance(study, first, MOVED)
-    told += (
+    return told + (
         f" With it {100 * nearer:.0f} % of the photographs are nearer to the truth by more than {MOVED}, and {100 * farther:.0f} % are farther"
         + f"; between two trainings of {best['experiment']} that differ in the seed alone it is {100 * chance:.0f} % either way"
         * (chance == chance)
         + "."
     )
+
+
+def _likewise(study, rows, methods) -> str:
+    """The other extractors beside none, and other pairs of the same ones."""
+    gains = words.of(rows, "extractor")
+    leading = pairs.leading(study, gains, words.means(methods))
+    better, told = [row for row in leading if row["high"] < 0], []
     if len(leading) > 1:
-        likewise = [f"{row['label']} {words.difference(row)}" for row in leading[1:] if row in better]
-        told += f" Likewise {'; '.join(likewise)}." * bool(likewise)
-        told += f" Better than none: {_counted(study, leading, better)}"
+        if likewise := [f"{row['label']} {words.difference(row)}" for row in leading[1:] if row in better]:
+            told.append(f"Likewise {'; '.join(likewise)}.")
         short = [f"{row['label']} {words.difference(row)}" for row in leading if row not in better]
-        told += f"; not shown to be: {'; '.join(short)}." if better and short else "."
-    others = [f"{row['label']} {words.difference(row)}" for row in gains if row not in leading]
-    return told + f" Other pairs with an extractor and without: {'; '.join(others)}." * bool(others)
+        rest = f"; not shown to be: {'; '.join(short)}" * bool(better and short)
+        told.append(f"Better than none: {_counted(study, leading, better)}{rest}.")
+    if others := [f"{row['label']} {words.difference(row)}" for row in gains if row not in leading]:
+        told.append(f"Other pairs with an extractor and without: {'; '.join(others)}.")
+    return " ".join(told)
 
 
 def _counted(study, leading, better) -> str:
@@ -137,7 +147,7 @@ def _content(rows) -> str:
     if not content:
         return ""
     start = (
-        "What the features hold is what helps: those of another photograph or of random weights, as far as they have run, do worse"
+        "Features of another photograph or of random weights, as far as they have run, do worse"
         if all(row["high"] < 0 for row in content)
         else "Not every control is shown to do worse"
     )

@@ -5,6 +5,7 @@ style holds inside a call only. Lines differ in dash and marker as well as in co
 """
 
 import itertools
+import math
 
 import numpy as np
 import seaborn as sns
@@ -16,6 +17,7 @@ from koala.report.style import LINES, MARKERS, TRAIN, VALIDATION, WIDTH, finishe
 
 __all__ = ["against", "bars", "compare_curves", "curves", "forest", "live_curve", "show_svg"]
 NAMES = {"train_loss": "training loss", "val_loss": "validation loss"}
+TOGETHER = 8  # lines in one panel
 CUT = 5  # an axis is cut where the first epochs lie above so many times the rest
 
 
@@ -57,22 +59,25 @@ def live_curve(history, untrained: bool = False) -> Figure:
 
 def compare_curves(histories: dict, metric: str = "val_loss", title: str = "") -> Figure:
     """All runs together, one line per label, named at its end: the mean over seeds, each seed as a thin line, their
-    range as a band.
+    range as a band. More than TOGETHER stand in several panels of one scale.
 
     A DataFrame with the columns low and high has these as its band. histories: label -> DataFrame, or list of
     DataFrames (one per seed), with the columns epoch and `metric`. Losses of different kinds (mse, crossentropy) have
     no common scale: draw them apart."""
     by_label = {k: list(v) if isinstance(v, list | tuple) else [v] for k, v in histories.items()}
-    looks = itertools.product(LINES, sns.color_palette("colorblind", 8))
+    count = math.ceil(len(by_label) / TOGETHER)
+    each = math.ceil(len(by_label) / count)
+    looks = list(zip(itertools.cycle(LINES), sns.color_palette("colorblind", TOGETHER), MARKERS))
     with style():
-        figure = Figure(figsize=(WIDTH, max(4.6, 0.6 + 0.26 * len(histories))), layout="constrained")
-        axis = figure.subplots()
+        figure = Figure(figsize=(WIDTH, 4.6 * count), layout="constrained")
+        axes = figure.subplots(count, sharey=True, squeeze=False)[:, 0]
         for i, (label, seeds) in enumerate(by_label.items()):
-            line, colour = next(looks)
-            _mean_and_seeds(axis, label, _same_epochs(seeds), metric, line, colour, MARKERS[i % len(MARKERS)])
-        _epoch_axis(axis, NAMES.get(metric, metric))
-        _zoom(axis, *(frame[metric] for seeds in by_label.values() for frame in seeds))
-        _name_at_ends(axis)
+            _mean_and_seeds(axes[i // each], label, _same_epochs(seeds), metric, *looks[i % each])
+        for axis in axes:
+            _epoch_axis(axis, NAMES.get(metric, metric))
+        for axis in axes:  # once all have their scale
+            _zoom(axis, *(frame[metric] for seeds in by_label.values() for frame in seeds))
+            _name_at_ends(axis)
         return finished(figure, title)
 
 
@@ -128,7 +133,8 @@ def _name_at_ends(axis) -> None:
     low, high = axis.get_ylim()
     # places in the axes' own height, from the top; labels take a fixed share of it
     ends = sorted(lines, key=lambda line: -line.get_ydata()[-1])
-    step, y = min(0.26 / (axis.figure.get_figheight() - 0.9), 1 / max(len(ends), 1)), 1.0 + 1
+    tall = axis.figure.get_figheight() / len(axis.figure.axes) - 0.9  # inches
+    step, y = min(0.26 / tall, 1 / max(len(ends), 1)), 1.0 + 1
     for number, line in enumerate(ends):
         at = np.clip((line.get_ydata()[-1] - low) / (high - low), 0, 1)
         y = max(min(at, y - step), step * (len(ends) - number - 1))

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from koala.report.style import MARKERS, TRAIN, TRIVIAL, WIDTH, finished, style, wrapped
 
 ENDS = ("low", "difference", "high")
+LETTERS = 44  # in a line of a difference's label
 # Of a difference (koala.report.pairs.compared): its colour and marker; a control's is gray and square
 KINDS = {"extractor": (TRAIN, "o"), "content": (TRAIN, "D")}
 
@@ -42,11 +43,14 @@ def bars(table, metric: str, title: str = "") -> Figure:
 def forest(groups: dict, metric: str) -> Figure:
     """Paired differences with their intervals about a line at zero, group by group.
 
-    groups: heading -> list of dicts label, difference, low, high, and kind. Left of zero is better."""
+    groups: heading -> list of dicts label, difference, low, high, kind, and seeds where these are counted: one is hollow. Left
+    of zero is better."""
     heights, y = [], 0.0
     for rows in groups.values():
-        heights.append(np.arange(len(rows)) + y + 0.9 * bool(len(groups) > 1))
-        y = heights[-1][-1] + 1.2
+        tall = [max(1, 0.62 * _lines(row["label"])) for row in rows]  # of each row, in rows of one line
+        places = np.cumsum(tall) - np.array(tall) / 2 - 0.5
+        heights.append(places + y + 0.9 * bool(len(groups) > 1))
+        y = heights[-1][-1] + tall[-1] / 2 + 0.7
     ends = [
         abs(row[end])
         for rows in groups.values()
@@ -66,8 +70,9 @@ def forest(groups: dict, metric: str) -> Figure:
                 axis.annotate(heading, place, xycoords=("axes fraction", "data"), va="center", weight="bold")
             for height, row in zip(places, rows, strict=True):
                 look = KINDS.get(row["kind"], (TRIVIAL, "s"))
-                _point(axis, height, {**row, "mean": row["difference"]}, *look, "{:+.2f}", limit)
-                names.append((height, wrapped(row["label"], 44)))
+                alone = row.get("seeds") == 1
+                _point(axis, height, {**row, "mean": row["difference"]}, *look, "{:+z.2f}", limit, alone)
+                names.append((height, wrapped(row["label"], LETTERS)))
         axis.set_yticks(*zip(*names, strict=True))
         axis.set(ylim=(y, -0.7), xlabel=metric)
         axis.grid(axis="y", visible=False)
@@ -95,11 +100,15 @@ def against(table, metric: str, costs: dict[str, str]) -> Figure:
             axis.set(xlabel=name, xlim=(0, 1.1 * table[column].max()))
         figure.axes[0].set_ylabel(metric)
         handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
         return finished(figure)
 
 
-def _point(axis, height, row, colour, marker, digits, limit) -> None:
+def _lines(label: str) -> int:
+    return wrapped(label, LETTERS).count("\n") + 1
+
+
+def _point(axis, height, row, colour, marker, digits, limit, hollow=False) -> None:
     """A mean with its interval and number; beyond `limit` the number alone, at the edge."""
     text = digits.format(row["mean"]).replace("-", "\N{MINUS SIGN}")
     if abs(row["mean"]) > limit:
@@ -109,6 +118,9 @@ def _point(axis, height, row, colour, marker, digits, limit) -> None:
         axis.annotate(words, (0.99 if right else 0.01, height), xycoords=("axes fraction", "data"), **look)
         return
     axis.hlines(height, row["low"], row["high"], colors=colour, linewidth=3, alpha=0.5)
-    axis.scatter(row["mean"], height, c=colour, s=46, marker=marker, zorder=3)
+    axis.scatter(
+        row["mean"], height, c="white" if hollow else colour, edgecolors=colour, s=46, marker=marker, zorder=3
+    )
     right = np.nanmax([row["mean"], row["high"]])
-    axis.annotate(text, (right, height), (8, 0), textcoords="offset points", va="center", color=colour)
+    look = {"va": "center", "color": colour, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 0.5}}
+    axis.annotate(text, (right, height), (8, 0), textcoords="offset points", **look)

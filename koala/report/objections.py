@@ -93,6 +93,21 @@ def told(study, rows, methods) -> str:
     )
 
 
+def larger(study, rows, methods) -> str:
+    """The extractor's picture beside the network's, where it is the larger one."""
+    gains = words.of(rows, "extractor")
+    if not gains:
+        return ""
+    names, leading = pairs.names(study), pairs.leading(study, gains, words.means(methods))[0]
+    stored, seen = study.plan.data.get("image_size"), study.config(names[leading["experiment"]])["image_size"]
+    if stored in (None, seen):
+        return ""
+    return (
+        f"Another objection: with an extractor more pixels are seen, the photograph at {stored} pixels and not {seen}. What "
+        "trained weights take from the larger picture's detail, and not from recognizing, is not told apart here."
+    )
+
+
 def _by_mse(study, rows) -> list[dict]:
     """Those whose network has the loss that the ways without a network have, too."""
     names = pairs.names(study)

@@ -1,5 +1,7 @@
 """reports/index.html: the question, its answer from the largest study, and what each of the others is for."""
 
+import html
+import re
 from pathlib import Path
 
 import yaml
@@ -17,18 +19,20 @@ def write() -> None:
     folder = paths.reports_dir()
     known = {path.parent.name: _known(path.parent) for path in sorted(folder.glob("*/index.html"))}
     studies = [facts for facts in known.values() if facts and not facts["demo"]]
-    body = overview_body(folder, studies, [name for name, facts in known.items() if not facts])
+    titles = {name: _title(folder / name / "index.html") for name, facts in known.items() if not facts}
+    body = overview_body(folder, studies, titles)
     paths.write_text(folder / "index.html", render.page(TITLE, body, kicker="koala"))
 
 
-def overview_body(folder: Path, studies: list[dict], others: list[str]) -> str:
-    """The page's content. studies: summaries, or name, title and about alone. others: folders of no study."""
+def overview_body(folder: Path, studies: list[dict], others: dict[str, str]) -> str:
+    """The page's content. studies: summaries, or name, title and about alone. others: titles of the pages of no study, by folder."""
     judged = sorted((facts for facts in studies if facts.get("answers")), key=_weight, reverse=True)
     main = judged[0] if judged else None
     groups = {facts["title"]: against_none(facts) for facts in judged}
     return tables.render(
         "overview.html.j2",
         main=main,
+        claims=tables.by_claim(main["claims"]) if main else [],
         across=across(judged),
         chart=render.chart(groups),
         picture=main and (folder / main["name"] / "photographs.jpg").exists(),
@@ -53,6 +57,12 @@ def across(judged: list[dict]) -> str:
         if rows:
             words.append(f"{name} is better than none in {better} of {len(rows)} comparisons")
     return f"Over {len(judged)} studies, {'; '.join(words)}." if words and len(judged) > 1 else ""
+
+
+def _title(page: Path) -> str:
+    """A page's title, without what it is a part of."""
+    found = re.search(r"<h1[^>]*>(.*?)(?:<a\b.*?)?</h1>", page.read_text(encoding="utf-8"), flags=re.S)
+    return html.unescape(found[1].strip()) if found else page.parent.name
 
 
 def _weight(facts: dict) -> int:

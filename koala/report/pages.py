@@ -1,16 +1,14 @@
 """A study's reports: every executed notebook rendered, and the index page that opens with the study's answer."""
 
-import base64
 import re
 from pathlib import Path
 
 import pandas as pd
 
 from koala import study
-from koala.experiment.provenance import DISTILLED
-from koala.report import facts, overview, render, tables
+from koala.report import facts, overview, pictures, render, tables
 from koala.report.pictures import MIME
-from koala.study import loading, questions
+from koala.study import claims, loading, questions
 from koala.system import paths
 from koala.system.progress import format_seconds
 
@@ -68,7 +66,7 @@ def notebooks(plan: study.Study) -> list[tuple[str, str, Path]]:
             title = f"What {values['backbone']} says, distilled here ({plan.name})"
             pages.append((f"What {values['backbone']} says", title, f"features-{name}"))
     for one in questions.asked(plan):
-        title = f"Experiment: {one.title} ({one.experiment}, {plan.name})"
+        title = f"Experiment {one.number}: {one.title} ({one.experiment}, {plan.name})"
         pages.append((one.experiment, title, f"experiment-{one.experiment}"))
     for name, seed in plan.runs():
         label = f"{name}, seed {seed}"
@@ -109,6 +107,9 @@ def study_body(plan: study.Study, known: dict) -> str:
         demo=tables.DEMO if plan.demo else "",
         pages={source.stem for _, _, source in made(plan)},
         asked=questions.asked(plan),
+        said=claims.SAID,
+        described=study.described(plan),
+        exported={path.parent.name for path in plan.reports.glob("runs/*/history.csv")},
         settings=facts.SETTINGS,
         total=len(plan.runs()),
         failed=failed,
@@ -134,6 +135,16 @@ def photographs(plan: study.Study) -> dict[str, dict | None]:
     return {name: (shown or [None])[-1] for name, shown in grids.items()}
 
 
+def sheet(shown: dict, known: dict) -> bytes:
+    """A grid of photographs as JPEG for the overview, which is narrow: its first and last columns, the experiments of most seeds
+    and the one that it opens on."""
+    rows = [row for row in known.get("experiments", ()) if not row["trivial"]]
+    most = max((row["seeds"] for row in rows), default=0)
+    names = {row["label"] for row in rows if row["seeds"] == most} | {shown["show"]}
+    first, *others, last = shown["columns"]
+    return pictures.jpeg(shown, [first, *(name for name in others if name in names), last])
+
+
 def best(known: dict) -> dict[str, float]:
     """The best value of each metric over the rows that are not told the true category."""
     choose, rows = {"low": min, "high": max}, [row for row in known["experiments"] if not row["told"]]
@@ -157,26 +168,8 @@ def results(known: dict) -> str:
     }
     rows.append(dict.fromkeys(rows[0], "") | photographs)
     answers = "\n".join(f"- {sentence}" for sentence in known["answers"])
-    parts = [answers, _markdown(rows), _markdown(_by_claim(known["claims"]))]
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _by_claim(claims: list[dict]) -> list[dict]:
-    """One row per claim: each verdict with the networks that have it. What was measured is on the study's page."""
-    verdicts: dict[str, dict[str, list[str]]] = {}
-    for row in claims:
-        told = row["verdict"] if row["networks"] else f"{row['verdict']}: {row['measured']}"
-        verdicts.setdefault(row["claim"], {}).setdefault(told, []).append(row["networks"])
-    return [
-        {
-            "claim": claim,
-            "verdict": "; ".join(
-                told + f" ({', '.join(names)})" * any(names)
-                for told, names in sorted(members.items(), key=lambda one: one[0].startswith(DISTILLED))
-            ),
-        }
-        for claim, members in verdicts.items()
-    ]
+    parts = [answers, _markdown(rows), _markdown(tables.by_claim(known["claims"]))]
+    return re.sub(r"\*(?=[ab])|(?<=[ab])\*", r"\\*", "\n\n".join(part for part in parts if part)) + "\n"
 
 
 def _markdown(rows: list[dict]) -> str:
@@ -196,9 +189,9 @@ def _numbers(name: str) -> dict:
 def write_index(plan: study.Study, known: dict) -> None:
     """Write the study's index page and photographs.jpg. known: koala.report.facts.gather's, {} where nothing is finished."""
     analysis = render.read(plan.folder / "analysis.ipynb")
-    pictures = [data for data in render.bundles(analysis) if MIME in data]
-    if pictures:
-        paths.write_bytes(plan.reports / "photographs.jpg", base64.b64decode(pictures[-1]["image/jpeg"]))
+    grids = [data[MIME] for data in render.bundles(analysis) if MIME in data]
+    if grids:
+        paths.write_bytes(plan.reports / "photographs.jpg", sheet(grids[-1], known))
     files = (
         [("all numbers of this page", "summary.json"), ("the same for Markdown", "results.md")]
         if known

@@ -6,6 +6,7 @@ so that the page can lay them out, name each one and slide one over another.
 
 import base64
 import io
+import math
 
 import numpy as np
 import torch
@@ -46,16 +47,13 @@ class Photographs:
         )
         wide = int(min((WIDE - left) / C, max(160, W)) - GAP)
         high = max(1, wide * H // W)
-        heads = [_lines(text, int(wide / LETTERS / 0.55)) for text in self.columns]
-        top = (LETTERS + 3) * max(map(len, heads), default=0)
+        heads = _headings(self.columns, wide, font)
+        top = max((head.height for head in heads), default=0)
         size = (left + GAP + C * (wide + GAP), top + GAP + R * (high + GAP))
         canvas = Picture.new("RGB", size, "white")
         draw = ImageDraw.Draw(canvas)
-        for c, lines in enumerate(heads):
-            place = (left + GAP + c * (wide + GAP) + wide / 2, top)
-            draw.multiline_text(
-                place, "\n".join(lines), "black", font, anchor="md", align="center", spacing=2
-            )
+        for c, head in enumerate(heads):
+            canvas.paste(head, (left + GAP + c * (wide + GAP) + (wide - head.width) // 2, top - head.height))
         for r in range(R):
             y = top + GAP + r * (high + GAP)
             caption = "\n".join(_lines(self.rows[r], 16))
@@ -70,6 +68,24 @@ class Photographs:
         jpeg = base64.b64encode(_jpeg(np.asarray(self.mosaic()))).decode()
         data = {"image/jpeg": jpeg, MIME: self.as_json(), "text/plain": words}
         return data, {"image/jpeg": {"alt": words}}
+
+
+def _headings(texts: list[str], wide: int, font) -> list[Picture.Image]:
+    """Each text as an image, in lines no wider than `wide` pixels; all turned by a quarter where one has a longer word."""
+    lines = [_lines(text, int(wide / LETTERS / 0.55)) for text in texts]
+    turned = any(font.getlength(line) > wide + GAP for each in lines for line in each)
+    if turned:
+        lines = [[text] for text in texts]
+    heads = []
+    for each in lines:
+        across = math.ceil(max(map(font.getlength, each), default=1))
+        head = Picture.new("RGB", (across, (LETTERS + 3) * max(1, len(each))), "white")
+        middle = (across / 2, head.height)
+        ImageDraw.Draw(head).multiline_text(
+            middle, "\n".join(each), "black", font, anchor="md", align="center", spacing=2
+        )
+        heads.append(head.transpose(Picture.Transpose.ROTATE_90) if turned else head)
+    return heads
 
 
 def batch(rgb) -> Photographs:
@@ -94,6 +110,16 @@ def grid(columns: dict, rows: list[str], title: str = "", show: str = "") -> Pho
             f"grid: every column must be ({len(rows)},H,W,3) uint8, as many as captions; got {shapes or 'none'}."
         )
     return Photographs(np.stack(pictures, 1), list(rows), list(columns), title, show)
+
+
+def jpeg(shown: dict, columns: list[str]) -> bytes:
+    """Some columns of `Photographs.as_json`, by their headings, as one image."""
+    chosen = [shown["columns"].index(name) for name in columns]
+    tiles = [
+        [np.asarray(Picture.open(io.BytesIO(base64.b64decode(row[c]))).convert("RGB")) for c in chosen]
+        for row in shown["tiles"]
+    ]
+    return _jpeg(np.asarray(Photographs(np.array(tiles), shown["rows"], columns).mosaic()))
 
 
 def show_jpeg(shown) -> Image:

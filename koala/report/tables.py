@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from IPython.display import HTML
 
+from koala.experiment.provenance import DISTILLED
+
 TEMPLATES = jinja2.Environment(
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates" / "pages"),
     autoescape=True,
@@ -91,6 +93,25 @@ def number(values, key: str) -> str:
 def numbers(values) -> dict[str, str]:
     """heading -> `number` for each metric."""
     return {metric.heading: number(values, key) for key, metric in METRICS.items()}
+
+
+def by_claim(judged: list[dict]) -> list[dict]:
+    """One row per claim (koala.study.claims): each verdict with the networks that have it. What was measured is on the study's
+    page."""
+    verdicts: dict[str, dict[str, list[str]]] = {}
+    for row in judged:
+        told = row["verdict"] if row["networks"] else f"{row['verdict']}: {row['measured']}"
+        verdicts.setdefault(row["claim"], {}).setdefault(told, []).append(row["networks"])
+    return [
+        {
+            "claim": claim,
+            "verdict": "; ".join(
+                told + f" ({', '.join(names)})" * any(names)
+                for told, names in sorted(members.items(), key=lambda one: one[0].startswith(DISTILLED))
+            ),
+        }
+        for claim, members in verdicts.items()
+    ]
 
 
 def _best(column, side: str) -> set:

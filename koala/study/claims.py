@@ -4,7 +4,7 @@ A study's experiments may stand for the report's under other names (inception201
 by their configuration: networks that differ in nothing but what the claim is about.
 """
 
-from koala.study import claims_colour, contrasts, elsewhere, verdicts
+from koala.study import claims_colour, contrasts, elsewhere, fusion, verdicts
 from koala.study.finished import FinishedStudy
 
 INCEPTION = ("inception", "inception2015")
@@ -33,6 +33,37 @@ TITLES = {
     **claims_colour.TITLES,
 }
 
+SAID = {  # number of a claim -> the report's own words, and where they stand
+    0: (
+        "Feature Extractor based on Inception-v3 and ConvNeXt architectures deliver results comparable to those from the "
+        "baseline (which utilizes Inception-ResNetv2)",
+        "abstract",
+    ),
+    1: ("Model 2 […] achieve an excellent performance that is similar to Model 1", "section 3"),
+    2: (
+        "reducing the Feature Extractor in the Fusion layer helped a lot in making the converging faster for Inception-v3 "
+        "although the final performance was slightly worse than the original",
+        "section 3",
+    ),
+    3: (
+        "we first tried to completely remove this segment. However, since the results were far from satisfying, this option "
+        "was eventually discarded",
+        "section 2",
+    ),
+    4: (
+        "Model 4 with its cross-entropy loss was lagging behind other models in terms of performance and difference between "
+        "training and validation",
+        "section 3",
+    ),
+    5: ("Model 2 […] converged very quickly", "section 3"),
+    6: (
+        "Since the validation loss is still lower than the training loss, we could have increased the number of epochs to "
+        "ensure full convergence",
+        "section 3",
+    ),
+    **claims_colour.SAID,
+}
+
 
 def table(study: FinishedStudy) -> list[dict]:
     """One dict per claim and pair of networks: claim, networks, verdict and what was measured. Differences are in CIEDE2000,
@@ -52,7 +83,8 @@ def table(study: FinishedStudy) -> list[dict]:
         for number, needed in WANTED.items()
         if number not in tested
     ]
-    return [_line(study, row) for row in sorted(rows, key=lambda row: row["number"])]
+    silent = {line["label"] for line in fusion.silent(study)}
+    return [_line(study, row, silent) for row in sorted(rows, key=lambda row: row["number"])]
 
 
 def _elsewhere(study) -> list[dict]:
@@ -203,9 +235,11 @@ def _claim(number: int) -> tuple[int, str]:
     return number, TITLES[number]
 
 
-def _line(study, row) -> dict:
-    """A row of koala.study.verdicts as the table has it: its networks named, and no verdict where these cannot give one."""
+def _line(study, row, silent: set[str]) -> dict:
+    """A row of koala.study.verdicts as the table has it: its networks named, and no verdict where these cannot give one.
+    silent: labels of networks that heard their extractor alone."""
     names = row["names"]
+    unheard = [label for label in map(study.label, names) if label in silent]
     untrained = [name for name in names if study.untrained(name)]
     row = {
         "claim": f"C{row['number']}: {row['words']}",
@@ -219,6 +253,11 @@ def _line(study, row) -> dict:
         row["verdict"] = (
             f"not tested: {' and '.join(untrained)} untrained here (between these runs: {row['verdict']})"
         )
-    elif any(study.first(name).remark for name in names):
-        row["verdict"] = f"distilled here, not ImageNet's: {row['verdict']}"
+    else:
+        if unheard:
+            row["verdict"] = (
+                f"{verdicts.OPEN}: the encoder of {' and '.join(unheard)} was silent (between these runs: {row['verdict']})"
+            )
+        if any(study.first(name).remark for name in names):
+            row["verdict"] = f"distilled here, not ImageNet's: {row['verdict']}"
     return row

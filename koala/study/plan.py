@@ -157,6 +157,17 @@ def parameters(study: Study, experiment: str, seed: int) -> dict:
     return values | shared | study.scale | part.scale | {"seed": seed}
 
 
+def described(study: Study) -> dict[str, str]:
+    """experiment -> what the opening comment of its file says, and what its part of the study sets besides."""
+    told = {}
+    for experiment in study.experiments:
+        part = study.part(experiment)
+        words = yaml_files.opening(_named("experiments", part.files()[experiment]))
+        besides = ", ".join(f"{name} {value}" for name, value in part.scale.items())
+        told[experiment] = words + f" Here with {besides}." * bool(besides)
+    return told
+
+
 def extractors(study: Study) -> dict[str, dict]:
     """The distinct extractor outputs that a study needs: name -> parameters of features.ipynb."""
     names = {field.name for field in dataclasses.fields(config.FeaturesConfig)}

@@ -12,8 +12,10 @@ from koala.system.errors import KoalaError
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """An experiment of a study: what it asks, what the report says, and `against`, the experiment it is compared with."""
+    """An experiment of a study: number of the report's that it runs, what it asks, what the report says, and `against`, the
+    experiment it is compared with."""
 
+    number: str
     experiment: str
     against: str
     title: str
@@ -26,12 +28,14 @@ def asked(plan: plans.Study) -> list[Question]:
     holds, with what differs in the fewest parameters."""
     held = list(dict.fromkeys(name for name, _ in plan.runs()))
     questions = []
-    for entry in yaml.safe_load((plans.PARAMS / "questions.yaml").read_text(encoding="utf-8")).values():
+    for number, entry in yaml.safe_load(
+        (plans.PARAMS / "questions.yaml").read_text(encoding="utf-8")
+    ).items():
         words = {key: entry[key] for key in ("title", "question", "expectation")}
         others = [name for name in entry["against"] if name in held]
         for name in (name for name in entry["experiments"] if name in held and others):
             nearest = min(others, key=lambda other: len(differing(plan, name, other)))
-            questions.append(Question(name, nearest, **words))
+            questions.append(Question(number, name, nearest, **words))
     return sorted(questions, key=lambda one: held.index(one.experiment))
 
 

@@ -1,5 +1,6 @@
 """Reading parameter files: YAML (and so JSON) as plain names and values, and nothing else that YAML can do."""
 
+import itertools
 from pathlib import Path
 
 import yaml
@@ -39,6 +40,13 @@ class _Strict(yaml.SafeLoader):
                 raise yaml.MarkedYAMLError(problem=what, problem_mark=key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def opening(path) -> str:
+    """The comment that a file begins with, as one line; "" where there is none."""
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("#"), lines)
+    return " ".join(line.strip("# ") for line in comment)
 
 
 def read(path) -> dict:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -139,6 +140,23 @@ def test_forest_draws_each_difference_and_its_interval_about_zero():
     assert "\u2190 \u22129.00, off the scale" in texts(axis.figure)
 
 
+def test_what_rests_on_one_seed_is_hollow():
+    rows = [row | {"seeds": seeds} for row, seeds in zip(DIFFERENCES, (3, 1, 1, 1), strict=True)]
+    axis = charts.forest({"": rows}, "difference").axes[0]
+    dots = [points for points in axis.collections if isinstance(points, PathCollection)]
+    white = [(points.get_facecolors()[0, :3] == 1).all() for points in dots]
+    assert white == [False, True] and (dots[1].get_edgecolors()[0, :3] < 1).all()
+
+
+def test_long_labels_have_room_in_a_forest():
+    long = "inception-distilled-uncentred (distilled here) minus inception-distilled-centred (distilled here)"
+    rows = [{**DIFFERENCES[0], "label": label} for label in (long, "short", long, long)]
+    figure = charts.forest({"": rows}, "difference")
+    boxes = [label.get_window_extent() for label in figure.axes[0].get_yticklabels()]
+    tops = sorted((-box.y1, -box.y0) for box in boxes)
+    assert all(below[0] >= above[1] for above, below in itertools.pairwise(tops))
+
+
 def test_a_metric_against_its_costs_has_a_panel_for_each():
     table = pd.DataFrame(
         {"label": ["a", "b"], "mean": [11.0, 10.0], "low": [10.5, 9.5], "high": [11.5, 10.5]}
@@ -257,11 +275,14 @@ def test_the_axis_of_epochs_shows_whole_ones_from_the_first():
 
 
 def test_lines_can_be_told_apart_without_colour_and_are_named_at_their_ends():
-    axis = charts.compare_curves({f"run {i}": history(level=0.01 + i / 1000) for i in range(12)}).axes[0]
-    looks = {(line.get_linestyle(), line.get_marker()) for line in axis.lines}
-    assert len(looks) == 12
-    places = [note.xyann[1] for note in axis.texts]
-    assert len(places) == 12 and min(np.diff(sorted(places))) > 0.03
+    figure = charts.compare_curves({f"run {i}": history(level=0.01 + i / 1000) for i in range(12)})
+    assert [len(axis.lines) for axis in figure.axes] == [6, 6]
+    assert len({axis.get_ylim() for axis in figure.axes}) == 1
+    for axis in figure.axes:
+        looks = {(line.get_linestyle(), line.get_marker()) for line in axis.lines}
+        assert len(looks) == len({line.get_color() for line in axis.lines}) == 6
+        places = [note.xyann[1] for note in axis.texts]
+        assert len(places) == 6 and min(np.diff(sorted(places))) > 0.03
 
 
 def test_a_bar_far_beyond_the_baselines_is_a_number_at_the_edge():

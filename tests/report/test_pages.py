@@ -106,9 +106,11 @@ def test_a_studys_page_opens_with_its_answer_and_has_a_row_for_each_experiment()
         "<svg",
     ):
         assert text in body, text
+    assert "Control: the extractor" in body[body.index('id="names"') : body.index('id="experiments"')]
+    assert "lagging behind other models" in body[body.index('id="claims"') :]
     rows = body[body.index('id="experiments"') : body.index('id="claims"')]
     assert rows.count(">efficientnet<") == 1 and "<td>2</td>" in rows  # one row for two seeds
-    assert '<td class="untrained">untrained</td>' in rows and ">inception (distilled here)<" in rows
+    assert '<td class="untrained">untrained</td>' in rows and ">inception-distilled (distilled here)<" in rows
     assert "<b>" in rows[rows.index(">efficientnet<") :]
 
 
@@ -129,13 +131,21 @@ def test_the_answer_follows_the_numbers():
         summary = compare.summary(found, list(tables.METRICS))
         return answers.sentences(found, pairs.compared(found), summary)
 
-    assert first(efficientnet=2.0, inception=1.0)[0].startswith("No trained extractor is shown to help")
-    assert first(efficientnet=2.0)[0].startswith("Not every trained extractor is shown to help: efficientnet")
-    short = first(inception=2.0)[0]
-    assert (
-        " Better than none: 1 of 1 extractor with published weights, 0 of 1 extractor distilled here; not shown to be: "
-        "inception (distilled here) minus" in short
+    assert first(efficientnet=2.0, inception__distilled=1.0)[0].startswith(
+        "No trained extractor is shown to help"
     )
+    assert first(efficientnet=2.0)[0].startswith("Not every trained extractor is shown to help: efficientnet")
+    short = first(inception__distilled=2.0)[1]
+    assert short.startswith(
+        "Better than none: 1 of 1 extractor with published weights, 0 of 1 extractor distilled here; not shown to be: "
+        "inception-distilled (distilled here) minus"
+    )
+    assert first()[1].startswith("Likewise inception-distilled (distilled here) minus no-extractor")
+    assert not any("more pixels are seen" in text for text in first())
+    found = made_study()
+    found.plan.data["image_size"] *= 2
+    larger = answers.sentences(found, pairs.compared(found), compare.summary(found, list(tables.METRICS)))
+    assert any("the photograph at 128 pixels and not 64" in text for text in larger)
     text = " ".join(first())
     assert "not shown to differ (untrained)" in text or "worse (untrained)" in text
     assert "intervals are over photographs (of the same categories) and seeds." in text
@@ -186,14 +196,15 @@ def test_the_index_over_all_studies_is_made_from_their_summaries(tmp_path, monke
     monkeypatch.setenv("KOALA_REPORTS", str(tmp_path))
     known = facts.gather(made_study())
     for name, title in (("test", "Test"), ("photographs", "Photographs"), ("benchmark-x", "Speed")):
-        paths.write_text(tmp_path / name / "index.html", f"<title>{title}</title>")
+        paths.write_text(tmp_path / name / "index.html", f"<h1>{title}</h1>")
     paths.write_json(tmp_path / "test" / "summary.json", known)
     overview.write()
     page = (tmp_path / "index.html").read_text()
     assert known["answers"][0] in html.unescape(page) and 'href="test/analysis.html"' in page
-    before, _, after = page.partition("Measurements")
+    before, _, after = page.partition("Beside the studies")
     assert study.load("photographs").about[:40] in html.unescape(before)
-    assert "benchmark-x" in after and "benchmark-x" not in before and loads(page) == []
+    assert '<a href="benchmark-x/index.html">Speed</a>' in after and "benchmark-x" not in before
+    assert loads(page) == [] and "C1: Inception-v3 and ConvNeXt-T end about equal" in before
 
 
 def test_damaged_numbers_leave_a_studys_page_as_it_was(monkeypatch):

@@ -90,6 +90,22 @@ def test_an_untrained_extractor_decides_nothing_and_neither_do_the_embedded_phot
     assert all("never evidence" in reads for reads in read(demo).values())
 
 
+def test_a_network_that_heard_its_extractor_alone_decides_no_claim():
+    own = make_run(0, 3.0)
+    own.history = own.history.assign(encoder_term=[0.2, 0.001], embedding_term=[0.4, 0.4])
+    study = make_study(own=[own], none=seeds_of(0.0, backbone="none"))
+    (reads,) = of(study, "C3: without extractor worse")
+    assert reads.startswith(
+        "undecided: the encoder of own was silent (between these runs: does not hold: it is better"
+    )
+    own.history["encoder_term"] = 0.2
+    assert of(study, "C3: without extractor worse")[0].startswith("does not hold: it is better")
+
+
+def test_every_claim_stands_beside_the_reports_own_words():
+    assert list(claims.SAID) == list(claims.TITLES)
+
+
 def test_mse_stands_beside_ciede2000():
     study = make_study(one=seeds_of(0.0), none=seeds_of(2.0, backbone="none"))
     (row,) = [row for row in claims.table(study) if row["claim"].startswith("C3: without extractor worse")]
