@@ -7,7 +7,7 @@ from koala.study.finished import FinishedStudy
 def compared(study: FinishedStudy) -> list[dict]:
     """koala.study.contrasts.controls with `label` and `kind`: "extractor" (a trained extractor minus none), "content"
     (a trained extractor minus the same with controlled features), "control" (a control minus none), "told" (of these, where
-    either gets the true category's features, which no photograph tells), "precision", "centring"."""
+    either gets the true category's features, which no photograph tells), "precision", "centring", "init"."""
     experiments, rows = names(study), []
     for row in contrasts.controls(study):
         if not row["seeds"]:  # none in common yet
@@ -75,6 +75,8 @@ def _kind(study, first: str, second: str) -> str:
         return "precision"
     if own["centre_features"] != other["centre_features"] and own["backbone"] == other["backbone"]:
         return "centring"
+    if own["init"] != other["init"] and own["backbone"] == other["backbone"]:
+        return "init"
     if "category" in (own["feature_source"], other["feature_source"]):
         return "told"
     if study.untrained(first) or own["feature_source"] != "image":

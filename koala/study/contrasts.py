@@ -18,8 +18,8 @@ def controls(study: FinishedStudy) -> list[dict]:
 
     A control has no extractor, or the same extractor untrained, or with features of another source, and shares every other
     parameter. Controls themselves are compared with no extractor. Nothing else is compared, so that a difference is the
-    features' doing. Beside these, an experiment in bf16 minus the same in fp32, and one with centred features minus the same
-    with features as they come."""
+    features' doing. Beside these, an experiment in bf16 minus the same in fp32, one with centred features minus the same with
+    features as they come, and one with other initial weights minus the same with PyTorch's."""
     rows = []
     for name in study.experiments:
         for other in study.experiments:
@@ -95,13 +95,15 @@ def _line(study, first: str, second: str, estimate, seeds: int) -> dict:
 
 
 def _comparable(own: dict, theirs: dict) -> bool:
-    """Whether `theirs` is a control of `own`, or its twin in fp32 or with features that are not centred: everything else
-    is the same."""
+    """Whether `theirs` is a control of `own`, or its twin in fp32, with features that are not centred or with PyTorch's initial
+    weights: everything else is the same."""
     differ = differing(own, theirs)
     if differ == {"precision"}:
         return theirs["precision"] == "fp32"
     if differ == {"centre_features"}:
         return not theirs["centre_features"]
+    if differ == {"init"}:
+        return theirs["init"] == "torch"
     if own["backbone"] == "none" or not differ:
         return False
     if theirs["backbone"] == "none":
