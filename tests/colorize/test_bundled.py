@@ -72,7 +72,9 @@ def test_the_command_packs_judges_and_writes_the_card(run, photo_folder, tmp_pat
     photographs = paths.read_json(run.folder / "result.json")["photographs"]["train"]
     assert f"| mse | {photographs}, {run.config['epochs']} | " in card
     assert f"\n2. {photographs} photographs" in card and "as many photographs of what it had learned" in card
-    further_on = f"-p dataset {photo_folder} -p precision fp32 -p start_from {run.folder.name} -p rehearse true"
+    further_on = (
+        f"-p dataset {photo_folder} -p precision fp32 -p start_from {run.folder.name} -p rehearse true"
+    )
     assert f"colorizer-larger.yaml {further_on}" in card
     sealed = (tmp_path / "network" / "model.safetensors").read_bytes()
     assert bundled.main(["auto", "--data", sizes[1]]) == 0  # what comes with koala, as it is

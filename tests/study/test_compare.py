@@ -262,7 +262,9 @@ def test_an_encoder_is_compared_with_one_vector_of_the_same_extractor_and_with_n
         "(maps) the same extractor does better than as one vector: minus vector \N{MINUS SIGN}1.00" in encoder
     )
     assert "one draw of weights): unlearnt_maps (untrained) minus none +0.25" in encoder
-    (knows,) = (text for text in told if text.startswith("Features of another photograph or of random weights"))
+    (knows,) = (
+        text for text in told if text.startswith("Features of another photograph or of random weights")
+    )
     for pair in ("vector minus shuffled", "vector minus unlearnt (untrained)", "maps minus unlearnt_maps"):
         assert pair in knows
 
