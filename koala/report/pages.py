@@ -8,7 +8,7 @@ import pandas as pd
 from koala import study
 from koala.report import facts, overview, pictures, render, tables
 from koala.report.pictures import MIME
-from koala.study import claims, loading, questions
+from koala.study import loading, questions, said
 from koala.system import paths
 from koala.system.progress import format_seconds
 
@@ -107,7 +107,7 @@ def study_body(plan: study.Study, known: dict) -> str:
         demo=tables.DEMO if plan.demo else "",
         pages={source.stem for _, _, source in made(plan)},
         asked=questions.asked(plan),
-        said=claims.SAID,
+        said=said.SAID,
         described=study.described(plan),
         exported={path.parent.name for path in plan.reports.glob("runs/*/history.csv")},
         settings=facts.SETTINGS,

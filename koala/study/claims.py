@@ -33,37 +33,6 @@ TITLES = {
     **claims_colour.TITLES,
 }
 
-SAID = {  # number of a claim -> the report's own words, and where they stand
-    0: (
-        "Feature Extractor based on Inception-v3 and ConvNeXt architectures deliver results comparable to those from the "
-        "baseline (which utilizes Inception-ResNetv2)",
-        "abstract",
-    ),
-    1: ("Model 2 […] achieve an excellent performance that is similar to Model 1", "section 3"),
-    2: (
-        "reducing the Feature Extractor in the Fusion layer helped a lot in making the converging faster for Inception-v3 "
-        "although the final performance was slightly worse than the original",
-        "section 3",
-    ),
-    3: (
-        "we first tried to completely remove this segment. However, since the results were far from satisfying, this option "
-        "was eventually discarded",
-        "section 2",
-    ),
-    4: (
-        "Model 4 with its cross-entropy loss was lagging behind other models in terms of performance and difference between "
-        "training and validation",
-        "section 3",
-    ),
-    5: ("Model 2 […] converged very quickly", "section 3"),
-    6: (
-        "Since the validation loss is still lower than the training loss, we could have increased the number of epochs to "
-        "ensure full convergence",
-        "section 3",
-    ),
-    **claims_colour.SAID,
-}
-
 
 def table(study: FinishedStudy) -> list[dict]:
     """One dict per claim and pair of networks: claim, networks, verdict and what was measured. Differences are in CIEDE2000,

@@ -30,25 +30,6 @@ WANTED = {
     10: f"at least {LEAST_CATEGORIES} categories of objects among the test photographs",
 }
 
-SAID = {  # as in koala.study.claims
-    7: ("most of the experiments failed with the red color", "section 3"),
-    8: (
-        "both the vanilla inception-v3 and ConvNeXt-T has learned more blue than they should, which lead some of the pictures "
-        "to look more bluish, especially the ones with either sky or water",
-        "section 3",
-    ),
-    9: (
-        "when using the full Inception-v3, the Feature Extractor embeds high-level features about the grass and its color, "
-        "which makes it more green",
-        "section 3",
-    ),
-    10: (
-        "key limitation of its [Deep Koalarization's], namely the limited ability to correctly sort out objects that can take "
-        "multiple colors (e.g., apples, t-shirts, and walls)",
-        "section 1",
-    ),
-}
-
 
 def rows(study, networks: list[str], reduced: list[tuple], without: list[tuple]) -> list[dict]:
     """networks: experiments that stand for the report's 1 and 2; reduced: pairs (256 dimensions, all); without: pairs (no
