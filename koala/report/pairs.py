@@ -3,6 +3,9 @@
 from koala.study import contrasts
 from koala.study.finished import FinishedStudy
 
+# Parameters in which twins differ alone -> the kind of their difference
+TWINS = {"precision": "precision", "centre_features": "centring", "init": "init"}
+
 
 def compared(study: FinishedStudy) -> list[dict]:
     """koala.study.contrasts.controls with `label` and `kind`: "extractor" (a trained extractor minus none), "content"
@@ -71,12 +74,9 @@ def names(study) -> dict[str, str]:
 
 def _kind(study, first: str, second: str) -> str:
     own, other = study.config(first), study.config(second)
-    if own["precision"] != other["precision"] and own["backbone"] == other["backbone"]:
-        return "precision"
-    if own["centre_features"] != other["centre_features"] and own["backbone"] == other["backbone"]:
-        return "centring"
-    if own["init"] != other["init"] and own["backbone"] == other["backbone"]:
-        return "init"
+    for parameter, kind in TWINS.items():
+        if own[parameter] != other[parameter] and own["backbone"] == other["backbone"]:
+            return kind
     if "category" in (own["feature_source"], other["feature_source"]):
         return "told"
     if study.untrained(first) or own["feature_source"] != "image":
